@@ -1,0 +1,65 @@
+"""The settings: one frozen object, read once from the environment and passed down."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from service.errors import InvalidSpec, did_you_mean
+
+PREFIX = "NETWRIGHT_"
+
+
+class Settings(BaseModel):
+    """Every setting, by its environment name without the prefix in lower case."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    data_dir: Path = Field(default=Path("netwright-data"), description="Folder for everything the service writes.")
+    workers: int = Field(
+        default_factory=lambda: os.cpu_count() or 1, ge=0, le=256, description="Worker processes; one per core."
+    )
+    database_url: str = Field(default="", description="SQLAlchemy URL; empty means SQLite in the data folder.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+    max_body_bytes: int = Field(default=1_000_000, ge=1_000, description="Largest JSON body.")
+    max_upload_bytes: int = Field(default=4_000_000_000, ge=1_000, description="Largest uploaded data set.")
+    max_queue: int = Field(default=1_000, ge=1, description="Most jobs that may wait.")
+    max_model_bytes: int = Field(
+        default=2_000_000_000, ge=1_000_000, description="Most memory a training run may need by its plan."
+    )
+    cache_bytes: int = Field(default=1_000_000_000, ge=0, description="Memory for models loaded to predict.")
+    lease_s: float = Field(default=10.0, gt=0.5, description="Seconds without a sign of life until a run is taken over.")
+    checkpoint_s: float = Field(default=5.0, gt=0, description="Most seconds between two checkpoints of a run.")
+
+    @property
+    def url(self) -> str:
+        """The database's URL, resolved."""
+        return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'netwright.db'}"
+
+
+def load(environ: Mapping[str, str] = os.environ, **given: Any) -> Settings:
+    """Settings from `NETWRIGHT_*`, overridden by `given`.
+
+    Raises InvalidSpec when a name is unknown or a value does not fit.
+    """
+    values: dict[str, Any] = {}
+    for name, value in environ.items():
+        if name.startswith(PREFIX):
+            field = name.removeprefix(PREFIX).lower()
+            if field not in Settings.model_fields:
+                known = [PREFIX + each.upper() for each in Settings.model_fields]
+                raise InvalidSpec(f"unknown setting {name}", hint=did_you_mean(name, known) or ", ".join(known))
+            values[field] = value
+    values |= {name: value for name, value in given.items() if value is not None}
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = PREFIX + str(first["loc"][0]).upper()
+        raise InvalidSpec(f"setting {name}: {first['msg']}") from error

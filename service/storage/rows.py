@@ -1,0 +1,155 @@
+"""What the verbs of the store return: frozen rows that never touch the database again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+Status = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
+StoppedBy = Literal["epochs", "early_stopping", "time", "steps", "target", "user"]
+FINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What was submitted, its place in the queue and its state."""
+
+    id: str
+    type: str  # train, ngram, search, evaluate
+    name: str | None
+    tags: tuple[str, ...]
+    status: Status
+    phase: str  # a word for people: waiting, preparing, training, ...
+    priority: int  # higher goes first
+    spec: Mapping[str, Any]  # resolved: every default filled in
+    run_ids: tuple[str, ...]
+    attempt: int  # process lives so far
+    progress: float  # 0..1
+    eta_s: float | None
+    stop_requested: str | None  # cancel or pause
+    queue_position: int | None  # 1 is next; only while queued
+    stopped_by: StoppedBy | None
+    error: Mapping[str, Any] | None  # code, message, hint, step, layer
+    transitions: tuple[Mapping[str, Any], ...]  # {status, at}
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The record of one training of one resolved spec."""
+
+    id: str
+    job_id: str | None  # None for an external run
+    type: str
+    name: str | None
+    tags: tuple[str, ...]
+    notes: str
+    status: Status
+    spec: Mapping[str, Any]
+    dataset_id: str | None
+    step: int
+    summary: Mapping[str, Mapping[str, Any]]  # by metric: first, last, min, max, best and their steps
+    weights_sha256: str | None
+    model_blob: str | None  # the best weights, ready to serve
+    receipt: Mapping[str, Any] | None  # spec, data, engine version, BLAS, shards
+    report: Mapping[str, Any]  # what the run found at its end: confusion, worst rows, warnings, ...
+    error: Mapping[str, Any] | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One process life inside a run. `token` grows with every claim and fences every write."""
+
+    run_id: str
+    token: int
+    cpus: int = 1
+    memory_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A process on this machine, named so that it can be told from a later one with the same pid."""
+
+    pid: int
+    started: str  # process start time as the kernel tells it
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A published state of a run: resume reads this row, never a folder listing."""
+
+    run_id: str
+    step: int
+    kind: Literal["state", "model"]  # state: go on from here; model: weights to serve
+    blob: str  # sha256 of the file, which is its name
+    bytes: int
+    weights_sha256: str
+    token: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of what happened; `id` is its sequence number in the store."""
+
+    id: int
+    run_id: str | None
+    job_id: str | None
+    kind: str  # queued, started, epoch, improved, checkpoint, warning, lost, requeued, finished, ...
+    data: Mapping[str, Any]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetRow:
+    """An immutable upload. `blob` is the parsed form, one safetensors file."""
+
+    id: str
+    name: str
+    kind: str  # table, array, image, series, text
+    rows: int
+    sha256: str  # of the upload as it came
+    blob: str
+    bytes: int
+    description: Mapping[str, Any]  # columns with types and statistics, warnings
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A named, numbered pointer at a run's checkpoint."""
+
+    name: str
+    version: int
+    run_id: str
+    blob: str
+    created_at: datetime
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a worker tells the store in one transaction: metrics first, then the checkpoint."""
+
+    series: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)  # name: (steps, values) arrays
+    events: tuple[tuple[str, Mapping[str, Any]], ...] = ()  # (kind, data)
+    step: int | None = None
+    phase: str | None = None
+    progress: float | None = None
+    eta_s: float | None = None
+    checkpoints: tuple[Checkpoint, ...] = ()  # created_at and token are the store's to fill
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What the store answers a reporting worker."""
+
+    stop: Literal["cancel", "pause"] | None
