@@ -1,0 +1,71 @@
+# Each target does its own set-up; a second call starts at once.
+# Needs Python 3.11 or newer and make. Another interpreter: make PYTHON=python3.12 demo
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+CORE   := $(VENV)/.core-installed
+DEV    := $(VENV)/.dev-installed
+ORACLE := $(VENV)/.oracle-installed
+
+.PHONY: help demo serve test lint oracle clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+demo: $(CORE) ## train a network and a text model on real data, watch, ask them
+	@$(BIN)/netwright demo
+
+serve: $(CORE) ## the server alone, on 127.0.0.1:8000, data in ./netwright-data
+	@exec $(BIN)/netwright serve
+
+test: $(DEV) ## every gate: ruff, mypy strict, import-linter, pytest
+	@failed=0; \
+	$(MAKE) --no-print-directory lint || failed=1; \
+	$(BIN)/python -m pytest || failed=1; \
+	exit $$failed
+
+lint: $(DEV) ## the gates without pytest
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+BENCHES := bench-engine bench-text bench-metrics bench-predict bench-jobs
+.PHONY: bench $(BENCHES)
+bench: $(BENCHES) ## every benchmark; or one: bench-engine, -text, -metrics, -predict, -jobs
+$(BENCHES): bench-%: $(DEV)
+	$(BIN)/python -m pytest -s -m benchmark -k $* tests/benchmarks
+
+oracle: $(ORACLE) ## compare with torch, kenlm and others (a large installation)
+	$(BIN)/python -m pytest -m oracle
+
+clean: ## forget the installation and all caches; data is kept
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+
+# --- set-up ---------------------------------------------------------------------------------
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "netwright needs Python 3.11 or newer, but '$(PYTHON)' is: $$($(PYTHON) --version 2>&1)"; \
+	  echo "Name another: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+	  rm -rf $(VENV); \
+	  echo "'$(PYTHON)' cannot make a virtual environment (on Debian: apt install python3-venv)"; exit 1; }
+
+$(CORE): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV) (once) ..."
+	@$(PIP) -e .
+	@touch $@
+
+$(DEV): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV), with the tools for tests (once) ..."
+	@$(PIP) -e ".[dev]"
+	@touch $(CORE) $@
+
+$(ORACLE): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV), with torch and other oracles (once, large) ..."
+	@$(PIP) -e ".[dev,oracle]"
+	@touch $(CORE) $(DEV) $@
