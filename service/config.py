@@ -21,6 +21,7 @@ class Settings(BaseModel):
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    allow_remote: bool = Field(default=False, description="Listen beyond this machine although nobody needs a key.")
     data_dir: Path = Field(default=Path("netwright-data"), description="Folder for everything the service writes.")
     workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=0, le=256, description="Worker processes; one per core."
