@@ -1,0 +1,57 @@
+"""The command `netwright`: parses the words, then imports only what the chosen command needs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from service import __version__
+from service.errors import ServiceError
+
+# Each module offers `main(arguments) -> exit code`; `worker` is what the server starts, not a command for people.
+COMMANDS = {"serve": "service.serve", "demo": "service.demo", "worker": "service.jobs.worker"}
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Runs one command and leaves with its exit code: 0 done, 1 failed, 2 asked wrongly."""
+    arguments = parser().parse_args(words)
+    try:
+        sys.exit(import_module(COMMANDS[arguments.command]).main(arguments))
+    except ServiceError as error:
+        print(f"netwright: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"  {error.hint}", file=sys.stderr)
+        sys.exit(2)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The language of the command line."""
+    top = argparse.ArgumentParser(
+        prog="netwright", description="A self-hosted service that trains networks and n-gram models from JSON."
+    )
+    top.add_argument("--version", action="version", version=f"netwright {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="command", required=True)
+    _serve(commands.add_parser("serve", help="run the server (the same settings by NETWRIGHT_*; see the README)"))
+    _demo(commands.add_parser("demo", help="start a server, train on real data, watch, ask the models"))
+    commands.add_parser("worker")
+    return top
+
+
+def _serve(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--host", help="address to listen on (127.0.0.1)")
+    command.add_argument("--port", type=int, help="port to listen on (8000); 0 takes a free one")
+    command.add_argument("--data-dir", type=Path, help="folder for everything the service writes (netwright-data)")
+    command.add_argument("--workers", type=int, help="worker processes (one per core)")
+    command.add_argument(
+        "--allow-remote",
+        action="store_true",
+        default=None,
+        help="listen beyond this machine although nobody needs a key",
+    )
+
+
+def _demo(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--once", action="store_true", help="stop the server and leave when everything was shown")
