@@ -18,7 +18,7 @@ _LONG_POLL_S = 20.0
 _RECONNECTS = 20  # about a minute of a server being away
 
 
-class Problem(Exception):
+class ApiError(Exception):
     """The service said no; the fields are those of its problem document (RFC 9457)."""
 
     def __init__(self, status: int, document: Document) -> None:
@@ -37,7 +37,7 @@ def _fault(error: Document) -> str:
 
 
 class Client:
-    """Speaks to one server. Every method raises Problem when the answer is an error, httpx.HTTPError when none came."""
+    """Speaks to one server. Every method raises ApiError when the answer is an error, httpx.HTTPError when none came."""
 
     def __init__(self, url: str = "http://127.0.0.1:8000", *, timeout_s: float = 60.0) -> None:
         self.url = url.rstrip("/")
@@ -211,7 +211,7 @@ class Client:
     def _document(self, method: str, path: str, **options: Any) -> Document:
         answer = self.ask(method, path, **options)
         if not isinstance(answer, dict):
-            raise Problem(502, {"code": "not_the_service", "detail": f"{self.url}{path} did not answer as netwright"})
+            raise ApiError(502, {"code": "not_the_service", "detail": f"{self.url}{path} did not answer as netwright"})
         return answer
 
     def _data(self, method: str, path: str, **options: Any) -> Iterator[Document]:
@@ -232,4 +232,4 @@ def _check(response: httpx.Response) -> None:
         document = response.json()
     except ValueError:
         document = {"detail": response.text[:200]}
-    raise Problem(response.status_code, document if isinstance(document, dict) else {"detail": str(document)[:200]})
+    raise ApiError(response.status_code, document if isinstance(document, dict) else {"detail": str(document)[:200]})
