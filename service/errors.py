@@ -10,7 +10,8 @@ ServiceError
 ├── CapacityError           try again later
 │   ├── QueueFull
 │   ├── Draining
-│   └── StorageFull
+│   ├── StorageFull
+│   └── StorageBusy
 └── RunError                why a run failed; kept on the run, never an HTTP status
     ├── Diverged
     ├── OutOfMemory
@@ -92,6 +93,11 @@ class StorageFull(CapacityError):
     code = "storage_full"
 
 
+class StorageBusy(CapacityError):
+    code = "storage_busy"
+    retry_after_s = 1
+
+
 class RunError(ServiceError):
     """Why a run failed. `retry` says whether another attempt could end otherwise."""
 
@@ -128,5 +134,6 @@ class WorkerLost(RunError):
 
 def did_you_mean(word: str, allowed: Sequence[str]) -> str | None:
     """A hint naming the closest allowed word, or None when nothing is close."""
-    close = get_close_matches(word.lower(), allowed, n=1, cutoff=0.6)
-    return f"Did you mean {close[0]!r}?" if close else None
+    by_lower = {each.lower(): each for each in allowed}
+    close = get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    return f"Did you mean {by_lower[close[0]]!r}?" if close else None

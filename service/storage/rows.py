@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 Status = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 StoppedBy = Literal["epochs", "early_stopping", "time", "steps", "target", "user"]
+T = TypeVar("T")
 FINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 
 
@@ -61,6 +62,7 @@ class Run:
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    revision: int = 0  # grows with every change of the run or its metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,16 @@ class Owner:
     pid: int
     started: str  # process start time as the kernel tells it
     boot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """An attempt that has not ended yet, as the store knows it."""
+
+    attempt: Attempt
+    owner: Owner
+    lease_left_s: float  # zero or less: over; minus infinity when the machine has started anew since
+    stop_requested: str | None  # cancel or pause
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +148,72 @@ class ModelVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class AliasMove:
+    """One line of an alias's history, newest last; `version` is None where it was taken away."""
+
+    name: str
+    alias: str
+    version: int | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a model reference means now."""
+
+    ref: str
+    run_id: str
+    type: str  # of the run: train, ngram
+    blob: str
+    name: str | None = None
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A file in the blob store; its name is its sha256."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """The caller's key for a creating request, and what tells another request from a repeated one."""
+
+    key: str
+    request_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A piece of a list. `next` is the cursor to give as `after`; None at the end."""
+
+    data: tuple[T, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Series:
+    """Points of one metric of one run in columns, steps ascending; values may be NaN or infinite."""
+
+    name: str
+    steps: Any  # int64
+    values: Any  # float64
+    times: Any  # int64, milliseconds since 1970 UTC
+    n: int  # points in the asked range before any reducing
+    reduced: str | None  # how, or None when these are all
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What a worker tells the store in one transaction: metrics first, then the checkpoint."""
 
-    series: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)  # name: (steps, values) arrays
+    series: Mapping[str, tuple[Any, ...]] = field(
+        default_factory=dict
+    )  # name: (steps, values) or (steps, values, times in ms)
     events: tuple[tuple[str, Mapping[str, Any]], ...] = ()  # (kind, data)
-    step: int | None = None
+    step: int | None = None  # None leaves as it is, here and below
     phase: str | None = None
     progress: float | None = None
     eta_s: float | None = None

@@ -1,0 +1,57 @@
+"""The only room that speaks SQL: what is kept, and every verb on it as one transaction returning frozen rows."""
+
+from service.storage.attempts import Fenced
+from service.storage.blobs import Blobs
+from service.storage.metrics import Reduce, direction
+from service.storage.rows import (
+    FINAL,
+    AliasMove,
+    Attempt,
+    Blob,
+    Checkpoint,
+    DatasetRow,
+    Event,
+    Idempotency,
+    Job,
+    Live,
+    ModelVersion,
+    Orders,
+    Owner,
+    Page,
+    Report,
+    Resolved,
+    Run,
+    Series,
+    Status,
+    StoppedBy,
+)
+from service.storage.store import Store, open
+
+__all__ = [
+    "FINAL",
+    "AliasMove",
+    "Attempt",
+    "Blob",
+    "Blobs",
+    "Checkpoint",
+    "DatasetRow",
+    "Event",
+    "Fenced",
+    "Idempotency",
+    "Job",
+    "Live",
+    "ModelVersion",
+    "Orders",
+    "Owner",
+    "Page",
+    "Reduce",
+    "Report",
+    "Resolved",
+    "Run",
+    "Series",
+    "Status",
+    "StoppedBy",
+    "Store",
+    "direction",
+    "open",
+]

@@ -1,0 +1,137 @@
+"""One transaction at a time, and the only place that knows one kind of database from another.
+
+SQLite: WAL, synchronous=FULL (NORMAL loses acknowledged commits in a power cut), and BEGIN IMMEDIATE for every
+transaction that writes, because a deferred one that has read is refused at once when another has written.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
+
+from service.errors import InvalidSpec, StorageBusy, StorageFull
+
+BUSY_S = 30.0  # the longest wait for another process's transaction
+_WRITES = "writes"
+_PRAGMAS = ("synchronous=FULL", "foreign_keys=ON", f"busy_timeout={int(BUSY_S * 1000)}", "cache_size=-8000")
+_ONE_WRITER = 0x6E657477  # the name of PostgreSQL's advisory lock; with it, ids of events appear in their order
+
+
+class Database:
+    """Opens transactions on one database; may be used from any thread."""
+
+    def __init__(self, url: str) -> None:
+        self.dialect = make_url(url).get_backend_name()
+        if self.dialect not in ("sqlite", "postgresql"):
+            raise InvalidSpec(f"no store for {self.dialect}", hint="sqlite:///file.db or postgresql+psycopg://...")
+        self._engine = create_engine(
+            url, json_serializer=dumps, pool_size=8, max_overflow=-1, pool_reset_on_return=None
+        )
+        self._writer = self._engine.execution_options(**{_WRITES: True})
+        self.url = url
+        self._watch = threading.Lock()
+        self._watching: sqlite3.Connection | None = None
+        self._turn = threading.Lock()  # a fair turn within the process; between processes SQLite polls
+        (_for_sqlite if self.dialect == "sqlite" else _for_postgresql)(self._engine)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One consistent view; waits for nobody."""
+        with _translated(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """All or nothing, durable when it returns. Raises StorageBusy, StorageFull."""
+        with self._turn, _translated(), self._writer.begin() as connection:
+            yield connection
+
+    def insert(self, table: Table) -> Insert:
+        """An insert that knows `on_conflict_do_nothing` and `on_conflict_do_update`; both dialects say it alike."""
+        return sqlite.insert(table) if self.dialect == "sqlite" else postgresql.insert(table)
+
+    def prepare(self) -> None:
+        """Settings that the database keeps; called by one process at a time."""
+        if self.dialect == "sqlite":
+            with closing(self._engine.raw_connection()) as connection:
+                connection.cursor().execute("PRAGMA journal_mode=WAL")
+
+    def version(self) -> int:
+        """Another number after any commit by any other connection."""
+        with self._watch:
+            if self.dialect == "sqlite":
+                return int(self._watcher().execute("PRAGMA data_version").fetchone()[0])
+        with self.read() as connection:
+            return int(connection.exec_driver_sql("SELECT coalesce(max(id), 0) FROM events").scalar_one())
+
+    def _watcher(self) -> sqlite3.Connection:
+        if self._watching is None:
+            name = make_url(self.url).database or ""
+            self._watching = sqlite3.connect(name, check_same_thread=False, isolation_level=None)
+        return self._watching
+
+    def close(self) -> None:
+        self._engine.dispose()
+        if self._watching is not None:
+            self._watching.close()
+
+
+def _for_sqlite(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def connect(connection: sqlite3.Connection, record: object) -> None:
+        connection.isolation_level = None  # the transactions are ours to begin
+        for pragma in _PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(_WRITES)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _for_postgresql(engine: Engine) -> None:
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        if connection.get_execution_options().get(_WRITES):
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ONE_WRITER})")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        name = getattr(error.orig, "sqlite_errorname", "")
+        if name.startswith("SQLITE_BUSY"):
+            raise StorageBusy("the store is busy", hint="Try again in a moment.") from error
+        if name == "SQLITE_FULL" or name.startswith("SQLITE_IOERR"):
+            raise StorageFull("the disk is full", hint="Delete data sets or jobs, or make room on the disk.") from error
+        raise
+
+
+def dumps(value: object) -> str:
+    """Strict JSON: a number that JSON does not know becomes null, as everywhere outside the metrics."""
+    try:
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_finite(each) for each in value]
+    return value

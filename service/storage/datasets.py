@@ -1,0 +1,91 @@
+"""Data sets: immutable, one row per content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Row, delete, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from service.errors import Conflict, NotFound
+from service.storage import cursor, idempotency, ids, moment
+from service.storage.database import Database
+from service.storage.rows import DatasetRow, Idempotency, Page
+from service.storage.tables import datasets
+
+
+class Datasets:
+    """The verbs on data sets; each is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(
+        self, *, name: str, kind: str, rows: int, sha256: str, blob: str, bytes: int, description: Mapping[str, Any],
+        idempotency_key: Idempotency | None = None,
+    ) -> DatasetRow:  # fmt: skip
+        """A new data set; or the one that has this content (the sha256 of the upload) already, as it is."""
+        with self._database.write() as connection:
+            before = idempotency.made(connection, "datasets", idempotency_key)
+            known = datasets.c.sha256 == sha256 if before is None else datasets.c.id == before
+            row = connection.execute(select(datasets).where(known)).one_or_none()
+            if row is None:
+                row = connection.execute(
+                    insert(datasets)
+                    .values(
+                        id=ids.new("ds"), name=name, kind=kind, rows=rows, sha256=sha256, blob=blob, bytes=bytes,
+                        description=dict(description), created_at=moment.now(),
+                    )
+                    .returning(datasets)
+                ).one()  # fmt: skip
+            if before is None:
+                idempotency.keep(connection, "datasets", idempotency_key, row.id)
+            return _dataset(row)
+
+    def get(self, dataset_id: str) -> DatasetRow:
+        """Raises NotFound."""
+        return self._one(datasets.c.id == dataset_id, f"no data set {dataset_id}")
+
+    def find(self, sha256: str) -> DatasetRow | None:
+        """The data set with this content, if there is one."""
+        with self._database.read() as connection:
+            row = connection.execute(select(datasets).where(datasets.c.sha256 == sha256)).one_or_none()
+        return None if row is None else _dataset(row)
+
+    def list(
+        self, *, kind: str | None = None, name: str | None = None, after: str | None = None, limit: int = 20
+    ) -> Page[DatasetRow]:
+        """Newest first. Raises InvalidSpec for a cursor that is none."""
+        wanted = {datasets.c.kind: kind, datasets.c.name: name}
+        query = select(datasets).where(*(column == value for column, value in wanted.items() if value is not None))
+        if after is not None:
+            query = query.where(datasets.c.key < cursor.decode(after, int)[0])
+        with self._database.read() as connection:
+            found = connection.execute(query.order_by(datasets.c.key.desc()).limit(limit + 1)).all()
+        more = cursor.encode(found[limit - 1].key) if len(found) > limit else None
+        return Page(tuple(map(_dataset, found[:limit])), more)
+
+    def delete(self, dataset_id: str) -> None:
+        """Its file is left to `Store.collect`. Raises NotFound, Conflict when a job or run refers to it."""
+        with self._database.write() as connection:
+            try:
+                gone = connection.execute(delete(datasets).where(datasets.c.id == dataset_id)).rowcount
+            except IntegrityError as error:
+                raise Conflict("a job or run refers to this data set", hint="Delete those jobs first.") from error
+            if not gone:
+                raise NotFound(f"no data set {dataset_id}")
+
+    def _one(self, condition: Any, message: str) -> DatasetRow:
+        with self._database.read() as connection:
+            row = connection.execute(select(datasets).where(condition)).one_or_none()
+        if row is None:
+            raise NotFound(message)
+        return _dataset(row)
+
+
+def _dataset(row: Row[Any]) -> DatasetRow:
+    return DatasetRow(
+        row.id, row.name, row.kind, row.rows, row.sha256, row.blob, row.bytes, row.description,
+        moment.unpack(row.created_at),
+    )  # fmt: skip

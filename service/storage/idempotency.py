@@ -1,0 +1,41 @@
+"""A creating request that comes twice creates once: its key lies in the same transaction as what it made."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, insert, select
+
+from service.errors import Fault, InvalidSpec
+from service.storage import moment
+from service.storage.rows import Idempotency
+from service.storage.tables import idempotency
+
+
+def made(connection: Connection, scope: str, given: Idempotency | None) -> str | None:
+    """The id that an earlier request with this key made. Raises InvalidSpec when that request was another one."""
+    if given is None:
+        return None
+    row = connection.execute(
+        select(idempotency.c.request_sha256, idempotency.c.resource_id).where(
+            idempotency.c.scope == scope, idempotency.c.key == given.key
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    if row.request_sha256 != given.request_sha256:
+        message = "this Idempotency-Key was used for another request"
+        raise InvalidSpec(message, faults=[Fault("", "idempotency_mismatch", message, "Choose a new key.")])
+    return str(row.resource_id)
+
+
+def keep(connection: Connection, scope: str, given: Idempotency | None, resource_id: str) -> None:
+    """Remembers what the request made."""
+    if given is not None:
+        connection.execute(
+            insert(idempotency).values(
+                scope=scope,
+                key=given.key,
+                request_sha256=given.request_sha256,
+                resource_id=resource_id,
+                created_at=moment.now(),
+            )
+        )

@@ -1,0 +1,184 @@
+"""Jobs: what was submitted, its place in the queue, and what people may ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Select, delete, exists, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from service.errors import Conflict, Fault, InvalidSpec, NotFound, QueueFull
+from service.storage import cursor, events, idempotency, ids, job_view, moment, status
+from service.storage.database import Database
+from service.storage.rows import FINAL, Idempotency, Job, Page
+from service.storage.tables import datasets, job_tags, jobs, run_tags, runs, transitions
+
+
+class Jobs:
+    """The verbs on jobs; each is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def submit(
+        self, *, type: str, spec: Mapping[str, Any], name: str | None = None, tags: Sequence[str] = (),
+        dataset_id: str | None = None, priority: int = 0, max_queue: int = 1000, cpus: int = 1, memory_bytes: int = 0,
+        idempotency_key: Idempotency | None = None,
+    ) -> Job:  # fmt: skip
+        """A job, its run and the event `queued`; or, for a key seen before, the job it made then.
+
+        Raises QueueFull, NotFound when the data set is gone, InvalidSpec when the key came with another request.
+        """
+        common = {"type": type, "name": name, "tags": _unique(tags), "dataset_id": dataset_id, "spec": dict(spec)}
+        with self._database.write() as connection:
+            before = idempotency.made(connection, "jobs", idempotency_key)
+            if before is not None:
+                return job_view.one(connection, before)
+            _check(connection, dataset_id, max_queue)
+            job_id = ids.new("job")
+            _insert_job(connection, job_id, priority, common)
+            _insert_run(connection, job_id, priority, cpus, memory_bytes, common)
+            idempotency.keep(connection, "jobs", idempotency_key, job_id)
+            return job_view.one(connection, job_id)
+
+    def get(self, job_id: str) -> Job:
+        """Raises NotFound."""
+        with self._database.read() as connection:
+            return job_view.one(connection, job_id)
+
+    def list(
+        self, *, status: str | None = None, type: str | None = None, tag: str | None = None, name: str | None = None,
+        after: str | None = None, limit: int = 20,
+    ) -> Page[Job]:  # fmt: skip
+        """Newest first. Raises InvalidSpec for a cursor that is none."""
+        wanted = {jobs.c.status: status, jobs.c.type: type, jobs.c.name: name}
+        query: Select[Any] = select(jobs).where(
+            *(column == value for column, value in wanted.items() if value is not None)
+        )
+        if tag is not None:
+            query = query.where(exists().where(job_tags.c.tag == tag, job_tags.c.job_key == jobs.c.key))
+        if after is not None:
+            query = query.where(jobs.c.key < cursor.decode(after, int)[0])
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(jobs.c.key.desc()).limit(limit + 1)).all()
+            found = job_view.several(connection, rows[:limit])
+        return Page(found, cursor.encode(rows[limit - 1].key) if len(rows) > limit else None)
+
+    def request_stop(self, job_id: str, how: Literal["cancel", "pause"]) -> Job:
+        """Asks for it; a job that waits is stopped at once. Asking again, or when it is already so, changes nothing.
+
+        Raises NotFound, Conflict when the job has ended otherwise.
+        """
+        target: Literal["cancelled", "paused"] = "cancelled" if how == "cancel" else "paused"
+        with self._database.write() as connection:
+            run = _run_of(connection, job_id)
+            if run.status == target or run.stop_requested == "cancel":
+                return job_view.one(connection, job_id)
+            if run.status == "running":
+                for table, column in ((jobs, jobs.c.id), (runs, runs.c.job_id)):
+                    connection.execute(update(table).where(column == job_id).values(stop_requested=how))
+                events.record(connection, run.id, job_id, "stop_requested", {"how": how})
+            else:
+                status.move(connection, run.id, target)
+            return job_view.one(connection, job_id)
+
+    def resume(self, job_id: str) -> Job:
+        """Puts a paused job at the end of the queue. Raises NotFound, Conflict when it is not paused."""
+        with self._database.write() as connection:
+            run = _run_of(connection, job_id)
+            if run.status != "paused":
+                raise Conflict(f"a {run.status} job cannot be resumed", hint="Only a paused one can.")
+            status.move(connection, run.id, "queued", place=_next_place())
+            return job_view.one(connection, job_id)
+
+    def delete(self, job_id: str) -> None:
+        """Forgets an ended job with its runs, metrics and events; files are left to `Store.collect`.
+
+        Raises NotFound, Conflict when it has not ended or a model version points at its run.
+        """
+        with self._database.write() as connection:
+            state = connection.execute(select(jobs.c.status).where(jobs.c.id == job_id)).scalar_one_or_none()
+            if state is None:
+                raise NotFound(f"no job {job_id}")
+            if state not in FINAL:
+                raise Conflict(f"a {state} job cannot be deleted", hint="Cancel it first.")
+            try:
+                connection.execute(delete(jobs).where(jobs.c.id == job_id))
+            except IntegrityError as error:
+                raise Conflict(
+                    "a model version points at this job's run", hint="Keep the job, or delete the model."
+                ) from error
+
+
+def _check(connection: Connection, dataset_id: str | None, max_queue: int) -> None:
+    waiting = connection.execute(select(func.count()).where(runs.c.status == "queued")).scalar_one()
+    if waiting >= max_queue:
+        raise QueueFull(f"{waiting} jobs are waiting already")
+    if dataset_id is not None:
+        known = connection.execute(select(exists().where(datasets.c.id == dataset_id))).scalar_one()
+        if not known:
+            message = f"no data set {dataset_id}"
+            raise InvalidSpec(message, faults=[Fault("/spec/dataset/id", "not_found", message)])
+
+
+def _insert_job(connection: Connection, job_id: str, priority: int, common: Mapping[str, Any]) -> None:
+    at = moment.now()
+    key = connection.execute(
+        insert(jobs)
+        .values(
+            id=job_id,
+            status="queued",
+            phase="waiting",
+            priority=priority,
+            attempt=0,
+            progress=0.0,
+            created_at=at,
+            **common,
+        )
+        .returning(jobs.c.key)
+    ).scalar_one()
+    if common["tags"]:
+        connection.execute(insert(job_tags), [{"tag": tag, "job_key": key} for tag in common["tags"]])
+    connection.execute(insert(transitions).values(job_key=key, status="queued", at=at))
+
+
+def _insert_run(
+    connection: Connection, job_id: str, priority: int, cpus: int, memory_bytes: int, common: Mapping[str, Any]
+) -> None:
+    run_id = ids.new("run")
+    insert_run(
+        connection, id=run_id, job_id=job_id, status="queued", urgency=-priority, place=_next_place(), cpus=cpus,
+        memory_bytes=memory_bytes, **common,
+    )  # fmt: skip
+    events.record(connection, run_id, job_id, "queued", {})
+
+
+def insert_run(connection: Connection, **columns: Any) -> int:
+    """A run with its tags; what is not given is as at the start of any run."""
+    start: dict[str, Any] = {
+        "urgency": 0, "place": 0, "token": 0, "attempt": 0, "losses": 0, "cpus": 1, "memory_bytes": 0, "revision": 0,
+        "step": 0, "notes": "", "report": {}, "created_at": moment.now(),
+    }  # fmt: skip
+    key = connection.execute(insert(runs).values(**(start | columns)).returning(runs.c.key)).scalar_one()
+    if columns["tags"]:
+        connection.execute(insert(run_tags), [{"tag": tag, "run_key": key} for tag in columns["tags"]])
+    return int(key)
+
+
+def _next_place() -> Any:
+    other = runs.alias("other")
+    return select(func.coalesce(func.max(other.c.place), 0) + 1).scalar_subquery()
+
+
+def _run_of(connection: Connection, job_id: str) -> Any:
+    row = connection.execute(
+        select(runs.c.id, runs.c.status, runs.c.stop_requested).where(runs.c.job_id == job_id)
+    ).one_or_none()
+    if row is None:
+        raise NotFound(f"no job {job_id}")
+    return row
+
+
+def _unique(tags: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(tags))

@@ -1,0 +1,73 @@
+"""Brings the schema up to date at open; whether there is anything to do is one SELECT, without Alembic."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+
+import service
+from service.errors import ServiceError
+from service.storage.database import Database
+from service.storage.tables import metadata
+
+HEAD = "0001"  # the newest revision in migrations/versions; a test holds the two together
+FOLDER = Path(service.__file__).resolve().parent.parent / "migrations"  # in a checkout and in an installed package
+
+
+def migrate(database: Database, data_dir: Path) -> None:
+    """Makes or upgrades the tables, one process at a time. Raises ServiceError for a newer store."""
+    with _alone(data_dir):
+        database.prepare()
+        if _revision(database) == HEAD:
+            return
+        with database.write() as connection:
+            found = _stamp(connection)
+            if found is None:
+                _create(connection)
+            elif found != HEAD:
+                _upgrade(connection, found)
+
+
+def _revision(database: Database) -> str | None:
+    with database.read() as connection:
+        return _stamp(connection)
+
+
+def _stamp(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none()
+    return None if found is None else str(found)
+
+
+def _create(connection: Connection) -> None:
+    """An empty database gets today's tables at once; that the migrations lead to the same ones is a test."""
+    metadata.create_all(connection)
+    connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+    connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
+
+
+def _upgrade(connection: Connection, found: str) -> None:
+    from alembic import command, config, script, util  # noqa: PLC0415 - 0.4 s that a start should not pay
+
+    settings = config.Config()
+    settings.set_main_option("script_location", str(FOLDER))
+    settings.attributes["connection"] = connection
+    try:
+        script.ScriptDirectory.from_config(settings).get_revision(found)
+    except util.CommandError as error:
+        message = f"the store was written by a newer version of this program (its revision {found} is unknown here)"
+        raise ServiceError(message, hint="Install that version again, or use another data folder.") from error
+    command.upgrade(settings, "head")
+
+
+@contextmanager
+def _alone(data_dir: Path) -> Iterator[None]:
+    """Other processes that open the same folder wait; the kernel lets go when this one dies."""
+    with open(data_dir / "open.lock", "w", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

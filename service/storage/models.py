@@ -1,0 +1,161 @@
+"""Models by name: numbered versions, each at a run's weights, and aliases that move and remember."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select
+
+from service.errors import Conflict, Fault, InvalidSpec, NotFound
+from service.storage import checkpoints, cursor, idempotency, moment
+from service.storage.database import Database
+from service.storage.rows import AliasMove, Idempotency, ModelVersion, Page, Resolved
+from service.storage.tables import aliases, model_versions, runs
+
+_NAME = re.compile(r"(?!run_)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_ALIAS = re.compile(r"(?!latest$)[A-Za-z][A-Za-z0-9._-]{0,99}")
+
+
+class Models:
+    """The verbs on models; each is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add_version(
+        self, name: str, run_id: str, *, note: str = "", idempotency_key: Idempotency | None = None
+    ) -> ModelVersion:
+        """The next version of `name`, at the run's best weights. Raises NotFound, Conflict when it has none yet."""
+        _check(_NAME, name, "/name", "letters, digits, . _ - and not run_ at its head")
+        with self._database.write() as connection:
+            before = idempotency.made(connection, f"models/{name}", idempotency_key)
+            if before is not None:
+                return _version(_row(connection, name, int(before)))
+            blob = _of_run(connection, run_id, run_id, latest=False).blob
+            of_name = select(func.coalesce(func.max(model_versions.c.version), 0) + 1).where(
+                model_versions.c.name == name
+            )
+            row = connection.execute(
+                insert(model_versions)
+                .values(
+                    name=name, version=connection.execute(of_name).scalar_one(), run_id=run_id, blob=blob, note=note,
+                    created_at=moment.now(),
+                )
+                .returning(model_versions)
+            ).one()  # fmt: skip
+            idempotency.keep(connection, f"models/{name}", idempotency_key, str(row.version))
+            return _version(row)
+
+    def list(self, *, after: str | None = None, limit: int = 20) -> Page[ModelVersion]:
+        """The newest version of every model, by name."""
+        newest = select(func.max(model_versions.c.key)).group_by(model_versions.c.name)
+        query = select(model_versions).where(model_versions.c.key.in_(newest))
+        if after is not None:
+            query = query.where(model_versions.c.name > cursor.decode(after, str)[0])
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(model_versions.c.name).limit(limit + 1)).all()
+        more = cursor.encode(rows[limit - 1].name) if len(rows) > limit else None
+        return Page(tuple(map(_version, rows[:limit])), more)
+
+    def versions(self, name: str) -> tuple[ModelVersion, ...]:
+        """All versions of one model, newest first. Raises NotFound."""
+        with self._database.read() as connection:
+            query = select(model_versions).where(model_versions.c.name == name)
+            rows = connection.execute(query.order_by(model_versions.c.version.desc())).all()
+        if not rows:
+            raise NotFound(f"no model {name}")
+        return tuple(map(_version, rows))
+
+    def set_alias(self, name: str, alias: str, version: int | None) -> AliasMove:
+        """Points an alias at a version, or takes it away (None). Raises NotFound."""
+        _check(_ALIAS, alias, "/alias", "a letter first, then letters, digits, . _ -, and not 'latest'")
+        with self._database.write() as connection:
+            if version is not None:
+                _row(connection, name, version)
+            row = connection.execute(
+                insert(aliases).values(name=name, alias=alias, version=version, at=moment.now()).returning(aliases)
+            ).one()
+        return _move(row)
+
+    def aliases(self, name: str) -> dict[str, int]:
+        """Where each alias points now."""
+        return {move.alias: move.version for move in self.alias_history(name) if move.version is not None}
+
+    def alias_history(self, name: str, alias: str | None = None) -> tuple[AliasMove, ...]:
+        """Every move, oldest first."""
+        query = select(aliases).where(aliases.c.name == name)
+        if alias is not None:
+            query = query.where(aliases.c.alias == alias)
+        with self._database.read() as connection:
+            return tuple(map(_move, connection.execute(query.order_by(aliases.c.key))))
+
+    def resolve(self, ref: str) -> Resolved:
+        """What `name`, `name:3`, `name@alias`, `run_...` (best weights) or `run_...@latest` (newest) means now.
+
+        Raises NotFound; Conflict when the run has published no weights yet.
+        """
+        with self._database.read() as connection:
+            if ref.startswith("run_"):
+                run_id, _, which = ref.partition("@")
+                if which not in ("", "latest"):
+                    raise NotFound(f"no model {ref}", hint="Of a run there is only run_...@latest.")
+                return _of_run(connection, ref, run_id, latest=which == "latest")
+            row = _pointed(connection, ref)
+            kind = connection.execute(select(runs.c.type).where(runs.c.id == row.run_id)).scalar_one()
+            return Resolved(ref, row.run_id, kind, row.blob, row.name, row.version)
+
+
+def _of_run(connection: Connection, ref: str, run_id: str, *, latest: bool) -> Resolved:
+    run = connection.execute(
+        select(runs.c.key, runs.c.type, runs.c.model_blob).where(runs.c.id == run_id)
+    ).one_or_none()
+    if run is None:
+        raise NotFound(f"no run {run_id}")
+    published = checkpoints.newest(connection, run.key, "model")
+    newest = None if published is None else published.blob
+    blob = (newest or run.model_blob) if latest else (run.model_blob or newest)
+    if blob is None:
+        raise Conflict(f"{run_id} has no weights yet", hint="Wait for its first checkpoint.")
+    return Resolved(ref, run_id, run.type, blob)
+
+
+def _pointed(connection: Connection, ref: str) -> Row[Any]:
+    name, at, alias = ref.partition("@")
+    if at:
+        query = select(aliases.c.version).where(aliases.c.name == name, aliases.c.alias == alias)
+        version = connection.execute(query.order_by(aliases.c.key.desc()).limit(1)).scalar_one_or_none()
+        if version is None:
+            raise NotFound(f"no model {ref}")
+        return _row(connection, name, version)
+    name, colon, number = ref.partition(":")
+    if colon:
+        if not number.isascii() or not number.isdigit() or len(number) > 9:
+            raise NotFound(f"no model {ref}", hint="A version is a number, as in name:3.")
+        return _row(connection, name, int(number))
+    return _row(connection, name, None)
+
+
+def _row(connection: Connection, name: str, version: int | None) -> Row[Any]:
+    """The row of a version; of the newest for None. Raises NotFound."""
+    query = select(model_versions).where(model_versions.c.name == name)
+    if version is not None:
+        query = query.where(model_versions.c.version == version)
+    row = connection.execute(query.order_by(model_versions.c.version.desc()).limit(1)).one_or_none()
+    if row is None:
+        raise NotFound(f"no model {name}" if version is None else f"no model {name}:{version}")
+    return row
+
+
+def _check(pattern: re.Pattern[str], word: str, pointer: str, allowed: str) -> None:
+    if not pattern.fullmatch(word):
+        message = f"{word[:100]!r} cannot be a name here"
+        raise InvalidSpec(message, faults=[Fault(pointer, "invalid_name", message, allowed)])
+
+
+def _version(row: Row[Any]) -> ModelVersion:
+    return ModelVersion(row.name, row.version, row.run_id, row.blob, moment.unpack(row.created_at), row.note)
+
+
+def _move(row: Row[Any]) -> AliasMove:
+    return AliasMove(row.name, row.alias, row.version, moment.unpack(row.at))

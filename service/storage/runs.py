@@ -1,0 +1,177 @@
+"""Runs: claimed and reported on by workers, found and compared by people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import delete, insert, select, update
+
+from service.errors import Conflict, NotFound
+from service.storage import attempts, checkpoints, events, idempotency, ids, jobs, moment, references, run_view
+from service.storage.database import Database
+from service.storage.rows import (
+    Attempt,
+    Checkpoint,
+    Idempotency,
+    Live,
+    Orders,
+    Owner,
+    Page,
+    Report,
+    Run,
+    Status,
+    StoppedBy,
+)
+from service.storage.status import move
+from service.storage.tables import run_tags, runs
+
+_ANY = 1 << 62
+
+
+class Runs:
+    """The verbs on runs; each is one transaction. Those that take an Attempt raise Fenced when it is over."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # What the supervisor and the workers do
+
+    def claim(self, owner: Owner, lease_s: float, *, cpus: int = _ANY, memory_bytes: int = _ANY) -> Attempt | None:
+        """Takes the first waiting run that needs no more than this, with a new token; None when there is none."""
+        with self._database.write() as connection:
+            return attempts.claim(connection, owner, lease_s, cpus, memory_bytes)
+
+    def attach(self, attempt: Attempt, owner: Owner) -> None:
+        """Says which process the attempt lives in, when that is known only after the claim."""
+        with self._database.write() as connection:
+            attempts.attach(connection, attempt, owner)
+
+    def report(self, attempt: Attempt, report: Report) -> Orders:
+        """Metrics, then events, then checkpoints, then the lease: all or nothing."""
+        with self._database.write() as connection:
+            return attempts.report(connection, attempt, report)
+
+    def renew(self, attempt: Attempt) -> Orders:
+        """Only the lease."""
+        with self._database.write() as connection:
+            return attempts.renew(connection, attempt)
+
+    def finish(
+        self, attempt: Attempt, status: Status, *, stopped_by: StoppedBy | None = None,
+        error: Mapping[str, Any] | None = None, model_blob: str | None = None, weights_sha256: str | None = None,
+        receipt: Mapping[str, Any] | None = None, report: Mapping[str, Any] | None = None, final: Report | None = None,
+    ) -> Run:  # fmt: skip
+        """The verdict (succeeded, failed, cancelled or paused) with the last report, in one transaction.
+
+        Without `model_blob` the best model published as a checkpoint stays the run's.
+        """
+        given = {
+            "stopped_by": stopped_by, "error": error, "model_blob": model_blob, "weights_sha256": weights_sha256,
+            "receipt": receipt, "report": report,
+        }  # fmt: skip
+        columns = {name: value for name, value in given.items() if value is not None}
+        with self._database.write() as connection:
+            attempts.finish(connection, attempt, status, final, columns)
+            return run_view.one(connection, attempt.run_id)
+
+    def release(self, attempt: Attempt) -> None:
+        """Gives the run back, to the head of the queue and without counting the attempt; or to a stop asked for."""
+        with self._database.write() as connection:
+            attempts.release(connection, attempt)
+
+    def lose(self, attempt: Attempt, words: str, *, code: str = "worker_lost", max_attempts: int = 3) -> None:
+        """The worker is no more: the run goes back to the queue, or to a stop asked for.
+
+        It fails with `code` when `max_attempts` lives in a row were lost without a new state checkpoint.
+        """
+        with self._database.write() as connection:
+            attempts.lose(connection, attempt, words, code, max_attempts)
+
+    def live(self) -> tuple[Live, ...]:
+        """Every attempt that has not ended, with its owner and what is left of its lease."""
+        with self._database.read() as connection:
+            return attempts.live(connection)
+
+    # Checkpoints
+
+    def checkpoints(self, run_id: str, kind: str | None = None) -> tuple[Checkpoint, ...]:
+        """Those published, newest first."""
+        with self._database.read() as connection:
+            return checkpoints.several(connection, run_id, kind)
+
+    def retain(self, run_id: str, *, states: int = 3, models: int = 1) -> tuple[str, ...]:
+        """Forgets all but the newest states and the best models; returns the blobs that nothing points at any more."""
+        with self._database.write() as connection:
+            forgotten = checkpoints.retain(connection, run_id, states, models)
+            return references.without(connection, forgotten)
+
+    # What people do
+
+    def get(self, run_id: str) -> Run:
+        """Raises NotFound."""
+        with self._database.read() as connection:
+            return run_view.one(connection, run_id)
+
+    def list(
+        self, *, status: str | None = None, type: str | None = None, tag: str | None = None, name: str | None = None,
+        dataset_id: str | None = None, job_id: str | None = None, sort: str = "-created_at", after: str | None = None,
+        limit: int = 20,
+    ) -> Page[Run]:  # fmt: skip
+        """Runs without their `report`. `sort` is created_at or best, last, min or max of a metric; `-` for descending.
+
+        `best.val_accuracy` means its maximum when descending and its minimum otherwise; runs without the metric
+        come last. Raises InvalidSpec for a sort key or a cursor that is none.
+        """
+        wanted = {
+            runs.c.status: status, runs.c.type: type, runs.c.name: name, runs.c.dataset_id: dataset_id,
+            runs.c.job_id: job_id,
+        }  # fmt: skip
+        conditions = [column == value for column, value in wanted.items() if value is not None]
+        if tag is not None:
+            tagged = select(run_tags.c.run_key).where(run_tags.c.tag == tag)
+            conditions.append(runs.c.key.in_(tagged))
+        with self._database.read() as connection:
+            return run_view.page(connection, conditions, sort, after, limit)
+
+    def create_external(
+        self, *, name: str | None = None, tags: Sequence[str] = (), spec: Mapping[str, Any] | None = None,
+        dataset_id: str | None = None, idempotency_key: Idempotency | None = None,
+    ) -> Run:  # fmt: skip
+        """A run that another program trains and logs into; it is running at once. Raises InvalidSpec."""
+        with self._database.write() as connection:
+            run_id = idempotency.made(connection, "runs", idempotency_key)
+            if run_id is None:
+                run_id = ids.new("run")
+                jobs.insert_run(
+                    connection, id=run_id, type="external", status="running", name=name, spec=dict(spec or {}),
+                    tags=list(dict.fromkeys(tags)), dataset_id=dataset_id, started_at=moment.now(),
+                )  # fmt: skip
+                events.record(connection, run_id, None, "started", {})
+                idempotency.keep(connection, "runs", idempotency_key, run_id)
+            return run_view.one(connection, run_id)
+
+    def end_external(self, run_id: str, status: Status, error: Mapping[str, Any] | None = None) -> Run:
+        """Ends such a run. Raises NotFound, Conflict when it has ended or is a worker's."""
+        with self._database.write() as connection:
+            if run_view.one(connection, run_id).type != "external":
+                raise Conflict("only an external run is ended from outside", hint="Cancel the job instead.")
+            move(connection, run_id, status, **({} if error is None else {"error": dict(error)}))
+            return run_view.one(connection, run_id)
+
+    def patch(
+        self, run_id: str, *, name: str | None = None, tags: Sequence[str] | None = None, notes: str | None = None
+    ) -> Run:
+        """Changes what is given. Raises NotFound."""
+        given = {"name": name, "tags": None if tags is None else list(dict.fromkeys(tags)), "notes": notes}
+        values = {column: value for column, value in given.items() if value is not None}
+        with self._database.write() as connection:
+            changed = update(runs).where(runs.c.id == run_id).values(revision=runs.c.revision + 1, **values)
+            key = connection.execute(changed.returning(runs.c.key)).scalar_one_or_none()
+            if key is None:
+                raise NotFound(f"no run {run_id}")
+            if tags is not None:
+                connection.execute(delete(run_tags).where(run_tags.c.run_key == key))
+            if values.get("tags"):
+                connection.execute(insert(run_tags), [{"tag": tag, "run_key": key} for tag in values["tags"]])
+            return run_view.one(connection, run_id)
