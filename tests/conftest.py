@@ -1,0 +1,94 @@
+"""What every room's tests share: the roots, the data beside the checkout, and a real server process."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+START_S = 30.0  # a loaded machine; the figure for an idle one is a benchmark's
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real data sets too large to commit; a test that needs them skips where they are absent."""
+    folder = SHARED / "data"
+    if not folder.is_dir():
+        pytest.skip("needs the data sets in ../shared/data, which are not part of the repository")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Asynchronous tests run on asyncio, as the server does."""
+    return "asyncio"
+
+
+@dataclass
+class Served:
+    """A server in its own process, as a user starts it."""
+
+    url: str
+    process: subprocess.Popen[str]
+    data_dir: Path
+
+    def stop(self, timeout_s: float = 10.0) -> int:
+        """Sends SIGTERM and returns the exit code; the test fails when the server does not leave."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout_s)
+
+
+Serve = Callable[..., Served]
+
+
+@pytest.fixture(scope="session")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """Starts servers: `serve()` on a new folder, `serve(folder)` on a known one; extra words go to the command line."""
+    started: list[Served] = []
+
+    def start(data_dir: Path | None = None, *words: str, **environ: str) -> Served:
+        folder = data_dir or tmp_path_factory.mktemp("served") / "data"
+        log = open(tmp_path_factory.mktemp("log") / "server.log", "w+", encoding="utf-8")  # noqa: SIM115
+        command = [sys.executable, "-m", "service", "serve", "--port", "0", "--data-dir", str(folder), *words]
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | environ, stdout=subprocess.PIPE, stderr=log, text=True
+        )
+        assert process.stdout is not None
+        ready, _, _ = select.select([process.stdout], [], [], START_S)
+        said = re.search(r"http://\S+", process.stdout.readline() if ready else "")
+        if said is None:
+            process.kill()
+            process.wait()
+            log.seek(0)
+            pytest.fail(f"the server did not start: {log.read()[-2000:]}")
+        started.append(Served(said.group(), process, folder))
+        return started[-1]
+
+    yield start
+    for each in started:
+        if each.process.poll() is None:
+            each.process.terminate()
+    for each in started:
+        try:
+            each.process.wait(10)
+        except subprocess.TimeoutExpired:
+            each.process.kill()
+            each.process.wait()
+        if each.process.stdout is not None:
+            each.process.stdout.close()

@@ -1,0 +1,84 @@
+"""How much a page may hold, and where an import may stand."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+FILE_LINES = 300
+FUNCTION_LINES = 40
+
+# Path or `path::function`, and the reason. A line here is a debt: it must still be needed, or the last test fails.
+LONG_FILES: dict[str, str] = {}
+LONG_FUNCTIONS: dict[str, str] = {}
+HIDDEN_IMPORTS: dict[str, str] = {}
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = sorted((ROOT / "service").rglob("*.py"))
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def _functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    tree = ast.parse(path.read_text("utf-8"))
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def _long_functions(path: Path) -> dict[str, int]:
+    lengths = {f"{_name(path)}::{f.name}": (f.end_lineno or f.lineno) - f.lineno + 1 for f in _functions(path)}
+    return {name: lines for name, lines in lengths.items() if lines > FUNCTION_LINES}
+
+
+def _hidden_imports(path: Path) -> set[str]:
+    return {
+        f"{_name(path)}::{function.name}"
+        for function in _functions(path)
+        if any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(function))
+    }
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_name)
+def test_a_file_fits_its_page(path: Path) -> None:
+    lines = path.read_text("utf-8").count("\n")
+    assert lines <= FILE_LINES or _name(path) in LONG_FILES, f"{lines} lines: two ideas, or a reason in LONG_FILES"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_name)
+def test_a_function_fits_the_eye(path: Path) -> None:
+    assert set(_long_functions(path)) <= set(LONG_FUNCTIONS)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_name)
+def test_no_import_hides_in_a_function(path: Path) -> None:
+    assert _hidden_imports(path) <= set(HIDDEN_IMPORTS)
+
+
+def test_only_the_command_line_imports_by_name() -> None:
+    users = [_name(path) for path in SOURCES if "import_module" in path.read_text("utf-8")]
+    assert users == ["service/cli.py"]
+
+
+def test_every_module_begins_with_a_sentence() -> None:
+    assert [
+        _name(path)
+        for path in SOURCES
+        if path.stat().st_size and not ast.get_docstring(ast.parse(path.read_text("utf-8")))
+    ] == []
+
+
+def test_exceptions_are_still_needed() -> None:
+    long_files = {_name(path) for path in SOURCES if path.read_text("utf-8").count("\n") > FILE_LINES}
+    long_functions = {name for path in SOURCES for name in _long_functions(path)}
+    hidden = {name for path in SOURCES for name in _hidden_imports(path)}
+    assert set(LONG_FILES) <= long_files
+    assert set(LONG_FUNCTIONS) <= long_functions
+    assert set(HIDDEN_IMPORTS) <= hidden
+
+
+def test_test_modules_have_names_of_their_own() -> None:
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(set(names)) == sorted(names)
