@@ -1,0 +1,52 @@
+"""What an n-gram model may be: its order, its tokens, its smoothing, and what is left out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from service.ngram.contract import Spec
+from service.ngram.smoothing import ModifiedKneserNey, Smoothing
+from service.ngram.tokenizers import Tokenizer, Word
+
+MAX_ORDER = 10
+
+
+class NgramSpec(Spec):
+    """An n-gram language model.
+
+    `sentences` says where one ends: at each line, at blank lines, or only at the end of the text. A line break inside a
+    sentence is a blank for words and a token for characters and bytes.
+    `prune` holds one threshold per order, as lmplz --prune: n-grams seen that often or less are left out; the last one
+    goes for all higher orders; single words are never left out, so the first is 0.
+    """
+
+    order: Annotated[int, Field(ge=1, le=MAX_ORDER)] = 3
+    tokenizer: Tokenizer = Word()
+    smoothing: Smoothing = ModifiedKneserNey()
+    lowercase: bool = False
+    normalize: Literal["none", "nfc", "nfkc"] = "none"
+    sentences: Literal["line", "paragraph", "document"] = "line"
+    blank_lines: Literal["keep", "skip"] = "keep"
+    prune: Annotated[list[Annotated[int, Field(ge=0, le=1_000_000_000)]], Field(max_length=MAX_ORDER)] = []
+
+    @field_validator("prune")
+    @classmethod
+    def _rising(cls, prune: list[int]) -> list[int]:
+        if prune and prune[0] != 0:
+            raise ValueError("the first threshold must be 0: single words are never pruned")
+        if prune != sorted(prune):
+            raise ValueError("thresholds must not fall from one order to the next")
+        return prune
+
+    @model_validator(mode="after")
+    def _as_many_as_orders(self) -> NgramSpec:
+        if len(self.prune) > self.order:
+            raise ValueError("prune holds more thresholds than there are orders")
+        return self
+
+    def thresholds(self) -> list[int]:
+        """One pruning threshold per order."""
+        given = self.prune or [0]
+        return given + given[-1:] * (self.order - len(given))
