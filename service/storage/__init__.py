@@ -2,7 +2,8 @@
 
 from service.storage.attempts import Fenced
 from service.storage.blobs import Blobs
-from service.storage.metrics import Reduce, direction
+from service.storage.metrics import direction
+from service.storage.reduce import Reduce
 from service.storage.rows import (
     FINAL,
     AliasMove,

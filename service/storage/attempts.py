@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from service import clock
-from service.storage import checkpoints, events, metrics, moment, status
+from service.storage import checkpoints, events, moment, series, status
 from service.storage.rows import FINAL, Attempt, Live, Orders, Owner, Report, Status
 from service.storage.tables import attempts, jobs, runs
 
@@ -64,7 +64,7 @@ def report(connection: Connection, attempt: Attempt, told: Report) -> Orders:
     if any(each.kind == "state" for each in told.checkpoints):
         changes["losses"] = 0
     run = fence(connection, attempt, revision=runs.c.revision + 1, **changes)
-    metrics.append(connection, run.key, told.series)
+    series.append(connection, run.key, told.series)
     events.record_all(connection, attempt.run_id, run.job_id, told.events)
     given = {"phase": told.phase, "progress": told.progress, "eta_s": told.eta_s}
     known = {name: value for name, value in given.items() if value is not None}

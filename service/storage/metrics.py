@@ -7,28 +7,32 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from service.errors import Conflict, NotFound
-from service.storage import moment
+from service.storage.curve import Ask, read
 from service.storage.database import Database
+from service.storage.reduce import Reduce
 from service.storage.rows import Series
+from service.storage.series import append
 from service.storage.tables import runs, series
 
-Reduce = Literal["minmax", "last", "mean", "lttb"]
-_POINT = np.dtype([("step", "<i8"), ("time", "<i8"), ("value", "<f8")])
+_BIGGER = re.compile(r"accuracy|(^|_)(acc|f1|auc|r2|precision|recall|score|reward|bleu|iou|map)(_|$)")
+_SMALLER = re.compile(r"loss|error|perplexity|(^|_)(mse|mae|rmse|mape|wer|cer|nll)(_|$)")
+_SHORT = [column for column in series.c if column is not series.c.tail]
 
 
 class Metrics:
-    """The verbs on metrics; each is one transaction."""
+    """The verbs on metrics; each is one transaction. Workers write theirs through `Runs.report`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def append(self, run_id: str, given: Mapping[str, tuple[Any, ...]]) -> None:
-        """Points of an external run. Raises NotFound, Conflict when the run is a worker's or has ended."""
+        """Points of an external run by name: (steps, values) or (steps, values, times in ms).
+
+        Raises NotFound, Conflict when the run is a worker's or has ended.
+        """
         with self._database.write() as connection:
             row = connection.execute(
                 update(runs)
@@ -50,48 +54,63 @@ class Metrics:
         return {run_id: found.get(key, {}) for key, run_id in keys.items()}
 
     def series(
-        self, run_id: str, names: Sequence[str] | None = None, *, from_step: int | None = None,
-        to_step: int | None = None, max_points: int | None = None, reduce: Reduce = "minmax",
-    ) -> dict[str, Series]:  # fmt: skip
-        """Points by name, steps ascending, both ends of the range included; unknown names are left out."""
+        self,
+        run_id: str,
+        names: Sequence[str] | None = None,
+        *,
+        from_step: int | None = None,
+        to_step: int | None = None,
+        max_points: int | None = None,
+        reduce: Reduce = "minmax",
+    ) -> dict[str, Series]:
+        """Points by name, steps ascending, both ends of the range included; names the run does not have are left out.
+
+        With more points than `max_points` (5 or more) they are reduced. Raises NotFound.
+        """
+        found = self.query([run_id], names, from_step=from_step, to_step=to_step, max_points=max_points, reduce=reduce)
+        if run_id not in found:
+            raise NotFound(f"no run {run_id}")
+        return found[run_id]
+
+    def query(
+        self,
+        run_ids: Sequence[str],
+        names: Sequence[str] | None = None,
+        *,
+        from_step: int | None = None,
+        to_step: int | None = None,
+        max_points: int | None = None,
+        reduce: Reduce = "minmax",
+    ) -> dict[str, dict[str, Series]]:
+        """The same of many runs at one moment, by run; runs that do not exist are left out."""
+        ends = {"from_step": from_step, "to_step": to_step}
+        ask = Ask(max_points=max_points, reduce=reduce, **{end: step for end, step in ends.items() if step is not None})
+        wanted = select(series).order_by(series.c.name)
+        if names is not None:
+            wanted = wanted.where(series.c.name.in_(names))
         with self._database.read() as connection:
-            query = select(series).join(runs, runs.c.key == series.c.run_key).where(runs.c.id == run_id)
-            if names is not None:
-                query = query.where(series.c.name.in_(names))
-            rows = connection.execute(query.order_by(series.c.name)).all()
-        return {row.name: _series(row, from_step, to_step) for row in rows}
-
-
-def append(connection: Connection, run_key: int, given: Mapping[str, tuple[Any, ...]]) -> None:
-    """Writes points in the caller's transaction, which holds the run's row."""
-    for name, columns in given.items():
-        new = _points(columns)
-        if not len(new):
-            continue
-        where = (series.c.run_key == run_key, series.c.name == name)
-        row = connection.execute(select(series).where(*where)).one_or_none()
-        if row is None:
-            connection.execute(insert(series).values(run_key=run_key, name=name, **_summed(_merged(new[:0], new))))
-        else:
-            old = np.frombuffer(row.tail, _POINT)
-            connection.execute(update(series).where(*where).values(**_summed(_merged(old, new))))
+            of_runs = select(runs.c.key, runs.c.id).where(runs.c.id.in_(run_ids))
+            keys = dict(connection.execute(of_runs).tuples().all())
+            found: dict[str, dict[str, Series]] = {run_id: {} for run_id in keys.values()}
+            for row in connection.execute(wanted.where(series.c.run_key.in_(keys))).all():
+                found[keys[row.run_key]][row.name] = read(connection, row, ask)
+        return found
 
 
 def summaries(connection: Connection, keys: Sequence[int]) -> dict[int, dict[str, dict[str, Any]]]:
     """By run key and metric."""
     found: dict[int, dict[str, dict[str, Any]]] = defaultdict(dict)
-    columns = [column for column in series.c if column is not series.c.tail]
-    for row in connection.execute(select(*columns).where(series.c.run_key.in_(keys)).order_by(series.c.name)):
+    for row in connection.execute(select(*_SHORT).where(series.c.run_key.in_(keys)).order_by(series.c.name)):
         found[row.run_key][row.name] = _summary(row)
     return found
 
 
-_BIGGER = re.compile(r"accuracy|(^|_)(acc|f1|auc|r2|precision|recall|score|reward|bleu|iou|map)(_|$)")
-_SMALLER = re.compile(r"loss|error|perplexity|(^|_)(mse|mae|rmse|mape|wer|cer|nll)(_|$)")
-
-
 def direction(name: str) -> Literal["min", "max"] | None:
-    """Which end of a metric is its best, by its name; None when the name does not tell."""
+    """Which end of a metric is its best, by its name; None when the name does not tell.
+
+    Losses, errors and perplexities are best at their minimum; accuracies, F1, AUC, R2, precision, recall, scores,
+    rewards, BLEU and IoU at their maximum.
+    """
     if _SMALLER.search(name):
         return "min"
     return "max" if _BIGGER.search(name) else None
@@ -99,50 +118,15 @@ def direction(name: str) -> Literal["min", "max"] | None:
 
 def _summary(row: Row[Any]) -> dict[str, Any]:
     end = direction(row.name)
-    best = {"value": getattr(row, end), "step": getattr(row, f"{end}_step")} if end else None
+    finite = row.n - row.nonfinite
     return {
-        "n": row.n, "nonfinite": row.nonfinite,
-        "first": {"value": row.first, "step": row.first_step}, "last": {"value": row.last, "step": row.last_step},
-        "min": {"value": row.min, "step": row.min_step}, "max": {"value": row.max, "step": row.max_step},
-        "mean": row.sum / (row.n - row.nonfinite) if row.n > row.nonfinite else None,
-        "best": best, "direction": end,
-    }  # fmt: skip
+        "n": row.n,
+        "nonfinite": row.nonfinite,
+        **{place: {"value": getattr(row, place), "step": getattr(row, f"{place}_step")} for place in _PLACES},
+        "mean": row.sum / finite if finite else None,
+        "best": {"value": getattr(row, end), "step": getattr(row, f"{end}_step")} if end and finite else None,
+        "direction": end,
+    }
 
 
-def _points(columns: tuple[Any, ...]) -> NDArray[Any]:
-    points = np.empty(len(columns[0]), _POINT)
-    points["step"], points["value"] = columns[0], columns[1]
-    points["time"] = columns[2] if len(columns) > 2 else moment.now() // 1000
-    return points
-
-
-def _merged(old: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
-    """Both, by step; the later writing wins."""
-    both = np.concatenate([new[::-1], old])
-    return both[np.unique(both["step"], return_index=True)[1]]
-
-
-def _summed(points: NDArray[Any]) -> dict[str, Any]:
-    values, steps = points["value"], points["step"]
-    finite = np.isfinite(values)
-    known = values[finite]
-    ends: dict[str, Any] = {"min": None, "max": None, "min_step": None, "max_step": None}
-    if len(known):
-        low, high = int(known.argmin()), int(known.argmax())
-        ends = {
-            "min": float(known[low]), "max": float(known[high]),
-            "min_step": int(steps[finite][low]), "max_step": int(steps[finite][high]),
-        }  # fmt: skip
-    return ends | {
-        "n": len(points), "nonfinite": int(len(points) - len(known)), "sum": float(known.sum()),
-        "first_step": int(steps[0]), "last_step": int(steps[-1]), "first": float(values[0]), "last": float(values[-1]),
-        "tail_n": len(points), "tail": points.tobytes(),
-    }  # fmt: skip
-
-
-def _series(row: Row[Any], from_step: int | None, to_step: int | None) -> Series:
-    points = np.frombuffer(row.tail, _POINT)
-    low = 0 if from_step is None else int(np.searchsorted(points["step"], from_step))
-    high = len(points) if to_step is None else int(np.searchsorted(points["step"], to_step, "right"))
-    points = points[low:high]
-    return Series(row.name, points["step"].copy(), points["value"].copy(), points["time"].copy(), len(points), None)
+_PLACES = ("first", "last", "min", "max")

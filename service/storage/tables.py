@@ -39,6 +39,23 @@ def _to(column: str, **given: Any) -> ForeignKey:
     return ForeignKey(column, ondelete="CASCADE", **given)
 
 
+def _summary() -> list[Column[Any]]:
+    """What is known of many points; minimum, maximum and sum are those of the finite values."""
+    return [
+        Column("n", BigInteger, nullable=False),
+        Column("nonfinite", BigInteger, nullable=False),
+        Column("first_step", BigInteger, nullable=False),
+        Column("last_step", BigInteger, nullable=False),
+        Column("min_step", BigInteger),
+        Column("max_step", BigInteger),
+        Column("first", Float),  # NULL for NaN, which SQLite does not have; infinities as they are
+        Column("last", Float),
+        Column("min", Float),
+        Column("max", Float),
+        Column("sum", Float, nullable=False),
+    ]
+
+
 datasets = Table(
     "datasets",
     metadata,
@@ -192,17 +209,7 @@ series = Table(
     _key(),
     Column("run_key", _Key, _to("runs.key"), nullable=False),
     Column("name", Text, nullable=False),
-    Column("n", BigInteger, nullable=False),
-    Column("nonfinite", BigInteger, nullable=False),
-    Column("first_step", BigInteger, nullable=False),
-    Column("last_step", BigInteger, nullable=False),
-    Column("min_step", BigInteger),  # minimum, maximum and sum are those of the finite values
-    Column("max_step", BigInteger),
-    Column("first", Float),  # NULL for NaN, as SQLite has none; infinities as they are
-    Column("last", Float),
-    Column("min", Float),
-    Column("max", Float),
-    Column("sum", Float, nullable=False),
+    *_summary(),
     Column("tail_n", Integer, nullable=False),
     Column("tail", LargeBinary, nullable=False),  # the newest points, 24 bytes each; the older ones are in blocks
     UniqueConstraint("run_key", "name"),
@@ -215,14 +222,12 @@ blocks = Table(
     "blocks",
     metadata,
     _key(),
-    Column("series_key", _Key, _to("series.key"), nullable=False),
-    Column("first_step", BigInteger, nullable=False),
-    Column("last_step", BigInteger, nullable=False),
-    Column("n", Integer, nullable=False),
-    Column("nonfinite", Integer, nullable=False),
+    Column("run_key", _Key, _to("runs.key"), nullable=False),
+    Column("name", Text, nullable=False),
+    *_summary(),
     Column("outline", LargeBinary, nullable=False),  # what a chart needs of every 256 points
     Column("data", LargeBinary, nullable=False),
-    Index(None, "series_key", "first_step"),
+    Index(None, "run_key", "name", "first_step"),
 )
 
 model_versions = Table(

@@ -1,0 +1,137 @@
+"""Points of a series packed: 24 bytes each while they are new, then sealed in blocks of a few bytes a point.
+
+Sealing loses nothing. Steps and times become differences in the narrowest integers (nothing at all where they are
+regular); values become float32 where that is exact; then every number is taken apart into planes of equal bytes,
+which are deflated together, all but the noisy ones: the low bytes of a measured value do not deflate.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import InvalidData
+
+Points = NDArray[Any]  # of POINT, steps ascending, no step twice
+Planes = NDArray[np.uint8]  # (bytes of a number, n)
+POINT: Final = np.dtype([("step", "<i8"), ("time", "<i8"), ("value", "<f8")])  # time: milliseconds since 1970 UTC
+SEALED_POINTS: Final = 2048
+
+_FORMAT = 1
+_HEADER = struct.Struct("<BBBBIIIqqqq")
+_WIDTHS = (0, 1, 2, 4, 8)
+_NOISE = 0.9  # of the different bytes that chance would give: deflating is not worth its time
+
+
+def points(steps: Any, values: Any, times: Any) -> Points:
+    """Columns as points, by step; of several with one step the last one counts."""
+    found = np.empty(len(steps), POINT)
+    found["step"], found["value"], found["time"] = steps, values, times
+    if (found["step"][1:] <= found["step"][:-1]).any():
+        found = merged(found[:0], found)
+    return found
+
+
+def merged(old: Points, new: Points) -> Points:
+    """Both, by step; where both have a step, the new point."""
+    both = np.concatenate([new[::-1], old])
+    return both[np.unique(both["step"], return_index=True)[1]]
+
+
+def unpacked(data: bytes) -> Points:
+    """The points of `Points.tobytes()`; such bytes are put together to put points together."""
+    return np.frombuffer(data, POINT)
+
+
+def seal(found: Points) -> bytes:
+    """The packed form of at least one point."""
+    steps, times = found["step"], found["time"]
+    step_base, step_planes = _differences(steps)
+    time_base, time_planes = _differences(times)
+    planes = np.concatenate([step_planes, time_planes, _of_values(found["value"])])
+    noisy = [_is_noise(plane) for plane in planes]
+    deflated = zlib.compress(planes[[not each for each in noisy]].tobytes(), 1)
+    mask = sum(1 << place for place, each in enumerate(noisy) if each)
+    value_width = len(planes) - len(step_planes) - len(time_planes)
+    head = _HEADER.pack(
+        _FORMAT, len(step_planes), len(time_planes), value_width, len(found), mask, len(deflated), steps[0], step_base,
+        times[0], time_base,
+    )  # fmt: skip
+    return head + deflated + planes[noisy].tobytes()
+
+
+def opened(data: bytes) -> Points:
+    """What `seal` was given. Raises InvalidData when the bytes are damaged."""
+    try:
+        return _opened(data)
+    except (struct.error, zlib.error, ValueError, IndexError, TypeError) as error:
+        raise InvalidData(f"a block of metrics is damaged: {error}") from error
+
+
+def _opened(data: bytes) -> Points:
+    form, step_width, time_width, value_width, n, mask, length, *bases = _HEADER.unpack_from(data)
+    if form != _FORMAT:
+        raise ValueError(f"format {form} is unknown")
+    end = _HEADER.size + length
+    body = np.frombuffer(zlib.decompress(data[_HEADER.size : end]) + data[end:], np.uint8).reshape(-1, n)
+    places = _places(step_width + time_width + value_width, mask)
+    found = np.empty(n, POINT)
+    first_time = step_width + time_width
+    found["step"] = _sums(bases[0], bases[1], body, places[:step_width], n)
+    found["time"] = _sums(bases[2], bases[3], body, places[step_width:first_time], n)
+    found["value"] = _numbers(body, places[first_time:], f"<f{value_width}")
+    return found
+
+
+@lru_cache(maxsize=256)
+def _places(planes: int, mask: int) -> list[int]:
+    """Where each plane lies in the body: the deflated ones come first."""
+    order = sorted(range(planes), key=lambda place: mask >> place & 1)
+    return [order.index(place) for place in range(planes)]
+
+
+def _differences(numbers: NDArray[np.int64]) -> tuple[int, Planes]:
+    """The least difference, and the planes of what the differences exceed it by; the first one exceeds by nothing."""
+    if len(numbers) < 2:
+        return 0, np.empty((0, len(numbers)), np.uint8)
+    differences = np.diff(numbers)
+    base = differences.min()
+    beyond = np.concatenate([[0], differences - base]).view(np.uint64)
+    width = next(width for width in _WIDTHS if int(beyond.max()) < 1 << 8 * width)
+    if width == 0:
+        return int(base), np.empty((0, len(numbers)), np.uint8)
+    return int(base), _planes(beyond.astype(f"<u{width}"))
+
+
+def _sums(first: int, base: int, body: Planes, places: list[int], n: int) -> NDArray[np.int64]:
+    """The way back; integers wrap as they did on the way here."""
+    numbers = np.arange(n, dtype=np.int64) * base + first
+    if places:
+        numbers += np.cumsum(_numbers(body, places, f"<u{len(places)}"), dtype=np.uint64).view(np.int64)
+    return numbers
+
+
+def _of_values(values: NDArray[np.float64]) -> Planes:
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        short = values.astype("<f4")
+        same = (short.astype("<f8").view(np.int64) == values.copy().view(np.int64)).all()
+    return _planes(short if same else values.astype("<f8"))
+
+
+def _planes(numbers: NDArray[Any]) -> Planes:
+    return np.ascontiguousarray(numbers.view(np.uint8).reshape(len(numbers), -1).T)
+
+
+def _numbers(body: Planes, places: list[int], dtype: str) -> NDArray[Any]:
+    return np.ascontiguousarray(body[places].T).view(dtype)[:, 0]
+
+
+def _is_noise(plane: NDArray[np.uint8]) -> bool:
+    different = np.count_nonzero(np.bincount(plane, minlength=256))
+    return bool(different > _NOISE * 256 * (1 - math.exp(-len(plane) / 256)))

@@ -1,0 +1,90 @@
+"""Many points to as few as a chart can show, in ways that differ in what they keep.
+
+minmax  the lowest and the highest of every bucket, the first and the last of all, and a non-finite one of every bucket
+last    the last of every bucket
+mean    the mean of the finite values of every bucket, at the bucket's last step
+lttb    the points that keep the shape (largest triangle, three buckets: Steinarsson 2013)
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.storage import outline
+from service.storage.block import Points
+from service.storage.outline import Outline
+
+Reduce = Literal["minmax", "last", "mean", "lttb"]
+
+
+def buckets(how: Reduce, max_points: int, nonfinite: bool) -> int:
+    """Into how many buckets points are put so that no more than `max_points` (5 or more) come of them."""
+    if how == "minmax":
+        return max(1, (max_points - 2) // (3 if nonfinite else 2))
+    return max_points
+
+
+def of_stretches(stretches: Outline, bad: Points, how: Reduce, max_points: int) -> Points:
+    """From an outline; `bad` are its non-finite points. Buckets hold about equally many points."""
+    position = np.cumsum(stretches["n"], dtype=np.int64)
+    count = buckets(how, max_points, len(bad) > 0)
+    bucket = (position - stretches["n"]) * count // position[-1]
+    return _chosen(outline.joined(stretches, np.flatnonzero(np.diff(bucket, prepend=-1))), bad, how)
+
+
+def of_points(found: Points, how: Reduce, max_points: int) -> Points:
+    """From the points themselves."""
+    bad = found[~np.isfinite(found["value"])]
+    if how == "lttb":
+        return _lttb(found, bad, max_points)
+    count = min(buckets(how, max_points, len(bad) > 0), len(found))
+    return _chosen(outline.outline(found, -(np.arange(count) * -len(found) // count)), bad, how)
+
+
+def _chosen(stretches: Outline, bad: Points, how: Reduce) -> Points:
+    if how == "last":
+        return stretches["last"]
+    finite = stretches[stretches["n"] > stretches["nonfinite"]]
+    if how == "mean":
+        means = stretches["last"].copy()
+        means["value"] = np.nan
+        means["value"][stretches["n"] > stretches["nonfinite"]] = finite["sum"] / (finite["n"] - finite["nonfinite"])
+        return means
+    ends = stretches["first"][:1], stretches["last"][-1:]
+    return _by_step(*ends, finite["min"], finite["max"], _first_of_each(bad, stretches["first"]["step"]))
+
+
+def _first_of_each(found: Points, steps: NDArray[np.int64]) -> Points:
+    """Of the points between each two of the steps, the first."""
+    between = np.searchsorted(steps, found["step"], "right")
+    return found[np.unique(between, return_index=True)[1]]
+
+
+def _by_step(*pieces: Points) -> Points:
+    every = np.concatenate(pieces)
+    return every[np.unique(every["step"], return_index=True)[1]]
+
+
+def _lttb(found: Points, bad: Points, max_points: int) -> Points:
+    some = _first_of_each(bad, found["step"][:: -(-len(found) * 4 // max_points)])
+    finite = found[np.isfinite(found["value"])]
+    return _by_step(_shape(finite, max_points - len(some)), some)
+
+
+def _shape(found: Points, count: int) -> Points:
+    """The first, the last, and of every bucket between the point with the largest triangle to what is chosen before it
+    and to the mean of the bucket behind it."""
+    if len(found) <= count or count < 3:
+        return found[:count]
+    x, y = found["step"].astype(np.float64), found["value"]
+    edges = 1 + np.arange(count - 1) * (len(found) - 2) // (count - 2)
+    chosen = [0]
+    behind = np.append(edges[1:], len(found))
+    for start, end, after in zip(edges[:-1], edges[1:], behind[1:], strict=True):
+        a, (mean_x, mean_y) = chosen[-1], (x[end:after].mean(), y[end:after].mean())
+        area = np.abs((x[a] - mean_x) * (y[start:end] - y[a]) - (x[a] - x[start:end]) * (mean_y - y[a]))
+        chosen.append(int(start + area.argmax()))
+    return found[[*chosen, len(found) - 1]]
