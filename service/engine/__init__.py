@@ -1,0 +1,22 @@
+"""Networks in NumPy: a spec is planned, laid into one vector, and trained as a stream of events."""
+
+from service.engine.contract import LayerSpec, Shape, Signature, Spec
+from service.engine.early_stopping import EarlyStopping
+from service.engine.events import Epoch, Event, Finished, Improved, Measured, Started, Tick, Warned
+from service.engine.feed import Examples
+from service.engine.inference import Network
+from service.engine.layers import Layer
+from service.engine.losses import Loss
+from service.engine.network import NetworkSpec
+from service.engine.optimizers import Optimizer
+from service.engine.planning import Plan, PlannedLayer, plan
+from service.engine.recipe import Recipe, TrainingSpec, resolve
+from service.engine.schedules import Schedule
+from service.engine.scores import SCORES, higher_is_better
+from service.engine.training import Training
+
+__all__ = [
+    "SCORES", "EarlyStopping", "Epoch", "Event", "Examples", "Finished", "Improved", "Layer", "LayerSpec", "Loss",
+    "Measured", "Network", "NetworkSpec", "Optimizer", "Plan", "PlannedLayer", "Recipe", "Schedule", "Shape",
+    "Signature", "Spec", "Started", "Tick", "Training", "TrainingSpec", "Warned", "higher_is_better", "plan", "resolve",
+]  # fmt: skip

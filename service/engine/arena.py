@@ -1,0 +1,71 @@
+"""Memory of a program: arrays by name, allocated once, and random bits that a key decides."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.engine.randomness import Stream
+
+Array: TypeAlias = NDArray[Any]
+
+
+class Arena:
+    """Arrays by (name, rows): whoever asks again gets the same memory."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[tuple[str, int], Array] = {}
+        self.carries: dict[str, Array] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: Any, rows: int = 0) -> Array:
+        """Zeros of this shape, or what was given under this name before.
+
+        Raises ValueError when the name was given with another shape or dtype.
+        """
+        known = self._arrays.get((name, rows))
+        if known is None:
+            known = self._arrays[name, rows] = aligned(shape, np.dtype(dtype))
+        if known.shape != shape or known.dtype != np.dtype(dtype):
+            raise ValueError(f"{name} was {known.shape} {known.dtype}, not {shape} {dtype}")
+        return known
+
+    def carried(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
+        """An array kept from step to step and saved with the training state."""
+        name = f"{name}[{shape[0]}]"
+        if name not in self.carries:
+            self.carries[name] = aligned(shape, np.dtype(dtype))
+        return self.carries[name]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(each.nbytes for each in (*self._arrays.values(), *self.carries.values()))
+
+
+def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Zeros whose first byte lies on a cache line of 64."""
+    count = int(np.prod(shape, dtype=np.int64))
+    raw = np.zeros(count * dtype.itemsize + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + count * dtype.itemsize].view(dtype).reshape(shape)
+
+
+class Bits:
+    """Random bits of one shard: every array registered at binding is refilled, a block of steps at a time."""
+
+    def __init__(self, seed: int, window: int) -> None:
+        self._stream, self._seed, self._window = Stream(), seed, window
+        self._blocks: dict[str, Array] = {}
+        self.slot = 0
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
+        """The view that holds this slot's numbers after `refill`."""
+        if name not in self._blocks:
+            self._blocks[name] = aligned((self._window, *shape), np.dtype(dtype))
+        return self._blocks[name][self.slot]
+
+    def refill(self, epoch: int, step: int, shard: int) -> None:
+        """New numbers for the block of steps that begins at `step`; the same key gives the same bits."""
+        for index, block in enumerate(self._blocks.values()):
+            self._stream.fill(block, self._seed, epoch, step, shard, index)

@@ -1,0 +1,86 @@
+"""Scoring a part of the data with the weights as they stand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from service.engine.arena import Arena
+from service.engine.contract import Array, Signature
+from service.engine.feed import Examples
+from service.engine.losses import LossSpec
+from service.engine.network import Compiled
+from service.engine.program import Memory, Program, Setting
+from service.engine.scores import FROM_LOSS, SCORES
+
+CHUNK_ROWS = 256
+
+
+class Evaluator:
+    """Programs without derivatives on the same vectors; `score` allocates only what the asked scores need."""
+
+    def __init__(self, net: Compiled, loss: LossSpec, signature: Signature, memory: Memory, masked: bool) -> None:
+        self._net, self._loss, self._signature, self._memory, self._masked = net, loss, signature, memory, masked
+        self._programs: dict[int, Program] = {}
+
+    def _program(self, rows: int) -> Program:
+        if rows not in self._programs:
+            setting = Setting(rows, training=False, masked=self._masked)
+            self._programs[rows] = Program(self._net, self._loss, self._signature, setting, self._memory, Arena())
+        return self._programs[rows]
+
+    @np.errstate(all="ignore")
+    def score(self, part: Examples, metrics: Sequence[str]) -> dict[str, float]:
+        """{"loss": mean over the part, and each metric}."""
+        wanted = [name for name in metrics if name in SCORES and name != "accuracy"]
+        loss = divisor = right = count = 0.0
+        answers: list[Array] = []
+        for start in range(0, len(part), CHUNK_ROWS):
+            indices = np.arange(start, min(start + CHUNK_ROWS, len(part)))
+            program = self._program(len(indices))
+            program.load(part, indices, 0)
+            for step in program.steps[0]:
+                step()
+            sums = program.read(0, 1)
+            loss, divisor = loss + float(sums.losses[0]), divisor + float(program.own_divisors(0, 1)[0])
+            right, count = right + (0.0 if sums.right is None else float(sums.right[0])), count + float(sums.counts[0])
+            if wanted:
+                answers.append(_valid(program.z, program.masks(0, 1)))
+        found = {"loss": loss / divisor}
+        if "accuracy" in metrics:
+            found["accuracy"] = right / count
+        found |= {name: FROM_LOSS[name](found["loss"]) for name in metrics if name in FROM_LOSS}
+        if wanted:
+            said, true = self._answers(answers), self._targets(part)
+            found |= {name: SCORES[name].function(said, true) for name in wanted}
+        return found
+
+    def _answers(self, pieces: list[Array]) -> Array:
+        z = np.concatenate(pieces)
+        if self._loss.target == "distribution":
+            z = np.exp(z - z.max(axis=-1, keepdims=True))
+            z /= z.sum(axis=-1, keepdims=True)
+        return z
+
+    def _targets(self, part: Examples) -> Array:
+        out = self._net.plan.out
+        if self._loss.target == "class":
+            if part.lengths is None or not out.timed:
+                return part.y.reshape(-1)
+            return np.asarray(part.y[np.arange(out.dims[0]) < part.lengths[:, None]])
+        wide = part.y.reshape(len(part), *out.dims)
+        if part.lengths is None or not out.timed:
+            return wide.reshape(-1, out.dims[-1])
+        return np.asarray(wide[np.arange(out.dims[0]) < part.lengths[:, None]])
+
+
+def _valid(z: Array, mask: Array | None) -> Array:
+    """(examples, k): the valid answers, copied."""
+    return np.array(z.reshape(-1, z.shape[-1])) if mask is None else np.array(z[mask[0] > 0])
+
+
+def finite(scores: dict[str, float]) -> bool:
+    """Whether the loss among the scores is a number."""
+    return math.isfinite(scores["loss"])

@@ -1,0 +1,50 @@
+"""Every layer there is, one file each; a new one is its file and its line here."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from service.engine.layers.activations import (
+    ActivationField,
+    AnyActivation,
+    Elu,
+    Gelu,
+    LeakyRelu,
+    Relu,
+    Sigmoid,
+    Silu,
+    Softplus,
+    Tanh,
+)
+from service.engine.layers.dense import Dense
+from service.engine.layers.dropout import Dropout
+from service.engine.layers.flatten import Flatten, Reshape
+from service.engine.layers.residual import Residual
+from service.engine.layers.softmax import LogSoftmax, Softmax
+from service.engine.layers.swiglu import Swiglu
+
+Layer = Annotated[
+    Dense
+    | Dropout
+    | Flatten
+    | Reshape
+    | Residual
+    | Sigmoid
+    | Tanh
+    | Relu
+    | LeakyRelu
+    | Gelu
+    | Silu
+    | Elu
+    | Softplus
+    | Softmax
+    | LogSoftmax
+    | Swiglu,
+    Field(discriminator="kind"),
+]
+
+Residual.model_rebuild(_types_namespace={"Layer": Layer})
+
+__all__ = ["ActivationField", "AnyActivation", "Layer"]

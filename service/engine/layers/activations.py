@@ -1,0 +1,311 @@
+"""Activations that work number by number, formula and derivative side by side; a layer of their own or a field of one."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from numpy._core.umath import clip
+from pydantic import BeforeValidator, Field
+
+from service.engine.contract import Array, Initial, LayerPlan, LayerSpec, Shape, Site, Step
+from service.engine.layers.erf import Erf
+from service.engine.layers.softmax import LogSoftmax, Softmax
+from service.engine.layers.swiglu import Swiglu
+
+"""Numbers of one pass: with a few arrays of this length the whole formula runs in the second-level cache."""
+CHUNK = 32_768
+
+
+class Activation(LayerSpec):
+    """An activation maps every number by itself: the shape stays."""
+
+    elementwise: ClassVar[bool] = True
+
+    def plan(self, shape: Shape) -> LayerPlan:
+        return LayerPlan(shape, flops=8 * shape.size)
+
+
+class Sigmoid(Activation):
+    """y = 1 / (1 + exp(-x)), computed as (1 + tanh(x / 2)) / 2; dy/dx = y (1 - y)."""
+
+    kind: Literal["sigmoid"] = "sigmoid"
+    overwrites: ClassVar[bool] = True
+    reads_output: ClassVar[bool] = True
+
+    def bind(self, site: Site) -> tuple[Step, Step]:
+        x, y, dy, dx = site.x, site.y, site.dy, site.dx
+        half, t = constant(0.5, site), spare(site)
+        multiply, add, subtract, tanh = np.multiply, np.add, np.subtract, np.tanh
+
+        def forward() -> None:
+            multiply(x, half, y)
+            tanh(y, y)
+            multiply(y, half, y)
+            add(y, half, y)
+
+        def backward() -> None:
+            multiply(y, y, t)
+            subtract(y, t, t)
+            multiply(dy, t, dx)
+
+        return forward, backward
+
+
+class Tanh(Activation):
+    """y = tanh(x); dy/dx = 1 - y^2."""
+
+    kind: Literal["tanh"] = "tanh"
+    overwrites: ClassVar[bool] = True
+    reads_output: ClassVar[bool] = True
+
+    def bind(self, site: Site) -> tuple[Step, Step]:
+        x, y, dy, dx = site.x, site.y, site.dy, site.dx
+        one, t = constant(1, site), spare(site)
+        multiply, subtract, tanh = np.multiply, np.subtract, np.tanh
+
+        def forward() -> None:
+            tanh(x, y)
+
+        def backward() -> None:
+            multiply(y, y, t)
+            subtract(one, t, t)
+            multiply(dy, t, dx)
+
+        return forward, backward
+
+
+class Relu(Activation):
+    """y = max(x, 0); dy/dx = 1 where y > 0, else 0."""
+
+    kind: Literal["relu"] = "relu"
+    overwrites: ClassVar[bool] = True
+    reads_output: ClassVar[bool] = True
+    gain: ClassVar[Initial] = "he"
+
+    def bind(self, site: Site) -> tuple[Step, Step]:
+        x, y, dy, dx = site.x, site.y, site.dy, site.dx
+        zero, infinity, on = constant(0, site), constant(np.inf, site), spare(site, np.bool_)
+        greater, multiply = np.greater, np.multiply
+
+        def forward() -> None:
+            clip(x, zero, infinity, y)
+
+        def backward() -> None:
+            greater(y, zero, on)
+            multiply(dy, on, dx)
+
+        return forward, backward
+
+
+class LeakyRelu(Activation):
+    """y = x where x > 0, else slope * x; dy/dx = 1 or slope."""
+
+    kind: Literal["leaky_relu"] = "leaky_relu"
+    slope: float = Field(default=0.01, ge=0, lt=1, description="Slope on the negative side.")
+    gain: ClassVar[Initial] = "he"
+
+    def bind(self, site: Site) -> tuple[Step, Step]:
+        x, y, dy, dx = site.x, site.y, site.dy, site.dx
+        slope, rest, zero = constant(self.slope, site), constant(1 - self.slope, site), constant(0, site)
+        on, t = spare(site, np.bool_), spare(site)
+        greater, multiply, maximum, add = np.greater, np.multiply, np.maximum, np.add
+
+        def forward() -> None:
+            multiply(x, slope, y)
+            maximum(x, y, out=y)
+
+        def backward() -> None:
+            greater(x, zero, on)
+            multiply(rest, on, t)
+            add(t, slope, t)
+            multiply(dy, t, dx)
+
+        return forward, backward
+
+
+class Elu(Activation):
+    """y = x where x > 0, else alpha (exp(x) - 1); dy/dx = 1 or alpha exp(x). Clevert et al. 2015."""
+
+    kind: Literal["elu"] = "elu"
+    alpha: float = Field(default=1.0, gt=0, le=100, description="The limit on the negative side is -alpha.")
+    gain: ClassVar[Initial] = "he"
+
+    def bind(self, site: Site) -> tuple[Step, Step]:
+        x, y, dy, dx = site.x, site.y, site.dy, site.dx
+        alpha, zero = constant(self.alpha, site), constant(0, site)
+        low, high, off, t = constant(-np.inf, site), constant(np.inf, site), spare(site, np.bool_), spare(site)
+
+        def forward() -> None:
+            clip(x, low, zero, t)
+            np.expm1(t, t)
+            np.multiply(t, alpha, t)
+            clip(x, zero, high, y)
+            np.add(y, t, y)
+
+        def backward() -> None:
+            clip(x, low, zero, t)
+            np.exp(t, t)
+            np.multiply(t, alpha, t)
+            np.less_equal(x, zero, off)
+            np.multiply(t, off, t)
+            np.logical_not(off, off)
+            np.add(t, off, t)
+            np.multiply(dy, t, dx)
+
+        return forward, backward
+
+
+class Silu(Activation):
+    """y = x sigmoid(x); dy/dx = s + y (1 - s) with s = sigmoid(x)."""
+
+    kind: Literal["silu"] = "silu"
+    gain: ClassVar[Initial] = "he"
+
+    def bind(self, site: Site) -> tuple[Step, Step]:
+        x, y, dy, dx = site.x, site.y, site.dy, site.dx
+        half, one, s, t = constant(0.5, site), constant(1, site), spare(site, name="s"), spare(site)
+
+        def forward() -> None:
+            logistic(x, s, half)
+            np.multiply(x, s, y)
+
+        def backward() -> None:
+            np.subtract(one, s, t)
+            np.multiply(t, y, t)
+            np.add(t, s, t)
+            np.multiply(dy, t, dx)
+
+        return forward, backward
+
+    reads_output: ClassVar[bool] = True
+
+
+class Softplus(Activation):
+    """y = log(1 + exp(x)), computed as max(x, 0) + log1p(exp(-|x|)); dy/dx = sigmoid(x)."""
+
+    kind: Literal["softplus"] = "softplus"
+
+    def bind(self, site: Site) -> tuple[Step, Step]:
+        x, y, dy, dx, t = site.x, site.y, site.dy, site.dx, spare(site)
+        zero, infinity, half = constant(0, site), constant(np.inf, site), constant(0.5, site)
+
+        def forward() -> None:
+            np.absolute(x, t)
+            np.negative(t, t)
+            np.exp(t, t)
+            np.log1p(t, t)
+            clip(x, zero, infinity, y)
+            np.add(y, t, y)
+
+        def backward() -> None:
+            logistic(x, t, half)
+            np.multiply(dy, t, dx)
+
+        return forward, backward
+
+
+class Gelu(Activation):
+    """y = x Phi(x); dy/dx = Phi(x) + x phi(x), Phi the normal distribution. Hendrycks and Gimpel 2016.
+
+    approximate "none": Phi(x) = (1 + erf(x / sqrt 2)) / 2, our erf within 1e-7 (float32) or 1e-15 (float64).
+    approximate "tanh": Phi(x) = (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, differs by up to 4.7e-4.
+    """
+
+    kind: Literal["gelu"] = "gelu"
+    approximate: Literal["none", "tanh"] = Field(default="none", description="Exact, or the faster formula by tanh.")
+    gain: ClassVar[Initial] = "he"
+
+    def bind(self, site: Site) -> tuple[Step, Step]:
+        return _gelu_tanh(site) if self.approximate == "tanh" else _gelu_exact(site)
+
+
+def _gelu_exact(site: Site) -> tuple[Step, Step]:
+    x, y, dy, dx = site.x, site.y, site.dy, site.dx
+    phi, t, half = spare(site, name="phi"), spare(site), constant(0.5, site)
+    root, density = constant(np.sqrt(0.5), site), constant(1 / np.sqrt(2 * np.pi), site)
+    minus_half, erf = constant(-0.5, site), Erf(site)
+
+    def forward() -> None:
+        np.multiply(x, root, t)
+        erf(t, phi)
+        np.multiply(phi, half, phi)
+        np.add(phi, half, phi)
+        np.multiply(x, phi, y)
+
+    def backward() -> None:
+        np.multiply(x, x, t)
+        np.multiply(t, minus_half, t)
+        np.exp(t, t)
+        np.multiply(t, density, t)
+        np.multiply(t, x, t)
+        np.add(t, phi, t)
+        np.multiply(dy, t, dx)
+
+    return forward, backward
+
+
+def _gelu_tanh(site: Site) -> tuple[Step, Step]:
+    x, y, dy, dx = site.x, site.y, site.dy, site.dx
+    h, t, u = spare(site, name="h"), spare(site), spare(site, name="u")
+    c, cubic, three_cubic = np.sqrt(2 / np.pi), 0.044715, 3 * 0.044715
+    root, a, a3 = constant(c, site), constant(c * cubic, site), constant(c * three_cubic, site)
+    half, one = constant(0.5, site), constant(1, site)
+
+    def forward() -> None:  # h = (1 + tanh(c x + a x^3)) / 2
+        np.multiply(x, x, h)
+        np.multiply(h, a, h)
+        np.add(h, root, h)
+        np.multiply(h, x, h)
+        np.tanh(h, h)
+        np.multiply(h, half, h)
+        np.add(h, half, h)
+        np.multiply(x, h, y)
+
+    def backward() -> None:  # h + 2 x h (1 - h) (c + 3 a x^2)
+        np.multiply(x, x, t)
+        np.multiply(t, a3, t)
+        np.add(t, root, t)
+        np.subtract(one, h, u)
+        np.multiply(u, t, t)
+        np.multiply(t, y, t)
+        np.add(t, t, t)
+        np.add(t, h, t)
+        np.multiply(dy, t, dx)
+
+    return forward, backward
+
+
+def logistic(x: Array, out: Array, half: Array) -> None:
+    """sigmoid(x) into `out`, through tanh: the fastest way NumPy has, and never overflows."""
+    np.multiply(x, half, out)
+    np.tanh(out, out)
+    np.multiply(out, half, out)
+    np.add(out, half, out)
+
+
+def constant(value: float, site: Site) -> Array:
+    """A 0-d array: a Python number costs a conversion in every call."""
+    return np.array(value, site.dtype)
+
+
+def spare(site: Site, dtype: Any = None, name: str = "t") -> Array:
+    """Working memory shaped like x."""
+    return site.scratch(name if dtype is None else f"{name}_{np.dtype(dtype)}", site.shape.dims, dtype)
+
+
+AnyActivation = Annotated[
+    Sigmoid | Tanh | Relu | LeakyRelu | Gelu | Silu | Elu | Softplus | Softmax | LogSoftmax | Swiglu,
+    Field(discriminator="kind"),
+]
+Name = Literal[
+    "sigmoid", "tanh", "relu", "leaky_relu", "gelu", "silu", "elu", "softplus", "softmax", "log_softmax", "swiglu"
+]
+
+
+def _spelled_out(value: Any) -> Any:
+    return {"kind": value} if isinstance(value, str) else value
+
+
+ActivationField = Annotated[AnyActivation, BeforeValidator(_spelled_out, json_schema_input_type=Name | AnyActivation)]
+"""An activation by its name, or as an object with its settings."""

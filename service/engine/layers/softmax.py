@@ -1,0 +1,72 @@
+"""Softmax and its logarithm, over the last axis."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from service.engine.contract import LayerPlan, LayerSpec, Shape, Site, Step
+
+
+class Softmax(LayerSpec):
+    """y_i = exp(x_i) / sum_j exp(x_j), shifted by the largest x; dx = y (dy - sum_j dy_j y_j)."""
+
+    kind: Literal["softmax"] = "softmax"
+    elementwise: ClassVar[bool] = True
+    overwrites: ClassVar[bool] = True
+    reads_output: ClassVar[bool] = True
+
+    def plan(self, shape: Shape) -> LayerPlan:
+        return LayerPlan(shape, flops=10 * shape.size)
+
+    def bind(self, site: Site) -> tuple[Step, Step]:
+        x, y, dy, dx = site.x, site.y, site.dy, site.dx
+        top, t = site.scratch("top", (*site.shape.dims[:-1], 1)), site.scratch("t", site.shape.dims)
+
+        def forward() -> None:
+            np.maximum.reduce(x, -1, None, top, True)
+            np.subtract(x, top, y)
+            np.exp(y, y)
+            np.add.reduce(y, -1, None, top, True)
+            np.divide(y, top, y)
+
+        def backward() -> None:
+            np.multiply(dy, y, t)
+            np.add.reduce(t, -1, None, top, True)
+            np.subtract(dy, top, t)
+            np.multiply(t, y, dx)
+
+        return forward, backward
+
+
+class LogSoftmax(LayerSpec):
+    """y_i = x_i - log sum_j exp(x_j), shifted by the largest x; dx = dy - exp(y) sum_j dy_j."""
+
+    kind: Literal["log_softmax"] = "log_softmax"
+    elementwise: ClassVar[bool] = True
+    overwrites: ClassVar[bool] = True
+    reads_output: ClassVar[bool] = True
+
+    def plan(self, shape: Shape) -> LayerPlan:
+        return LayerPlan(shape, flops=10 * shape.size)
+
+    def bind(self, site: Site) -> tuple[Step, Step]:
+        x, y, dy, dx = site.x, site.y, site.dy, site.dx
+        top, t = site.scratch("top", (*site.shape.dims[:-1], 1)), site.scratch("t", site.shape.dims)
+
+        def forward() -> None:
+            np.maximum.reduce(x, -1, None, top, True)
+            np.subtract(x, top, y)
+            np.exp(y, t)
+            np.add.reduce(t, -1, None, top, True)
+            np.log(top, top)
+            np.subtract(y, top, y)
+
+        def backward() -> None:
+            np.add.reduce(dy, -1, None, top, True)
+            np.exp(y, t)
+            np.multiply(t, top, t)
+            np.subtract(dy, t, dx)
+
+        return forward, backward

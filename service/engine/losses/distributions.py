@@ -1,0 +1,172 @@
+"""Losses of distributions: the network's softmax against a class, or against given probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from numpy._core.umath import clip
+from pydantic import Field
+
+from service.engine.contract import Array, Shape, Step, Target
+from service.engine.losses.contract import Doubles, LossSite, LossSpec, Sums, count_steps, divided, sum_steps
+
+FEW = 5  # up to so many classes, a chain of two-array maxima is faster than a reduction
+Weights = Annotated[
+    tuple[Annotated[float, Field(ge=0, le=1e6)], ...], Field(strict=False, min_length=2, max_length=100_000)
+]
+
+
+class CrossEntropy(LossSpec):
+    """L = sum_n t_n . (-log softmax(z_n)) / sum_n w[y_n]: a final softmax is computed inside.
+
+    z: (batch, ..., k), y: (batch, ...) whole numbers below k. The target t of class c is w[c] (1 - s) at c plus
+    s w[j] / k everywhere, with label smoothing s and class weights w (all 1 when not given), as in PyTorch.
+    dL/dz = ((sum t) softmax(z) - t) / sum w.
+    """
+
+    kind: Literal["cross_entropy"] = "cross_entropy"
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="Share of the target spread over all classes.")
+    class_weights: Weights | None = Field(default=None, description="One weight per class, in the classes' order.")
+    target: ClassVar[Target] = "class"
+    name: ClassVar[str] = "cross_entropy"
+    absorbs: ClassVar[tuple[str, ...]] = ("softmax", "log_softmax")
+    finish: ClassVar[str | None] = "softmax"
+
+    def advice(self, last: str | None) -> str | None:
+        return _advice("cross_entropy", last)
+
+    def fault(self, outputs: int) -> tuple[str, str] | None:
+        given = len(self.class_weights or ())
+        if given in (0, outputs):
+            return None
+        return "/class_weights", f"there are {outputs} classes, but {given} weights"
+
+    def elements(self, shape: Shape) -> int:
+        return shape.size // shape.dims[-1]
+
+    def divisors(self, y: Array, mask: Array | None, shape: Shape) -> Doubles | None:
+        if self.class_weights is None:
+            return super().divisors(y, mask, shape)
+        return sum_steps(np.asarray(self.class_weights)[y], mask)
+
+    def targets(self, classes: int) -> Doubles:
+        """(classes, classes): row c is t of class c."""
+        s, w = self.label_smoothing, np.asarray(self.class_weights or (1.0,) * classes)
+        return np.asarray((1 - s) * np.eye(classes) * w[:, None] + s / classes * w)
+
+    def encode(self, width: int, dtype: Any, constant: float | None) -> Callable[[Array, Array], object] | None:
+        table = (self.targets(width) / (constant or 1)).astype(dtype)
+        return lambda y, t: table.take(y, 0, t, "clip")
+
+    def bind(self, site: LossSite) -> Step:
+        if site.dz is not None and site.constant and site.mask is None:
+            return _fast(site)  # weights make the divisor change, so they never come here
+        return _general(site)
+
+    def read(self, evidence: Array, y: Array, mask: Array | None) -> Sums:
+        logs = np.log(np.exp(evidence).sum(axis=-1, dtype=np.float64))
+        own = np.take_along_axis(evidence, y[..., None], -1)[..., 0]
+        if self.label_smoothing == 0 and self.class_weights is None:
+            each = logs - own
+        else:
+            t = self.targets(evidence.shape[-1])[y]
+            each = (t * (logs[..., None] - evidence)).sum(axis=-1)
+        return Sums(sum_steps(each, mask), sum_steps(own == 0, mask), count_steps(own, mask))
+
+
+class KlDivergence(LossSpec):
+    """L = sum_n y_n . (log y_n - log softmax(z_n)) / rows: PyTorch's "batchmean"; a final softmax is computed inside.
+
+    y: (batch, k) probabilities. dL/dz = ((sum y) softmax(z) - y) / rows.
+    """
+
+    kind: Literal["kl_divergence"] = "kl_divergence"
+    target: ClassVar[Target] = "distribution"
+    name: ClassVar[str] = "kl_divergence"
+    absorbs: ClassVar[tuple[str, ...]] = ("softmax", "log_softmax")
+    finish: ClassVar[str | None] = "softmax"
+
+    def advice(self, last: str | None) -> str | None:
+        return _advice("kl_divergence", last)
+
+    def elements(self, shape: Shape) -> int:
+        return shape.size // shape.dims[-1]
+
+    def bind(self, site: LossSite) -> Step:
+        return _general(site)
+
+    def read(self, evidence: Array, y: Array, mask: Array | None) -> Sums:
+        z, p = evidence.astype(np.float64), y.astype(np.float64)
+        logs = np.log(np.exp(z).sum(axis=-1, keepdims=True))
+        own = np.log(np.where(p > 0, p, 1.0))
+        each = (p * (own - z + logs)).sum(axis=-1)
+        return Sums(sum_steps(each, mask), None, count_steps(each, mask))
+
+
+def _advice(loss: str, last: str | None) -> str | None:
+    if last in (None, "softmax", "log_softmax"):
+        return None
+    return f"{loss} works on logits of any size and sign: end linear or with softmax, not {last}"
+
+
+def _fast(site: LossSite) -> Step:
+    """Constant divisor n: t comes divided by n, and the row sums are taken n-fold, so no call is spent on it."""
+    k = site.z.shape[-1]
+    assert site.dz is not None and site.constant is not None
+    dz, e, t = site.dz.reshape(-1, k), site.scratch("e", site.z.shape).reshape(-1, k), site.t.reshape(-1, k)
+    evidence, sums = site.evidence.reshape(-1, k), site.scratch("sums", (site.z.size // k, 1))
+    n = np.full((k, 1), site.constant, site.z.dtype)
+    shift, exp, divide, subtract, total = _shift(site), np.exp, np.divide, np.subtract, e.dot
+
+    def step() -> None:
+        shift()
+        exp(evidence, e)
+        total(n, sums)
+        divide(e, sums, dz)
+        subtract(dz, t, dz)
+
+    return step
+
+
+def _general(site: LossSite) -> Step:
+    shift, evidence, dz, t = _shift(site), site.evidence, site.dz, site.t
+    if dz is None:
+        return shift
+    sums, mass = (site.scratch(name, (*site.z.shape[:-1], 1)) for name in ("sums", "mass"))
+
+    def derivative() -> None:
+        shift()
+        np.exp(evidence, dz)
+        np.add.reduce(dz, -1, None, sums, True)
+        np.add.reduce(t, -1, None, mass, True)
+        np.divide(mass, sums, sums)
+        np.multiply(dz, sums, dz)
+        np.subtract(dz, t, dz)
+
+    return divided(site, derivative)
+
+
+def _shift(site: LossSite) -> Step:
+    """Evidence: z less the largest of its row, so that the right answer's is 0 exactly when it is the top one."""
+    k = site.z.shape[-1]
+    z, evidence, top = site.z, site.evidence, site.scratch("top", (*site.z.shape[:-1], 1))
+    largest, subtract = np.maximum.reduce, np.subtract
+    if 1 < k <= FEW:
+        first, *rest = (z[..., i : i + 1] for i in range(k))
+        infinity, second, others = np.array(np.inf, z.dtype), rest[0], rest[1:]
+
+        def few() -> None:
+            clip(first, second, infinity, top)  # NumPy's maximum with `out` costs twice as much
+            for each in others:
+                clip(top, each, infinity, top)
+            subtract(z, top, evidence)
+
+        return few
+
+    def many() -> None:
+        largest(z, -1, None, top, True)
+        subtract(z, top, evidence)
+
+    return many

@@ -1,0 +1,141 @@
+"""The dry run: shapes, parameters and bytes of a recipe, or every fault in it; nothing is allocated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.engine.contract import Shape, Signature
+from service.engine.evaluate import CHUNK_ROWS
+from service.engine.network import Compiled, kind_of, shape_of
+from service.engine.program import slots_of
+from service.engine.recipe import Recipe, resolve
+from service.engine.row import RowPlan, Unfits, plan_row
+from service.engine.scores import fitting
+from service.engine.stepper import shard_sizes
+from service.errors import Fault, InvalidSpec, TooLarge
+
+MOST_PARAMETERS = 2**40
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedLayer:
+    """One layer of a plan; shapes are of one row."""
+
+    index: int
+    kind: str
+    shape_in: tuple[int, ...]
+    shape_out: tuple[int, ...]
+    parameters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a recipe would need. `bytes`: peak of the arrays of a run, the rows included; flops: forward, one row."""
+
+    layers: tuple[PlannedLayer, ...]
+    parameters: int
+    bytes: int
+    flops_per_row: int
+    warnings: tuple[str, ...]
+
+
+def plan(recipe: Recipe, signature: Signature, outputs: int, rows: int, max_bytes: int | None = None) -> Plan:
+    """Raises InvalidSpec with every fault at its place, TooLarge when it would need more than `max_bytes`."""
+    try:
+        row = plan_row(recipe.network.layers, shape_of(signature))
+    except Unfits as unfits:
+        faults = [Fault(f"/network/layers/{index}{fault.place}", "unfit", fault.message, fault.hint)
+                  for index, fault in unfits.faults]  # fmt: skip
+        raise InvalidSpec("the network cannot be built", faults=[*faults, *_other_faults(recipe, outputs)]) from None
+    faults = [*_end_faults(recipe, row, outputs), *_other_faults(recipe, outputs)]
+    if faults:
+        raise InvalidSpec("the network does not fit the task", faults=faults)
+    layers = _layers(recipe, row)
+    parameters = sum(each.parameters for each in layers)
+    needed = _bytes(recipe, signature, row, outputs, rows) if parameters <= MOST_PARAMETERS else 4 * parameters
+    if parameters > MOST_PARAMETERS or (max_bytes is not None and needed > max_bytes):
+        raise _too_large(layers, needed, max_bytes)
+    return Plan(layers, parameters, needed, row.flops, tuple(_warnings(recipe, row, rows)))
+
+
+def _layers(recipe: Recipe, row: RowPlan) -> tuple[PlannedLayer, ...]:
+    found = []
+    for index, layer in enumerate(recipe.network.layers):
+        mine = [part for part in row.parts if part.index == index]
+        count = sum(each.size for part in mine for each in part.plan.parameters if each.trained)
+        found.append(PlannedLayer(index, kind_of(layer), mine[0].shape.dims, mine[-1].plan.shape.dims, count))
+    return tuple(found)
+
+
+def _end_faults(recipe: Recipe, row: RowPlan, outputs: int) -> list[Fault]:
+    """The last layer must give what the loss needs."""
+    width, dims = recipe.loss.width(outputs), row.out.dims
+    last = len(recipe.network.layers) - 1
+    pointer = f"/network/layers/{last}"
+    if hasattr(recipe.network.layers[last], "units"):
+        pointer += "/units"
+    if not dims or dims[-1] != width:
+        given = dims[-1] if dims else 0
+        what = {"class": f"{outputs} classes", "binary": "yes or no", "number": f"{outputs} targets",
+                "distribution": f"{outputs} outcomes"}[recipe.loss.target]  # fmt: skip
+        message = f"the last layer gives {given} numbers, but {recipe.loss.name} of {what} needs {width}"
+        return [Fault(pointer, "output_misfit", message, f"end with {width} units")]
+    if len(dims) > 2 or (len(dims) == 2 and not row.shape.timed and row.shape.vocabulary is None):
+        message = f"the last layer gives {list(dims)} numbers a row, not {width}"
+        return [Fault(pointer.removesuffix("/units"), "output_misfit", message, "put a flatten before the last dense")]
+    return []
+
+
+def _other_faults(recipe: Recipe, outputs: int) -> list[Fault]:
+    """Faults that do not hang on shapes."""
+    faults = []
+    misfit = recipe.loss.fault(outputs)
+    if misfit is not None:
+        faults.append(Fault(f"/loss{misfit[0]}", "loss_misfit", misfit[1]))
+    allowed = fitting(recipe.loss.target)
+    for index, name in enumerate(recipe.metrics or ()):
+        if name not in allowed:
+            message = f"{name!r} is not a score for {recipe.loss.name}"
+            faults.append(Fault(f"/metrics/{index}", "unknown_metric", message, allowed=allowed))
+    if recipe.training.stateful and (recipe.training.shards or 1) > 1:
+        faults.append(Fault("/training/shards", "unfit", "streams that carry their state cannot be cut into shards"))
+    return faults
+
+
+def _bytes(recipe: Recipe, signature: Signature, row: RowPlan, outputs: int, rows: int) -> int:
+    """Vectors, activations of the largest programs, and the rows themselves; Python whole numbers, any size."""
+    size = np.dtype(recipe.dtype).itemsize
+    settled = resolve(recipe, signature, outputs, rows).training
+    trained = sum(each.size for each in row.parameters if each.trained)
+    kept = sum(each.size for each in row.parameters if not each.trained)
+    vectors = 3 + len(recipe.optimizer.slots) + (1 if (settled.shards or 1) > 1 else 0)
+    shard = shard_sizes(settled.batch_size, settled.shards or 1)[0]
+    fed, held = slots_of(row, shard, size)
+    per_row = row.workspace + 2 * row.out.size + fed * (row.shape.size + row.out.size) + held * row.out.size
+    largest = max((part.plan.shape.size + part.shape.size for part in row.parts), default=0)
+    data = rows * (row.shape.size * np.dtype(signature.dtype).itemsize + 4 * max(1, recipe.loss.width(outputs)))
+    return int(size * (vectors * trained + 2 * kept) + size * shard * per_row + size * CHUNK_ROWS * 2 * largest + data)
+
+
+def _too_large(layers: tuple[PlannedLayer, ...], needed: int, allowed: int | None) -> TooLarge:
+    worst = max(layers, key=lambda each: each.parameters)
+    message = f"this training would need {needed:,} bytes" + (f", and {allowed:,} are allowed" if allowed else "")
+    fault = Fault(f"/network/layers/{worst.index}", "too_large", f"{worst.parameters:,} parameters in this layer")
+    return TooLarge(message, hint="fewer units, or a smaller batch_size", faults=[fault])
+
+
+def _warnings(recipe: Recipe, row: RowPlan, rows: int) -> list[str]:
+    found = [f"layer {part.index}: {text}" for part in row.parts for text in part.plan.warnings]
+    last = row.parts[-1].layer
+    ends = kind_of(last) if not row.parts[-1].plan.parameters else None
+    advice = recipe.loss.advice(ends)
+    if advice:
+        found.append(advice)
+    if recipe.training.batch_size > rows and not recipe.optimizer.whole_batch:
+        found.append(f"batch_size {recipe.training.batch_size} is more than the {rows} rows: every epoch is one step")
+    return found
+
+
+__all__ = ["Compiled", "Plan", "PlannedLayer", "Shape", "plan"]

@@ -1,0 +1,148 @@
+"""A program: one network bound to fixed arrays for one batch size; running it allocates nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from service.engine.arena import Arena, Bits
+from service.engine.contract import Array, Site, Step
+from service.engine.feed import Examples, Feed
+from service.engine.losses import LossSite, LossSpec, Sums
+from service.engine.network import Compiled
+from service.engine.row import RowPlan, bind_row
+
+BUDGET = 256 * 1024  # bytes of inputs, and of evidence, that wait in the second-level cache
+MOST = 64  # steps at most in one block, so that a tiny network still looks up now and then
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The vectors a program works on; several programs share them."""
+
+    theta: Array
+    gradient: Array
+    state: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a program is for. `divisor`: rows of the whole batch when the loss divides by a constant, else None."""
+
+    rows: int
+    training: bool
+    seed: int = 0
+    divisor: int | None = None
+    masked: bool = False
+
+
+def slots_of(row: RowPlan, rows: int, itemsize: int) -> tuple[int, int]:
+    """(steps fed at once, steps whose evidence is kept): powers of two by size alone, never by the machine."""
+    fed = power_below(BUDGET // max(1, rows * (row.shape.size + row.out.size) * itemsize))
+    kept = power_below(BUDGET // max(1, rows * row.out.size * itemsize))
+    return fed, max(fed, kept)
+
+
+def power_below(n: int) -> int:
+    return 1 << (min(max(n, 1), MOST).bit_length() - 1)
+
+
+class Program:
+    """Training or scoring of `rows` examples a step.
+
+    `steps[i]` is the whole work of step i as a row of calls; step i reads input slot i % fed and leaves its evidence
+    in slot i. Input is loaded for `fed` steps at once; evidence is read when it suits.
+    """
+
+    def __init__(
+        self, net: Compiled, loss: LossSpec, feed: Any, setting: Setting, memory: Memory, arena: Arena
+    ) -> None:
+        self.loss, self.setting, self.arena, rows = loss, setting, arena, setting.rows
+        self.row = net.row(loss.absorbs)
+        self.fed, self.kept = slots_of(self.row, rows, net.dtype.itemsize)
+        self.bits = Bits(setting.seed, self.fed)
+        layout = self.row.parts[0].layer.layout(self.row.shape, rows)
+        self.feed = Feed(feed, rows, self.fed, layout, net.dtype, arena)
+        out = (rows, *self.row.out.dims)
+        whole = loss.target == "class"
+        self._own = f"{'t' if setting.training else 'e'}"
+        self.y = arena.array(
+            "program.y", (self.kept, *(out[:-1] if whole else out)), np.intp if whole else net.dtype, rows=rows
+        )
+        self.evidence = arena.array("program.evidence", (self.kept, *out), net.dtype, rows=rows)
+        self.divisors = np.ones(self.kept, net.dtype)
+        elements = loss.elements(self.row.out)
+        self.constant = None if setting.divisor is None else float(setting.divisor * elements)
+        if self.constant is not None:
+            self.divisors[:] = self.constant
+        self._encode = loss.encode(out[-1], net.dtype, self.constant) if setting.training else None
+        self.t = self.y if self._encode is None else arena.array("program.t", (self.fed, *out), net.dtype, rows=rows)
+        self._masks(net, rows)
+        self.z = arena.array("program.z", out, net.dtype, rows=rows)
+        self.dz = arena.array("program.dz", out, net.dtype, rows=rows) if setting.training else None
+        self.steps = tuple(self._bind(net, memory, slot) for slot in range(self.kept))
+
+    def _masks(self, net: Compiled, rows: int) -> None:
+        self.lengths = self.mask = None
+        if self.setting.masked:
+            self.lengths = self.arena.array("program.lengths", (self.kept, rows), np.intp, rows=rows)
+            if self.row.out.timed:
+                shape = (self.kept, rows, self.row.out.dims[0])
+                self.mask = self.arena.array("program.mask", shape, net.dtype, rows=rows)
+
+    def _bind(self, net: Compiled, memory: Memory, slot: int) -> tuple[Step, ...]:
+        place = slot % self.fed
+        self.bits.slot = place
+        site = Site(
+            rows=self.setting.rows, shape=self.row.shape, plan=self.row.parts[-1].plan, x=self.feed.views[place],
+            y=self.z, dx=None, dy=self.z if self.dz is None else self.dz, ones=self.feed.ones[place],
+            theta=net.trained.views(memory.theta),
+            gradient=net.trained.views(memory.gradient) if self.setting.training else {},
+            state=net.kept.views(memory.state), lengths=None if self.lengths is None else self.lengths[slot],
+            training=self.setting.training, backward=self.setting.training, path="net", arena=self.arena, bits=self.bits,
+        )  # fmt: skip
+        forward, backward = bind_row(self.row, site)
+        judge = self.loss.bind(
+            LossSite(
+                z=self.z,
+                y=self.y[slot],
+                t=self.t[slot if self._encode is None else place],
+                dz=self.dz,
+                mask=None if self.mask is None else self.mask[slot],
+                divisor=self.divisors[slot : slot + 1].reshape(()),
+                constant=self.constant,
+                evidence=self.evidence[slot],
+                arena=self.arena,
+            )  # fmt: skip
+        )
+        return (*forward, judge, *backward)
+
+    def load(self, source: Examples, indices: Array, slot: int) -> int:
+        """Rows `indices` become the input of the steps from `slot` on; returns how many steps they fill."""
+        count = len(indices) // self.setting.rows
+        self.feed.load(source.x, indices)
+        target = self.y[slot : slot + count]
+        np.copyto(target, source.y.take(indices, 0).reshape(target.shape), casting="unsafe")
+        if self._encode is not None:
+            self._encode(target, self.t[:count])
+        if self.lengths is not None and source.lengths is not None:
+            self.lengths[slot : slot + count] = source.lengths[indices].reshape(count, -1)
+            if self.mask is not None:
+                steps = np.arange(self.mask.shape[-1])
+                self.mask[slot : slot + count] = steps < self.lengths[slot : slot + count, :, None]
+        return count
+
+    def masks(self, first: int, last: int) -> Array | None:
+        return None if self.mask is None else self.mask[first:last]
+
+    def own_divisors(self, first: int, last: int) -> Array:
+        """What each step's sum is to be divided by when it is a batch of its own, in float64."""
+        found = self.loss.divisors(self.y[first:last], self.masks(first, last), self.row.out)
+        whole = float(self.setting.rows * self.loss.elements(self.row.out))
+        return np.full(last - first, whole) if found is None else found
+
+    def read(self, first: int, last: int) -> Sums:
+        """The sums of steps first..last - 1, from their evidence."""
+        return self.loss.read(self.evidence[first:last], self.y[first:last], self.masks(first, last))

@@ -1,0 +1,69 @@
+"""A recipe: everything that decides a training but the data; and what may be said about the training itself."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from service.engine.contract import Signature, Spec
+from service.engine.early_stopping import EarlyStopping
+from service.engine.losses import Loss
+from service.engine.network import Compiled, NetworkSpec
+from service.engine.optimizers import Adam, Optimizer
+
+POINTS = 2_000  # points of a series of batch losses when nothing else is asked
+SHARD_ROWS = 512  # above this many rows a batch is cut, so that its activations stay in the cache
+
+
+class TrainingSpec(Spec):
+    """How long, in what portions and from which seed. What is left out is filled in and echoed."""
+
+    epochs: int = Field(default=10, ge=1, le=1_000_000, description="Passes over the training rows.")
+    batch_size: int = Field(default=32, ge=1, le=1_000_000, description="Rows behind one step.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Decides every random choice.")
+    shuffle: bool = Field(default=True, description="New order of the rows in every epoch.")
+    stateful: bool = Field(
+        default=False, description="The rows are windows of long streams: recurrent layers carry their state over."
+    )
+    early_stopping: EarlyStopping | None = Field(default=None, description="Stop when nothing gets better.")
+    max_seconds: float | None = Field(default=None, gt=0, le=1e8, description="Stop after this time.")
+    max_steps: int | None = Field(default=None, ge=1, le=2**40, description="Stop after this many steps.")
+    log_every: int | None = Field(default=None, ge=1, le=2**40, description="Steps between two points of batch_loss.")
+    shards: int | None = Field(
+        default=None, ge=1, le=1024,
+        description="Fixed parts of a batch whose gradients are added in order: the same bits on any number of cores.",
+    )  # fmt: skip
+
+
+class Recipe(Spec):
+    """A network, what it is to make small, how it moves, and how long."""
+
+    network: NetworkSpec
+    loss: Loss
+    optimizer: Optimizer = Adam()
+    training: TrainingSpec = TrainingSpec()
+    metrics: Annotated[tuple[str, ...], Field(strict=False, max_length=20)] | None = Field(
+        default=None, description="Scores beside the loss; accuracy for classes when nothing is said."
+    )
+    dtype: Literal["float32", "float64"] = Field(default="float32", description="Numbers to reckon with.")
+
+
+def resolve(recipe: Recipe, signature: Signature, outputs: int, rows: int) -> Recipe:
+    """The same recipe with every choice made that follows from itself and the number of rows."""
+    given = recipe.training
+    batch = max(1, rows if recipe.optimizer.whole_batch else min(given.batch_size, rows))
+    steps = -(-rows // batch) * given.epochs
+    steps = min(steps, given.max_steps or steps)
+    net = Compiled(recipe.network, signature, recipe.dtype)
+    shards = given.shards or (1 if net.plan.couples_rows or given.stateful else -(-batch // SHARD_ROWS))
+    chosen = given.model_copy(
+        update={
+            "batch_size": batch,
+            "shards": min(shards, batch),
+            "log_every": given.log_every or max(1, -(-steps // POINTS)),
+        }
+    )
+    usual = ("accuracy",) if recipe.loss.target in ("class", "binary") else ()
+    metrics = usual if recipe.metrics is None else recipe.metrics
+    return recipe.model_copy(update={"training": chosen, "metrics": metrics})

@@ -1,0 +1,245 @@
+"""A row of layers: planned shape by shape, bound buffer by buffer; the network is one, a residual block holds one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.engine.contract import Initial, LayerPlan, LayerSpec, Layout, Parameter, Shape, Site, Step, Unfit
+
+Array: TypeAlias = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One layer to be bound. `index`: its place in the spec's list; names and faults begin with it."""
+
+    index: int
+    layer: LayerSpec
+    shape: Shape
+    plan: LayerPlan
+
+
+@dataclass(frozen=True, slots=True)
+class RowPlan:
+    """Every part with its shapes; `parameters` carry the layer's number: `0.weight`."""
+
+    parts: tuple[Part, ...]
+    shape: Shape
+    out: Shape
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return tuple(replace(each, name=f"{p.index}.{each.name}") for p in self.parts for each in p.plan.parameters)
+
+    @property
+    def flops(self) -> int:
+        return sum(part.plan.flops for part in self.parts)
+
+    @property
+    def workspace(self) -> int:
+        """Numbers per row that training keeps: every output once, two gradients, and the layers' own."""
+        sizes = [self.shape.size, *(part.plan.shape.size for part in self.parts)]
+        own = sum(0 if part.layer.alias else part.plan.shape.size + part.plan.workspace for part in self.parts)
+        return own + 2 * max(sizes)
+
+    @property
+    def couples_rows(self) -> bool:
+        return any(part.layer.couples_rows for part in self.parts)
+
+
+class Unfits(Exception):
+    """Every fault found in a row, each with its layer's index."""
+
+    def __init__(self, faults: Sequence[tuple[int, Unfit]]) -> None:
+        super().__init__("; ".join(f"layer {index}: {fault.message}" for index, fault in faults))
+        self.faults = tuple(faults)
+
+
+def plan_row(layers: Sequence[LayerSpec], shape: Shape) -> RowPlan:
+    """Shapes from the first layer to the last. Raises Unfits with every fault that can be found."""
+    parts: list[Part] = []
+    faults: list[tuple[int, Unfit]] = []
+    now = shape
+    try:
+        for index, layer in enumerate(layers):
+            for piece in layer.parts():
+                plan = _fit(piece, now, index, faults)
+                parts.append(Part(index, piece, now, plan))
+                now = plan.shape
+    except _Stop:
+        raise Unfits(faults) from None
+    if faults:
+        raise Unfits(faults)
+    return RowPlan(tuple(_with_starts(parts)), shape, now)
+
+
+class _Stop(Exception):
+    """The shape behind a fault is unknown: nothing after it can be judged."""
+
+
+def _fit(layer: LayerSpec, shape: Shape, index: int, faults: list[tuple[int, Unfit]]) -> LayerPlan:
+    try:
+        if shape.vocabulary is not None and not layer.takes_indices:
+            raise Unfit("takes numbers, but its input is ids of a vocabulary", hint="put an embedding before it")
+        return layer.plan(shape)
+    except Unfit as fault:
+        faults.append((index, fault))
+        if fault.assume is None:
+            raise _Stop from None
+        return LayerPlan(fault.assume)
+
+
+def _with_starts(parts: list[Part]) -> list[Part]:
+    """Weights without a word on their start get the one that the activation after them needs."""
+
+    def settled(part: Part, gain: Initial) -> Part:
+        given = tuple(
+            replace(each, initial=gain) if each.fans and each.initial is None else each for each in part.plan.parameters
+        )
+        return replace(part, plan=replace(part.plan, parameters=given))
+
+    after: list[Initial] = [part.layer.gain for part in parts[1:]] + ["glorot"]
+    return [settled(part, gain) for part, gain in zip(parts, after, strict=True)]
+
+
+def fuse(row: RowPlan) -> RowPlan:
+    """The same row with neighbours merged where a layer offers it."""
+    parts: list[Part] = []
+    for part in row.parts:
+        merged = parts[-1].layer.fuse(part.layer) if parts else None
+        if merged is None:
+            parts.append(part)
+        else:
+            first = parts.pop()
+            plan = replace(merged.plan(first.shape), parameters=first.plan.parameters)
+            parts.append(Part(first.index, merged, first.shape, plan))
+    return replace(row, parts=tuple(parts))
+
+
+def bind_row(row: RowPlan, site: Site) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+    """(forward, backward) of all parts, in order of execution; the row's ends are the site's arrays."""
+    values = _Values(row, site)
+    gradients = _gradients(row, site, values.layouts)
+    forward: list[Step] = []
+    backward: list[Step] = []
+    for i, part in enumerate(row.parts):
+        x, y, dx, dy = values.views[i], values.views[i + 1], gradients[i], gradients[i + 1]
+        if part.layer.alias:
+            _alias(x, y, dx, dy, forward, backward)
+            continue
+        inner = _inner_site(site, i, part, values.ones[i], (x, y, dx, dy))
+        ahead, back = part.layer.bind(inner)
+        if ahead is not None:
+            forward.append(ahead)
+        if back is not None and site.backward and (dx is not None or inner.gradient):
+            backward.append(back)
+    return tuple(forward), tuple(reversed(backward))
+
+
+def _inner_site(
+    site: Site, i: int, part: Part, ones: Array | None, arrays: tuple[Array, Array, Array | None, Array]
+) -> Site:
+    x, y, dx, dy = arrays
+
+    def mine(named: dict[str, Array]) -> dict[str, Array]:
+        names = {each.name for each in part.plan.parameters}
+        prefix = f"{part.index}."
+        return {name: named[prefix + name] for name in names if prefix + name in named}
+
+    return replace(
+        site, shape=part.shape, plan=part.plan, x=x, y=y, dx=dx, dy=dy, ones=ones, theta=mine(site.theta),
+        gradient=mine(site.gradient), state=mine(site.state), path=f"{site.path}.{i}",
+        lengths=site.lengths if part.shape.timed else None,
+    )  # fmt: skip
+
+
+def _alias(x: Array, y: Array, dx: Array | None, dy: Array, forward: list[Step], backward: list[Step]) -> None:
+    """A reshape is free inside the row; at its ends, where arrays are given, it is a copy."""
+    if not np.shares_memory(x, y):
+        forward.append(partial(np.copyto, y, x.reshape(y.shape)))
+    if dx is not None and not np.shares_memory(dx, dy):
+        backward.append(partial(np.copyto, dx, dy.reshape(dx.shape)))
+
+
+class _Values:
+    """The arrays between the layers: each where its reader wants it, in its input's memory where that is allowed."""
+
+    def __init__(self, row: RowPlan, site: Site) -> None:
+        self.views: list[Array] = [site.x]
+        self.ones: list[Array | None] = [site.ones]
+        self.layouts: list[Layout] = ["rows"]
+        fixed = True
+        for i, part in enumerate(row.parts):
+            last = i + 1 == len(row.parts)
+            wish: Layout = "rows" if last else row.parts[i + 1].layer.layout(part.plan.shape, site.rows)
+            x, dims = self.views[i], part.plan.shape.dims
+            if last:
+                self._add(site.y, None, "rows")
+            elif part.layer.alias:
+                self._add(x.reshape((site.rows, *dims)), None, "rows")
+            elif part.layer.overwrites and not fixed and wish == self.layouts[i] != "ones":
+                self._add(x, None, wish)
+            else:
+                name = f"{site.path}.{i}.y"
+                view, ones = lay(site.arena.array, name, site.rows, dims, wish, site.y.dtype)
+                self._add(view, ones, wish)
+            fixed = (part.layer.reads_output and site.backward) or (part.layer.alias and fixed)
+
+    def _add(self, view: Array, ones: Array | None, layout: Layout) -> None:
+        self.views.append(view)
+        self.ones.append(ones)
+        self.layouts.append(layout)
+
+
+def lay(
+    make: Callable[..., Array], name: str, rows: int, dims: tuple[int, ...], layout: Layout, dtype: Any
+) -> tuple[Array, Array | None]:
+    """A (rows, *dims) view of new memory in this layout, and the array with its column of ones."""
+    if layout == "ones":
+        base = make(name, (rows, dims[0] + 1), dtype, rows=rows)
+        base[:, -1] = 1
+        return base[:, :-1], base
+    shape = (rows, *dims)
+    if layout == "rows":
+        return make(name, shape, dtype, rows=rows), None
+    base = make(name, tuple(shape[axis] for axis in layout), dtype, rows=rows)
+    return base.transpose(np.argsort(layout)), None
+
+
+def _gradients(row: RowPlan, site: Site, layouts: list[Layout]) -> list[Any]:
+    """dx of every part, from the last to the first; two buffers by turns, or dy's own memory."""
+    count = len(row.parts)
+    found: list[Array | None] = [None] * (count + 1)
+    found[count] = site.dy
+    if not site.backward:
+        return [site.dx, *([site.dy] * count)]
+    trained = [any(each.trained for each in part.plan.parameters) for part in row.parts]
+    turn = 0
+    largest = max((part.shape.size for part in row.parts), default=0)
+    for i in range(count - 1, 0, -1):
+        if site.dx is None and not any(trained[:i]):
+            break
+        part, dy = row.parts[i], found[i + 1]
+        assert dy is not None
+        shared = part.layer.alias or (part.layer.elementwise and layouts[i] == layouts[i + 1])
+        if shared and (dy.flags.c_contiguous or not part.layer.alias):
+            found[i] = dy.reshape((site.rows, *part.shape.dims))
+            continue
+        pool = site.arena.array(f"{site.path}.d{turn}", (site.rows * largest,), site.dtype, rows=site.rows)
+        found[i] = _pooled(pool, (site.rows, *part.shape.dims), layouts[i])
+        turn ^= 1
+    found[0] = site.dx
+    return found
+
+
+def _pooled(pool: Array, shape: tuple[int, ...], layout: Layout) -> Array:
+    flat = pool[: int(np.prod(shape))]
+    if isinstance(layout, str):
+        return flat.reshape(shape)
+    return flat.reshape(tuple(shape[axis] for axis in layout)).transpose(np.argsort(layout))
