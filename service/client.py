@@ -37,7 +37,7 @@ def _fault(error: Document) -> str:
 
 
 class Client:
-    """Speaks to one server. Every method raises ApiError when the answer is an error, httpx.HTTPError when none came."""
+    """Speaks to one server. Methods raise ApiError when the answer is an error, httpx.HTTPError when none came."""
 
     def __init__(self, url: str = "http://127.0.0.1:8000", *, timeout_s: float = 60.0) -> None:
         self.url = url.rstrip("/")

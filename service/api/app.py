@@ -1,0 +1,72 @@
+"""The app factory: rooms in, an ASGI app out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, FastAPI
+
+from service import __version__
+from service.api import (
+    completions,
+    datasets,
+    events,
+    health,
+    jobs,
+    metrics,
+    models,
+    openapi,
+    plans,
+    predict,
+    problems,
+    runs,
+    scores,
+    suggestions,
+)
+from service.api.context import Context
+from service.api.door import Door
+from service.api.watch import Watch
+from service.config import Settings
+from service.serving import Registry
+from service.storage import Store
+
+_DESCRIPTION = (
+    "Trains neural networks and n-gram language models from JSON, keeps every run, and answers with the models."
+)
+_NOUNS = (datasets, plans, jobs, events, runs, metrics, models, predict, completions, suggestions, scores, health)
+
+
+def create_app(
+    settings: Settings, store: Store, registry: Registry, wake: Callable[[], None],
+    workers: Callable[[], int] | None = None,
+) -> FastAPI:  # fmt: skip
+    """The app over an open store.
+
+    `wake` is called whenever there may be something new to do; `workers` tells how many worker processes live. What the
+    server does first when it leaves is `app.state.leave()`.
+    """
+    watch = Watch(store.events.version)
+    routers: list[APIRouter] = [noun.router for noun in _NOUNS]
+    app = FastAPI(
+        title=openapi.TITLE, version=__version__, description=_DESCRIPTION, lifespan=_lifespan, redoc_url=None,
+        separate_input_output_schemas=False, redirect_slashes=False,
+    )  # fmt: skip
+    app.state.context = Context(settings, store, registry, wake, workers or (lambda: settings.workers), watch)
+    app.state.leave = watch.close
+    app.add_middleware(Door, max_body_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes)
+    for router in routers:
+        app.include_router(router)
+    problems.install(app)
+    openapi.install(app, routers)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Clears away uploads that a killed server left half done."""
+    context: Context = app.state.context
+    shutil.rmtree(context.settings.data_dir / "tmp", ignore_errors=True)
+    yield
+    context.watch.close()

@@ -1,0 +1,108 @@
+"""JSON bodies, read strictly: every fault of the grammar or of the model comes back with its place."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import Depends, Header
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import from_json
+from starlette.requests import Request
+
+from service.api.problems import InvalidJson, UnsupportedMedia
+from service.errors import InvalidSpec
+from service.specs import faults
+from service.storage import Idempotency
+
+M = TypeVar("M")
+
+
+class Body(BaseModel):
+    """Base of what callers send: nothing unknown, nothing converted, nothing that is not finite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class JsonBody(Generic[M]):
+    """A dependency that reads the body as `model`; the OpenAPI document finds the model here.
+
+    `numbers`: the body is mostly rows; looking for keys that stand twice would cost more than all the rest.
+    """
+
+    def __init__(self, model: Any, parse: Callable[[object], M] | None = None, *, numbers: bool = False) -> None:
+        self.adapter: TypeAdapter[M] = TypeAdapter(model)
+        self._parse = parse or self._validate
+        self._numbers = numbers
+
+    async def __call__(self, request: Request) -> M:
+        _check_type(request)
+        return self._parse(document(await request.body(), keys=not self._numbers))
+
+    def _validate(self, given: object) -> M:
+        try:
+            return self.adapter.validate_python(given)
+        except ValidationError as error:
+            found = faults(error, self.adapter, given)
+            words = found[0].message if len(found) == 1 else f"{len(found)} things do not fit"
+            raise InvalidSpec(words, faults=found) from error
+
+
+def document(body: bytes, *, keys: bool = True) -> Any:
+    """What the bytes say, known to be JSON: no NaN, nothing missing at the end, with `keys` no key twice.
+
+    Raises InvalidJson, which says where.
+    """
+    if not body.strip():
+        raise InvalidJson("the body is empty; a JSON object is expected")
+    try:
+        found = from_json(body, allow_inf_nan=False)
+        if keys:
+            json.loads(body, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise InvalidJson(f"not JSON: {error}", hint=_hint(body)) from error
+    return found
+
+
+def _check_type(request: Request) -> None:
+    """A page of another origin may not post without a type: its browser would let it, without asking us."""
+    given = request.headers.get("content-type")
+    kind = (given or "").partition(";")[0].strip().lower()
+    if kind == "application/json" or kind.endswith("+json"):
+        return
+    if given is None and "origin" not in request.headers:
+        return
+    hint = "Send Content-Type: application/json."
+    raise UnsupportedMedia(f"cannot read {kind or 'a body without a type'} here", hint=hint)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice[:80]!r} stands twice in one object")
+    return found
+
+
+def _hint(body: bytes) -> str | None:
+    if b"NaN" in body or b"Infinity" in body:
+        return "JSON has no NaN and no Infinity; use null where a value may be missing."
+    return None
+
+
+async def _idempotency(
+    request: Request,
+    idempotency_key: Annotated[
+        str | None,
+        Header(min_length=1, max_length=200, description="Sent again, the same request creates nothing new."),
+    ] = None,
+) -> Idempotency | None:
+    if idempotency_key is None:
+        return None
+    return Idempotency(idempotency_key, hashlib.sha256(await request.body()).hexdigest())
+
+
+IdempotencyKey = Annotated[Idempotency | None, Depends(_idempotency)]

@@ -1,0 +1,153 @@
+"""Data sets: uploaded once, named by content, described, previewed."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Header, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.api.context import Context, Here, in_thread
+from service.api.problems import UnsupportedMedia
+from service.api.replies import Documented, ListQuery, listed, refuses, reply
+from service.api.upload import Received, folder, receive
+from service.api.views import DatasetView, ListView, PreviewView
+from service.data import Dataset, Parsed, read
+from service.errors import (
+    Conflict,
+    Draining,
+    Fault,
+    InvalidData,
+    InvalidSpec,
+    NotFound,
+    StorageFull,
+    TooLarge,
+    did_you_mean,
+)
+from service.storage import DatasetRow, Idempotency
+
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+Format = Literal["csv", "jsonl", "json", "npy", "npz", "idx", "text"]
+FORMATS: tuple[Format, ...] = ("csv", "jsonl", "json", "npy", "npz", "idx", "text")
+_PARSING = CapacityLimiter(2)  # uploads parsed at once: the others wait on disk
+_TYPES: dict[str, Format] = {
+    "text/csv": "csv", "text/plain": "text", "application/json": "json", "application/x-ndjson": "jsonl",
+    "application/jsonl": "jsonl", "application/x-jsonlines": "jsonl", "application/x-npy": "npy",
+    "application/x-npz": "npz",
+}  # fmt: skip
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_FORM = {
+    "type": "object",
+    "required": ["file"],
+    "properties": {
+        "file": {"type": "array", "items": {"type": "string", "contentMediaType": "application/octet-stream"}},
+        "name": {"type": "string", "maxLength": 200},
+        "format": {"type": "string", "enum": list(FORMATS)},
+    },
+}
+_KNOWN: Documented = {200: {"description": "This content is known already", "model": DatasetView}}
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "description": "One or more files that make one data set, or one file as the raw body.",
+        "content": {"multipart/form-data": {"schema": _FORM}, "application/octet-stream": _BINARY, "text/csv": _BINARY},
+    }
+}
+
+
+class DatasetsQuery(ListQuery):
+    """Which data sets."""
+
+    kind: Literal["table", "array", "image", "series", "text"] | None = None
+    name: Annotated[str | None, Query(max_length=200)] = None
+
+
+@router.post(
+    "", response_model=DatasetView, status_code=201, openapi_extra=_BODY,
+    responses=refuses(InvalidData, TooLarge, UnsupportedMedia, StorageFull, Draining, also=_KNOWN),
+)  # fmt: skip
+async def upload(
+    request: Request, here: Here,
+    name: Annotated[str | None, Query(max_length=200, description="For a raw body: its file name.")] = None,
+    format: Annotated[Format | None, Query(description="For a raw body, when its type does not tell.")] = None,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
+) -> Response:  # fmt: skip
+    """Takes CSV, JSON (lines), NPY, NPZ, IDX (.gz too) or plain text; streamed to disk, then parsed."""
+    here.check_open()
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    with folder(here.settings.data_dir) as into:
+        received = await receive(request, into, name or "")
+        chosen = _format(received.fields.get("format")) or format or _TYPES.get(kind)
+        label = (received.fields.get("name") or name or received.files[0].name or "dataset")[:200]
+        sha256, known = _known(here, received.sha256, chosen)
+        key = None if idempotency_key is None else Idempotency(idempotency_key, sha256)
+        if known is None:
+            parsed_at = into / "parsed"
+            parsed = await to_thread.run_sync(_parse, received, parsed_at, chosen, limiter=_PARSING)
+            row = await in_thread(_keep, here, label, sha256, received.bytes, parsed, parsed_at, key)
+        else:
+            row = known
+    headers = {"Location": f"/v1/datasets/{row.id}"}
+    return reply(DatasetView.of(row), 201 if known is None else 200, headers)
+
+
+def _format(word: str | None) -> Format | None:
+    if word is None or word in FORMATS:
+        return word
+    message = f"unknown format {word[:80]!r}"
+    raise InvalidSpec(message, faults=[Fault("/format", "unknown_word", message, did_you_mean(word, FORMATS), FORMATS)])
+
+
+def _known(here: Context, sha256: str, format: Format | None) -> tuple[str, DatasetRow | None]:
+    """The content's name and the data set it is. A text that is a table too is told apart by the format asked."""
+    found = here.store.datasets.find(sha256)
+    if found is None or format is None or (found.kind == "text") == (format == "text"):
+        return sha256, found
+    other = hashlib.sha256(f"{sha256} as {format}".encode()).hexdigest()
+    return other, here.store.datasets.find(other)
+
+
+def _parse(received: Received, into: Path, format: Format | None) -> Parsed:
+    return read(received.files, into, format)
+
+
+def _keep(
+    here: Context, name: str, sha256: str, size: int, parsed: Parsed, path: Path, key: Idempotency | None
+) -> DatasetRow:
+    described = parsed.description
+    blob = here.store.blobs.adopt(path)
+    return here.store.datasets.add(
+        name=name, kind=described.kind, rows=described.rows, sha256=sha256, blob=blob.sha256, bytes=size,
+        description=described.model_dump(), idempotency_key=key,
+    )  # fmt: skip
+
+
+@router.get("", response_model=ListView[DatasetView], responses=refuses())
+async def list_datasets(here: Here, query: Annotated[DatasetsQuery, Query()]) -> Response:
+    """Newest first."""
+    return listed(here.store.datasets.list(**query.model_dump()), DatasetView.of)
+
+
+@router.get("/{dataset_id}", response_model=DatasetView, responses=refuses(NotFound))
+async def get_dataset(here: Here, dataset_id: str) -> Response:
+    """Columns with their types and statistics."""
+    return reply(DatasetView.of(here.store.datasets.get(dataset_id)))
+
+
+@router.get("/{dataset_id}/preview", response_model=PreviewView, responses=refuses(NotFound))
+async def preview(here: Here, dataset_id: str, limit: Annotated[int, Query(ge=1, le=1000)] = 20) -> Response:
+    """The first rows, as they would be sent to a model."""
+    row = here.store.datasets.get(dataset_id)
+    rows = await in_thread(lambda: Dataset.open(here.store.blobs.path(row.blob)).preview(limit))
+    return reply({"id": row.id, "rows": rows})
+
+
+@router.delete("/{dataset_id}", status_code=204, response_class=Response, responses=refuses(NotFound, Conflict))
+async def delete_dataset(here: Here, dataset_id: str) -> Response:
+    """Forgets a data set that no job or run refers to."""
+    await in_thread(here.store.datasets.delete, dataset_id)
+    return Response(status_code=204)

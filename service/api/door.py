@@ -1,0 +1,95 @@
+"""The door every request passes: an id for it, a cap on its body, and the last word when something breaks."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service import log
+from service.api.problems import INTERNAL, problem_of, respond
+from service.errors import TooLarge
+
+UPLOADS = "/v1/datasets"
+_LOG = logging.getLogger(__name__)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+class Door:
+    """Pure ASGI. A body is refused by its announced length before a byte is read, or as soon as it grows too long."""
+
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int, max_upload_bytes: int) -> None:
+        self.app = app
+        self.max_body_bytes = max_body_bytes
+        self.max_upload_bytes = max_upload_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        request_id = _request_id(headers.get("x-request-id"))
+        scope.setdefault("state", {})["request_id"] = request_id
+        with log.about(request_id=request_id):
+            await _Visit(scope, receive, send, request_id, self._cap(scope["path"])).through(self.app, headers)
+
+    def _cap(self, path: str) -> int:
+        return self.max_upload_bytes if path == UPLOADS else self.max_body_bytes
+
+
+class _Visit:
+    """One request and its answer on the way through the door."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str, cap: int) -> None:
+        self.scope = scope
+        self.request_id = request_id
+        self.cap = cap
+        self.read_bytes = 0
+        self.started = False
+        self._receive = receive
+        self._send = send
+
+    async def through(self, app: ASGIApp, headers: Headers) -> None:
+        try:
+            length = headers.get("content-length", "0")
+            if length.isdecimal() and int(length) > self.cap:
+                raise self._too_large()
+            await app(self.scope, self.receive, self.send)
+        except ClientDisconnect:
+            _LOG.debug("the caller left before the request was read")
+        except TooLarge as error:
+            await respond(problem_of(error) or INTERNAL, self.scope["path"], self.request_id)(
+                self.scope, self._receive, self.send
+            )
+        except Exception:
+            _LOG.exception("%s %s broke", self.scope["method"], self.scope["path"])
+            if self.started:
+                raise  # the answer is half out: let the server cut the connection, so that nobody takes it for whole
+            await respond(INTERNAL, self.scope["path"], self.request_id)(self.scope, self._receive, self.send)
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self.read_bytes += len(message.get("body", b""))
+        if self.read_bytes > self.cap:
+            raise self._too_large()
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            MutableHeaders(scope=message)["X-Request-Id"] = self.request_id
+        await self._send(message)
+
+    def _too_large(self) -> TooLarge:
+        hint = "Upload the rows as a data set and name its id." if self.scope["path"] != UPLOADS else None
+        return TooLarge(f"the body is larger than {self.cap:,} bytes", hint=hint)
+
+
+def _request_id(given: str | None) -> str:
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        return given
+    return f"req_{secrets.token_hex(8)}"

@@ -1,0 +1,101 @@
+"""Jobs: submitted, listed, asked to stop."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Query
+from starlette.responses import Response
+
+from service import storage
+from service.api.bodies import IdempotencyKey, JsonBody
+from service.api.context import Context, Here, in_thread
+from service.api.problems import InvalidJson, UnsupportedMedia
+from service.api.replies import ListQuery, encode, listed, refuses, reply
+from service.api.views import JobView, ListView, Status
+from service.errors import Conflict, Draining, InvalidData, NotFound, QueueFull, StorageFull, TooLarge
+from service.specs import Job, JobRequest, admit, parse
+from service.storage import Idempotency
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+SUBMIT_BYTES = 4_000  # of an answer to a submit; a larger spec is left out, it stands at the job's address
+Asked = Annotated[Job, Depends(JsonBody(JobRequest, parse))]
+
+
+class JobsQuery(ListQuery):
+    """Which jobs."""
+
+    status: Status | None = None
+    type: Literal["train", "ngram", "search", "evaluate"] | None = None
+    tag: Annotated[str | None, Query(max_length=200)] = None
+    name: Annotated[str | None, Query(max_length=200)] = None
+
+
+@router.post(
+    "", status_code=202, response_model=JobView,
+    responses=refuses(InvalidJson, InvalidData, TooLarge, UnsupportedMedia, QueueFull, Draining, StorageFull),
+)  # fmt: skip
+async def submit(here: Here, asked: Asked, key: IdempotencyKey) -> Response:
+    """Checks everything, then puts the job into the queue. The address to watch is in Location."""
+    here.check_open()
+    job = await in_thread(_submit, here, asked, key)
+    here.wake()
+    body = encode(JobView.of(job))
+    if len(body) > SUBMIT_BYTES:
+        body = encode(JobView.of(job, with_spec=False))
+    return Response(body, 202, headers={"Location": f"/v1/jobs/{job.id}"}, media_type="application/json")
+
+
+def _submit(here: Context, asked: Job, key: Idempotency | None) -> storage.Job:
+    admitted = admit(asked, here.store, here.settings.max_model_bytes)
+    return here.store.jobs.submit(
+        type=asked.type, spec=admitted.spec, name=asked.name, tags=asked.tags, dataset_id=admitted.dataset_id,
+        priority=asked.priority, max_queue=here.settings.max_queue, memory_bytes=admitted.memory_bytes,
+        idempotency_key=key,
+    )  # fmt: skip
+
+
+@router.get("", response_model=ListView[JobView], responses=refuses())
+async def list_jobs(here: Here, query: Annotated[JobsQuery, Query()]) -> Response:
+    """Newest first, without their specs."""
+    return listed(here.store.jobs.list(**query.model_dump()), lambda job: JobView.of(job, with_spec=False))
+
+
+@router.get("/{job_id}", response_model=JobView, responses=refuses(NotFound))
+async def get_job(here: Here, job_id: str) -> Response:
+    """The job as it stands."""
+    return reply(JobView.of(here.store.jobs.get(job_id)))
+
+
+@router.delete("/{job_id}", status_code=204, response_class=Response, responses=refuses(NotFound, Conflict))
+async def delete_job(here: Here, job_id: str) -> Response:
+    """Forgets an ended job with its runs, metrics and events."""
+    await in_thread(here.store.jobs.delete, job_id)
+    return Response(status_code=204)
+
+
+@router.post("/{job_id}/cancel", response_model=JobView, responses=refuses(NotFound, Conflict))
+async def cancel(here: Here, job_id: str) -> Response:
+    """Asks the job to end; what it has learned stays usable. Asking again changes nothing."""
+    return await _stop(here, job_id, "cancel")
+
+
+@router.post("/{job_id}/pause", response_model=JobView, responses=refuses(NotFound, Conflict))
+async def pause(here: Here, job_id: str) -> Response:
+    """Asks the job to stop at a checkpoint and wait."""
+    return await _stop(here, job_id, "pause")
+
+
+@router.post("/{job_id}/resume", response_model=JobView, responses=refuses(NotFound, Conflict, Draining))
+async def resume(here: Here, job_id: str) -> Response:
+    """Puts a paused job at the end of the queue; it goes on bit for bit where it stopped."""
+    here.check_open()
+    job = await in_thread(here.store.jobs.resume, job_id)
+    here.wake()
+    return reply(JobView.of(job))
+
+
+async def _stop(here: Context, job_id: str, how: Literal["cancel", "pause"]) -> Response:
+    job = await in_thread(here.store.jobs.request_stop, job_id, how)
+    here.wake()
+    return reply(JobView.of(job))

@@ -1,0 +1,57 @@
+"""The OpenAPI document: FastAPI's, with the bodies our own reader takes and the problems our routes answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from pydantic import TypeAdapter
+
+from service import __version__
+from service.api.bodies import JsonBody
+from service.api.views import ProblemView
+
+TITLE = "netwright"
+_REFERENCE = "#/components/schemas/{model}"
+
+
+def install(app: FastAPI, routers: list[APIRouter]) -> None:
+    """Makes `app.openapi()` tell everything; built once, when first asked for."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = build(app, routers)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def build(app: FastAPI, routers: list[APIRouter]) -> dict[str, Any]:
+    """The document."""
+    found = get_openapi(title=TITLE, version=__version__, routes=app.routes, description=app.description)
+    bodies = list(_bodies(routers))
+    wanted: list[Any] = [(route.path, "validation", body.adapter) for route, body in bodies]
+    schemas, shared = TypeAdapter.json_schemas(
+        [*wanted, ("problem", "serialization", TypeAdapter(ProblemView))], ref_template=_REFERENCE
+    )
+    components = found.setdefault("components", {}).setdefault("schemas", {})
+    components.update(shared.get("$defs", {}))
+    for route, _ in bodies:
+        schema = schemas[(route.path, "validation")]
+        for method in route.methods or ():
+            content = {"application/json": {"schema": schema}}
+            found["paths"][route.path][method.lower()]["requestBody"] = {"required": True, "content": content}
+    return found
+
+
+def _bodies(routers: list[APIRouter]) -> Iterator[tuple[APIRoute, JsonBody[Any]]]:
+    """Every route that reads JSON, with its reader."""
+    for router in routers:
+        for route in router.routes:
+            if isinstance(route, APIRoute):
+                for dependant in route.dependant.dependencies:
+                    if isinstance(dependant.call, JsonBody):
+                        yield route, dependant.call

@@ -1,0 +1,239 @@
+"""Every failure as one RFC 9457 document; the only module that knows status numbers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from pydantic_core import to_json
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.errors import (
+    CapacityError,
+    Conflict,
+    Draining,
+    Fault,
+    InvalidData,
+    InvalidSpec,
+    NotFound,
+    QueueFull,
+    RequestError,
+    ServiceError,
+    StorageBusy,
+    StorageFull,
+    TooLarge,
+    did_you_mean,
+)
+
+MEDIA_TYPE = "application/problem+json"
+MAX_BYTES = 1_000  # of a document; a caller needs the first faults and how many there are
+_MESSAGE_SIGNS, _HINT_SIGNS, _WORDS = 240, 160, 24
+_OPENAI_PATHS = ("/v1/completions", "/v1/models", "/v1/suggestions", "/v1/scores")
+_LOG = logging.getLogger(__name__)
+
+
+class InvalidJson(RequestError):
+    """The body is not JSON at all."""
+
+    code = "invalid_json"
+
+
+class UnsupportedMedia(RequestError):
+    """The body's content type is not one this route reads."""
+
+    code = "unsupported_media_type"
+
+
+STATUS: Mapping[type[ServiceError], HTTPStatus] = {
+    InvalidJson: HTTPStatus.BAD_REQUEST,
+    InvalidSpec: HTTPStatus.UNPROCESSABLE_ENTITY,
+    InvalidData: HTTPStatus.UNPROCESSABLE_ENTITY,
+    NotFound: HTTPStatus.NOT_FOUND,
+    Conflict: HTTPStatus.CONFLICT,
+    TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    UnsupportedMedia: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    QueueFull: HTTPStatus.TOO_MANY_REQUESTS,
+    Draining: HTTPStatus.SERVICE_UNAVAILABLE,
+    StorageBusy: HTTPStatus.SERVICE_UNAVAILABLE,
+    StorageFull: HTTPStatus.INSUFFICIENT_STORAGE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A failure, ready to be written down in the dialect of the path it happened on."""
+
+    status: int
+    code: str
+    detail: str
+    hint: str | None = None
+    faults: tuple[Fault, ...] = ()
+
+
+def problem_of(error: ServiceError) -> Problem | None:
+    """What an expected error says; None when it is none that a caller may see."""
+    for kind in type(error).__mro__:
+        if kind in STATUS:
+            return Problem(STATUS[kind], error.code, error.message, error.hint, error.faults)
+    return None
+
+
+INTERNAL = Problem(
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    ServiceError.code,
+    "Something went wrong here; the log has it under the request id.",
+)
+
+
+def document(problem: Problem, path: str, request_id: str) -> dict[str, Any]:
+    """The body: RFC 9457's members and ours; under /v2 and the text routes what their own clients read."""
+    if path.startswith("/v2"):
+        return {"error": " ".join(_sentences(problem))}
+    body: dict[str, Any] = {
+        "type": f"urn:netwright:problem:{problem.code}",
+        "title": HTTPStatus(problem.status).phrase,
+        "status": int(problem.status),
+        "detail": _short(problem.detail, _MESSAGE_SIGNS),
+        "code": problem.code,
+        "request_id": request_id,
+    }
+    if problem.hint:
+        body["hint"] = _short(problem.hint, _HINT_SIGNS)
+    if path.startswith(_OPENAI_PATHS):
+        body["error"] = _openai(problem)
+    return body | _listed(problem.faults, MAX_BYTES - len(to_json(body)))
+
+
+def _sentences(problem: Problem) -> Iterator[str]:
+    yield _short(problem.detail, _MESSAGE_SIGNS)
+    for fault in problem.faults[:3]:
+        yield _short(f"{fault.pointer}: {fault.message}", _MESSAGE_SIGNS)
+
+
+def _openai(problem: Problem) -> dict[str, Any]:
+    """OpenAI's error object, which its clients turn into their exceptions."""
+    first = problem.faults[0] if problem.faults else None
+    kind = "server_error" if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
+    param = first.pointer.strip("/").replace("/", ".") if first else None
+    return {"message": _short(problem.detail, _HINT_SIGNS), "type": kind, "param": param or None, "code": problem.code}
+
+
+def _listed(faults: Sequence[Fault], room: int) -> dict[str, Any]:
+    """As many faults as fit into `room` bytes, the first always, and how many there are when some are left out."""
+    if not faults:
+        return {}
+    listed: list[dict[str, Any]] = []
+    room -= len('"errors":[],"errors_total":1000000,')
+    for fault in faults:
+        entry = _entry(fault, room if not listed else None)
+        room -= len(to_json(entry)) + 1
+        if room < 0 and listed:
+            break
+        listed.append(entry)
+    left_out = {"errors_total": len(faults)} if len(listed) < len(faults) else {}
+    return {"errors": listed, **left_out}
+
+
+def _entry(fault: Fault, room: int | None) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "pointer": _short(fault.pointer, _MESSAGE_SIGNS),
+        "code": fault.code,
+        "message": _short(fault.message, _MESSAGE_SIGNS),
+    }
+    if fault.hint:
+        entry["hint"] = _short(fault.hint, _HINT_SIGNS)
+    allowed = [_short(word, _HINT_SIGNS) for word in fault.allowed[:_WORDS]]
+    while allowed and room is not None and len(to_json(entry | {"allowed": allowed})) > room:
+        allowed.pop()
+    return entry | ({"allowed": allowed} if allowed else {})
+
+
+def _short(text: str, signs: int) -> str:
+    return text if len(text) <= signs else text[: signs - 1] + "…"
+
+
+# --- answers
+
+
+def respond(problem: Problem, path: str, request_id: str, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer to a request that failed."""
+    body = to_json(document(problem, path, request_id))
+    media = "application/json" if path.startswith("/v2") else MEDIA_TYPE
+    return Response(body, int(problem.status), headers=dict(headers or {}), media_type=media)
+
+
+def install(app: FastAPI) -> None:
+    """Gives the app its answers to everything that its routes raise."""
+    app.add_exception_handler(ServiceError, _on_service_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_parameters)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+
+
+async def _on_service_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ServiceError)
+    problem = problem_of(error)
+    if problem is None:
+        _LOG.error("an error no caller should see", exc_info=error)
+        problem = INTERNAL
+    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, CapacityError) else None
+    return respond(problem, request.url.path, request_id_of(request), headers)
+
+
+async def _on_invalid_parameters(request: Request, error: Exception) -> Response:
+    """A query, path or header value that does not fit; pointers start with where it stood: /query/limit."""
+    assert isinstance(error, RequestValidationError)
+    found = list(error.errors())
+    known = _parameter_names(request)
+    faults = tuple(_parameter_fault(each, known) for each in found)
+    words = faults[0].message if len(faults) == 1 else f"{len(faults)} parameters do not fit"
+    problem = Problem(STATUS[InvalidSpec], InvalidSpec.code, words, None, faults)
+    return respond(problem, request.url.path, request_id_of(request))
+
+
+def _parameter_names(request: Request) -> list[str]:
+    dependant = getattr(request.scope.get("route"), "dependant", None)
+    names: list[str] = []
+    for field in getattr(dependant, "query_params", ()):
+        fields = getattr(field.field_info.annotation, "model_fields", None)
+        names += list(fields) if fields else [field.alias]
+    return names
+
+
+def _parameter_fault(error: Mapping[str, Any], known: Sequence[str]) -> Fault:
+    pointer = "".join(f"/{part}" for part in error["loc"])
+    name = str(error["loc"][-1])
+    if error["type"] == "extra_forbidden":
+        return Fault(pointer, "unknown_field", f"no parameter {name!r} here", did_you_mean(name, known), tuple(known))
+    return Fault(pointer, str(error["type"]), f"{name}: {error['msg']}")
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    """What the framework itself refuses: unknown paths (404), methods (405, which keeps its Allow) and the like."""
+    assert isinstance(error, HTTPException)
+    code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
+    detail, hint = str(error.detail), None
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        detail, hint = f"there is nothing at {request.url.path}", _closest_path(request)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        detail = f"{request.method} is not offered at {request.url.path}"
+    problem = Problem(error.status_code, code, detail, hint)
+    return respond(problem, request.url.path, request_id_of(request), error.headers)
+
+
+def _closest_path(request: Request) -> str:
+    paths = list(request.app.openapi()["paths"])
+    close = get_close_matches(request.url.path, paths, n=1, cutoff=0.7)
+    return f"Did you mean {close[0]}?" if close else "Every route is listed at /docs."
+
+
+def request_id_of(request: Request) -> str:
+    """The id the door gave this request."""
+    return str(getattr(request.state, "request_id", "-"))

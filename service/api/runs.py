@@ -1,0 +1,96 @@
+"""Runs: found, described, renamed, and what they left behind."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import Field
+from starlette.responses import Response
+
+from service import storage
+from service.api.bodies import Body, JsonBody
+from service.api.context import Context, Here, in_thread
+from service.api.problems import InvalidJson, UnsupportedMedia
+from service.api.replies import ListQuery, listed, refuses, reply
+from service.api.views import CheckpointView, ConfusionView, ListView, RunView, Status, WorstRowsView
+from service.errors import NotFound
+
+router = APIRouter(prefix="/v1/runs", tags=["runs"])
+Label = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class RunsQuery(ListQuery):
+    """Which runs, in which order."""
+
+    status: Status | None = None
+    type: Literal["train", "ngram", "search", "evaluate", "external"] | None = None
+    tag: Annotated[str | None, Query(max_length=200)] = None
+    name: Annotated[str | None, Query(max_length=200)] = None
+    dataset: Annotated[str | None, Query(max_length=100, description="A data set's id.")] = None
+    job: Annotated[str | None, Query(max_length=100, description="A job's id.")] = None
+    sort: Annotated[
+        str,
+        Query(
+            max_length=200,
+            description="created_at, or best, last, min, max of a metric; - for descending: -best.val_accuracy",
+        ),
+    ] = "-created_at"
+
+
+class RunPatch(Body):
+    """What people may change of a run. What is not given stays."""
+
+    name: Label | None = None
+    tags: Annotated[list[Label], Field(max_length=50)] | None = None
+    notes: Annotated[str, Field(max_length=20_000)] | None = None
+
+
+@router.get("", response_model=ListView[RunView], responses=refuses())
+async def list_runs(here: Here, query: Annotated[RunsQuery, Query()]) -> Response:
+    """Filtered and sorted; runs without the metric they are sorted by come last."""
+    wanted = query.model_dump()
+    wanted["dataset_id"], wanted["job_id"] = wanted.pop("dataset"), wanted.pop("job")
+    return listed(here.store.runs.list(**wanted), RunView.of)
+
+
+@router.get("/{run_id}", response_model=RunView, responses=refuses(NotFound))
+async def get_run(here: Here, run_id: str) -> Response:
+    """The record of one training."""
+    return reply(RunView.of(here.store.runs.get(run_id)))
+
+
+@router.patch("/{run_id}", response_model=RunView, responses=refuses(InvalidJson, NotFound, UnsupportedMedia))
+async def patch_run(here: Here, run_id: str, asked: Annotated[RunPatch, Depends(JsonBody(RunPatch))]) -> Response:
+    """Changes name, tags or notes."""
+    return reply(RunView.of(await in_thread(here.store.runs.patch, run_id, **asked.model_dump())))
+
+
+@router.get("/{run_id}/checkpoints", response_model=ListView[CheckpointView], responses=refuses(NotFound))
+async def checkpoints(here: Here, run_id: str) -> Response:
+    """The published states, newest first."""
+    here.store.runs.get(run_id)
+    found = here.store.runs.checkpoints(run_id)
+    return listed(storage.Page(found, None), CheckpointView.of)
+
+
+@router.get("/{run_id}/confusion", response_model=ConfusionView, responses=refuses(NotFound))
+async def confusion(here: Here, run_id: str) -> Response:
+    """Which classes were taken for which, on the rows held back."""
+    return reply({"run": run_id, **_found(here, run_id, "confusion")})
+
+
+@router.get("/{run_id}/worst-rows", response_model=WorstRowsView, responses=refuses(NotFound))
+async def worst_rows(here: Here, run_id: str) -> Response:
+    """The rows held back that the model liked least, with their ids in the data set."""
+    return reply({"run": run_id, **_found(here, run_id, "worst_rows")})
+
+
+def _found(here: Context, run_id: str, name: str) -> dict[str, Any]:
+    """A part of what the run found at its end. Raises NotFound."""
+    run = here.store.runs.get(run_id)
+    part = run.report.get(name)
+    if part is None:
+        hint = "It comes when the run ends." if run.status not in storage.FINAL else None
+        raise NotFound(f"{run_id} has no {name.replace('_', ' ')}", hint=hint)
+    return part if isinstance(part, dict) else {"rows": part}

@@ -1,0 +1,219 @@
+"""Takes uploaded files to disk as they arrive: hashed on the way, never held whole, gone again when something fails."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, BinaryIO
+
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import Request
+
+from service.api.context import in_thread
+from service.api.problems import UnsupportedMedia
+from service.data import Upload
+from service.errors import Fault, InvalidSpec, StorageFull, did_you_mean
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
+_FLUSH_BYTES = 1 << 20
+_MAX_FILES, _MAX_FIELD_BYTES = 1_000, 1_000
+_FIELDS = ("file", "name", "format")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(slots=True)
+class Received:
+    """An upload on disk. `sha256`: of the file; of the files' sha256 one after the other when there are several."""
+
+    files: list[Upload] = field(default_factory=list)
+    fields: dict[str, str] = field(default_factory=dict)
+    sha256: str = ""
+    bytes: int = 0
+
+
+@contextmanager
+def folder(data_dir: Path) -> Iterator[Path]:
+    """A place for one upload on the store's disk."""
+    root = data_dir / "tmp"
+    root.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="upload-", dir=root) as made:
+        yield Path(made)
+
+
+async def receive(request: Request, into: Path, name: str) -> Received:
+    """The whole upload, multipart or raw. Raises InvalidSpec, UnsupportedMedia, TooLarge, StorageFull."""
+    kind, options = parse_options_header(request.headers.get("content-type"))
+    sink = _Sink(into)
+    try:
+        if kind == b"multipart/form-data":
+            await _multipart(request.stream(), options.get(b"boundary"), sink)
+        elif kind == b"application/x-www-form-urlencoded" or not kind:
+            hint = "Send the file as multipart/form-data in the field `file`, or raw with its own content type."
+            raise UnsupportedMedia("a form without a file" if kind else "a body without a content type", hint=hint)
+        else:
+            sink.begin_file(name)
+            async for chunk in request.stream():
+                await sink.take(chunk)
+        return await in_thread(sink.finish)
+    finally:
+        sink.close()
+
+
+async def _multipart(chunks: AsyncIterator[bytes], boundary: bytes | None, sink: _Sink) -> None:
+    if not boundary:
+        raise InvalidSpec("multipart/form-data without a boundary")
+    parts = _Parts(sink)
+    parser = MultipartParser(boundary, parts.callbacks())
+    try:
+        async for chunk in chunks:
+            parser.write(chunk)
+            await sink.flush_if_much()
+        parser.finalize()
+    except MultipartParseError as error:
+        raise InvalidSpec(f"not multipart/form-data: {error}") from error
+    if not parts.ended:
+        raise InvalidSpec("the upload ends in the middle of a part")
+
+
+class _Sink:
+    """Where files and fields go. Bytes wait in memory until there is enough of them for a trip to a thread."""
+
+    def __init__(self, into: Path) -> None:
+        self._into = into
+        self._received = Received()
+        self._digests: list[hashlib._Hash] = []
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._file: BinaryIO | None = None
+
+    def begin_file(self, name: str) -> None:
+        if len(self._received.files) >= _MAX_FILES:
+            raise InvalidSpec(f"more than {_MAX_FILES} files")
+        self._write()
+        self.close()
+        path = self._into / str(len(self._received.files))
+        self._file = open(path, "xb")  # noqa: SIM115
+        self._digests.append(hashlib.sha256())
+        self._received.files.append(Upload(_label(name), path))
+
+    def set_field(self, name: str, value: str) -> None:
+        self._received.fields[name] = value
+
+    def append(self, piece: bytes) -> None:
+        self._pending.append(piece)
+        self._pending_bytes += len(piece)
+
+    async def take(self, piece: bytes) -> None:
+        self.append(piece)
+        await self.flush_if_much()
+
+    async def flush_if_much(self) -> None:
+        if self._pending_bytes >= _FLUSH_BYTES:
+            await in_thread(self._write)
+
+    def finish(self) -> Received:
+        """Everything is on disk. Raises InvalidSpec when no file came."""
+        self._write()
+        if not self._received.files:
+            raise InvalidSpec(
+                "no file in the upload", faults=[Fault("/file", "missing", "the field `file` is missing")]
+            )
+        self._received.sha256 = self._digests[0].hexdigest()
+        if len(self._digests) > 1:
+            self._received.sha256 = hashlib.sha256(b"".join(each.digest() for each in self._digests)).hexdigest()
+        return self._received
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _write(self) -> None:
+        try:
+            for piece in self._pending:
+                if self._file is not None:
+                    self._digests[-1].update(piece)
+                    self._received.bytes += self._file.write(piece)
+            if self._file is not None:
+                self._file.flush()
+        except OSError as error:
+            if error.errno in _FULL:
+                raise StorageFull(
+                    "the disk is full", hint="Delete data sets or jobs, or make room on the disk."
+                ) from error
+            raise
+        self._pending.clear()
+        self._pending_bytes = 0
+
+
+class _Parts:
+    """Follows the parser from part to part and tells the sink."""
+
+    def __init__(self, sink: _Sink) -> None:
+        self._sink = sink
+        self._header = self._value = b""
+        self._disposition: dict[bytes, bytes] = {}
+        self._field: bytearray | None = None  # None while a file's bytes come
+        self.ended = False
+
+    def callbacks(self) -> MultipartCallbacks:
+        return {
+            "on_part_begin": self.on_part_begin, "on_part_data": self.on_part_data, "on_part_end": self.on_part_end,
+            "on_header_field": self.on_header_field, "on_header_value": self.on_header_value,
+            "on_header_end": self.on_header_end, "on_headers_finished": self.on_headers_finished, "on_end": self.on_end,
+        }  # fmt: skip
+
+    def on_part_begin(self) -> None:
+        self._disposition = {}
+
+    def on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
+
+    def on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def on_header_end(self) -> None:
+        if self._header.lower() == b"content-disposition":
+            self._disposition = parse_options_header(self._value)[1]
+        self._header = self._value = b""
+
+    def on_headers_finished(self) -> None:
+        name = self._disposition.get(b"name", b"").decode("utf-8", "replace")
+        filename = self._disposition.get(b"filename")
+        if name not in _FIELDS:
+            message = f"unknown part {name[:80]!r}"
+            hint = did_you_mean(name, _FIELDS)
+            raise InvalidSpec(message, faults=[Fault(f"/{name[:80]}", "unknown_field", message, hint, _FIELDS)])
+        self._field = None if name == "file" else bytearray()
+        if name == "file":
+            self._sink.begin_file((filename or b"").decode("utf-8", "replace"))
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._field is None:
+            self._sink.append(data[start:end])
+            return
+        self._field += data[start:end]
+        if len(self._field) > _MAX_FIELD_BYTES:
+            raise InvalidSpec(f"a form field is longer than {_MAX_FIELD_BYTES} bytes")
+
+    def on_part_end(self) -> None:
+        if self._field is not None:
+            self._sink.set_field(self._disposition[b"name"].decode(), self._field.decode("utf-8", "replace"))
+
+    def on_end(self) -> None:
+        self.ended = True
+
+
+def _label(name: str) -> str:
+    """A file's name as a label, never as a path."""
+    last = re.split(r"[/\\]", name)[-1]
+    return re.sub(r"[\x00-\x1f\x7f]", "", last)[:200]

@@ -1,0 +1,139 @@
+"""Loads a model once by memory map, whoever asks, and lets go of the least used when there are too many bytes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from concurrent.futures import Future
+from dataclasses import dataclass
+from threading import Lock
+
+from service import ngram, tensors
+from service.data import Preprocessor
+from service.engine import Network
+from service.errors import InvalidSpec, NotFound
+from service.specs import artifact
+from service.storage import Resolved, Store
+
+_MOST_REFERENCES = 10_000  # remembered at once; each is a few hundred bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RowModel:
+    """A network that takes rows, with what turns raw rows into its input and its output into answers."""
+
+    network: Network
+    preprocessor: Preprocessor
+
+
+Loaded = RowModel | ngram.Model
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A model that is ready to answer. `id` says exactly which: name:version, or the run."""
+
+    id: str
+    ref: str
+    run_id: str
+    bytes: int
+    model: Loaded
+
+    def rows(self) -> RowModel:
+        """The model, if it takes rows. Raises InvalidSpec."""
+        if isinstance(self.model, RowModel):
+            return self.model
+        raise InvalidSpec(
+            f"{self.ref} is a text model", hint="Ask it at /v1/completions, /v1/suggestions or /v1/scores."
+        )
+
+    def text(self) -> ngram.Model:
+        """The model, if it takes text. Raises InvalidSpec."""
+        if isinstance(self.model, ngram.Model):
+            return self.model
+        raise InvalidSpec(f"{self.ref} takes rows, not text", hint=f"Ask it at /v1/models/{self.ref}/predict.")
+
+
+class Registry:
+    """Models by reference; safe to use from any thread.
+
+    What a reference means is asked of the store again only after something was committed to it, so an alias that has
+    moved is followed by the next request. A model that was let go lives on as long as somebody uses it.
+    """
+
+    def __init__(self, store: Store, cache_bytes: int) -> None:
+        self._store = store
+        self._cache_bytes = cache_bytes
+        self._lock = Lock()
+        self._references: dict[str, Resolved] = {}
+        self._version = -1
+        self._models: OrderedDict[str, Future[tuple[Loaded, int]]] = OrderedDict()
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+    def get(self, ref: str) -> Served:
+        """The model of a reference. Raises NotFound, Conflict when it has no weights yet."""
+        resolved = self._resolve(ref)
+        model, size = self._load(resolved.blob)
+        name = resolved.run_id if resolved.name is None else f"{resolved.name}:{resolved.version}"
+        return Served(name, ref, resolved.run_id, size, model)
+
+    def _resolve(self, ref: str) -> Resolved:
+        version = (
+            self._store.events.version()
+        )  # before the answer is asked for: what is kept is never newer than it says
+        with self._lock:
+            if version != self._version or len(self._references) > _MOST_REFERENCES:
+                self._references.clear()
+                self._version = version
+            found = self._references.get(ref)
+        if found is None:
+            found = self._store.models.resolve(ref)
+            with self._lock:
+                if self._version == version:
+                    self._references[ref] = found
+        return found
+
+    def _load(self, blob: str) -> tuple[Loaded, int]:
+        with self._lock:
+            future = self._models.get(blob)
+            if future is not None:
+                self._models.move_to_end(blob)
+            else:
+                mine = self._models[blob] = Future()
+        if future is not None:
+            return future.result()
+        try:
+            loaded = self._read(blob)
+        except BaseException as error:
+            with self._lock:
+                del self._models[blob]
+            mine.set_exception(error)
+            raise
+        mine.set_result(loaded)
+        self._make_room(loaded[1])
+        return loaded
+
+    def _read(self, blob: str) -> tuple[Loaded, int]:
+        path = self._store.blobs.path(blob)
+        try:
+            file = tensors.read(path)
+        except FileNotFoundError as error:
+            raise NotFound("the model's file is gone") from error
+        size = sum(array.nbytes for array in file.arrays.values())
+        if artifact.kind_of(file) == "ngram":
+            return ngram.Model(file), size
+        found = artifact.unpack(file)
+        return RowModel(found.bind(), found.preprocessor), size
+
+    def _make_room(self, added: int) -> None:
+        """Lets go of the least used; the newest stays even when it is larger than all there may be."""
+        with self._lock:
+            self.bytes += added
+            for blob, future in list(self._models.items())[:-1]:
+                if self.bytes <= self._cache_bytes:
+                    return
+                if future.done():
+                    del self._models[blob]
+                    self.bytes -= future.result()[1]
