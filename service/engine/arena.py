@@ -38,6 +38,11 @@ class Arena:
             self.carries[name] = aligned(shape, np.dtype(dtype))
         return self.carries[name]
 
+    def reset(self) -> None:
+        """What is carried from step to step begins anew."""
+        for carry in self.carries.values():
+            carry.fill(0)
+
     @property
     def nbytes(self) -> int:
         return sum(each.nbytes for each in (*self._arrays.values(), *self.carries.values()))
@@ -48,7 +53,7 @@ def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     count = int(np.prod(shape, dtype=np.int64))
     raw = np.zeros(count * dtype.itemsize + 64, np.uint8)
     start = -raw.ctypes.data % 64
-    return raw[start : start + count * dtype.itemsize].view(dtype).reshape(shape)
+    return np.asarray(raw[start : start + count * dtype.itemsize].view(dtype)).reshape(shape)
 
 
 class Bits:

@@ -103,7 +103,7 @@ class LayerPlan:
     warnings: tuple[str, ...] = ()
 
 
-class Unfit(Exception):
+class Unfit(Exception):  # noqa: N818  a finding, collected with others
     """A layer cannot take this shape; `place` is a pointer inside the layer, such as `/units` or ``.
 
     `assume`: a shape to go on with, so that faults further on are found in the same answer.
@@ -126,6 +126,7 @@ class Site:
     by backward; `dx` is None when nobody needs it. `ones`: `x` with a column of ones behind, if that was the layout.
     `theta, gradient, state`: this layer's arrays by name (ours, not exported). Backward overwrites gradients.
     `lengths`: (rows,) whole numbers, the valid steps of each row, or None when all are full.
+    `stateful`: the rows go on where those of the step before ended: begin from `carry` and leave the last state there.
     """
 
     rows: int
@@ -141,6 +142,7 @@ class Site:
     state: dict[str, Array]
     lengths: Array | None
     training: bool
+    stateful: bool
     backward: bool
     path: str
     arena: Arena

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from service.engine.arena import Arena
 from service.engine.contract import Array, Signature
 from service.engine.feed import Examples
-from service.engine.losses import LossSpec
 from service.engine.network import Compiled
 from service.engine.program import Memory, Program, Setting
+from service.engine.recipe import Recipe
 from service.engine.scores import FROM_LOSS, SCORES
 
 CHUNK_ROWS = 256
@@ -21,13 +21,14 @@ CHUNK_ROWS = 256
 class Evaluator:
     """Programs without derivatives on the same vectors; `score` allocates only what the asked scores need."""
 
-    def __init__(self, net: Compiled, loss: LossSpec, signature: Signature, memory: Memory, masked: bool) -> None:
-        self._net, self._loss, self._signature, self._memory, self._masked = net, loss, signature, memory, masked
+    def __init__(self, net: Compiled, recipe: Recipe, signature: Signature, memory: Memory, masked: bool) -> None:
+        self._net, self._loss, self._signature, self._memory, self._masked = net, recipe.loss, signature, memory, masked
+        self._streams = recipe.training.batch_size if recipe.training.stateful else 0
         self._programs: dict[int, Program] = {}
 
     def _program(self, rows: int) -> Program:
         if rows not in self._programs:
-            setting = Setting(rows, training=False, masked=self._masked)
+            setting = Setting(rows, training=False, masked=self._masked, stateful=self._streams > 0)
             self._programs[rows] = Program(self._net, self._loss, self._signature, setting, self._memory, Arena())
         return self._programs[rows]
 
@@ -37,8 +38,7 @@ class Evaluator:
         wanted = [name for name in metrics if name in SCORES and name != "accuracy"]
         loss = divisor = right = count = 0.0
         answers: list[Array] = []
-        for start in range(0, len(part), CHUNK_ROWS):
-            indices = np.arange(start, min(start + CHUNK_ROWS, len(part)))
+        for indices in self._portions(len(part)):
             program = self._program(len(indices))
             program.load(part, indices, 0)
             for step in program.steps[0]:
@@ -56,6 +56,21 @@ class Evaluator:
             said, true = self._answers(answers), self._targets(part)
             found |= {name: SCORES[name].function(said, true) for name in wanted}
         return found
+
+    def _portions(self, rows: int) -> Iterator[Array]:
+        """Row numbers of one step after the other; streams are walked through side by side, as in training."""
+        if not self._streams:
+            for start in range(0, rows, CHUNK_ROWS):
+                yield np.arange(start, min(start + CHUNK_ROWS, rows))
+            return
+        side = min(self._streams, rows)
+        steps = rows // side
+        for program in self._programs.values():
+            program.arena.reset()
+        for step in range(steps):
+            yield np.arange(side) * steps + step
+        if rows % side:
+            yield np.arange(side * steps, rows)
 
     def _answers(self, pieces: list[Array]) -> Array:
         z = np.concatenate(pieces)

@@ -69,11 +69,25 @@ class Network:
         y = arena.array("y", (rows, *row.out.dims), net.dtype)
         lengths = np.full(rows, row.shape.dims[0] if row.shape.dims else 1, np.intp)
         site = Site(
-            rows=rows, shape=row.shape, plan=row.parts[-1].plan, x=feed.views[0], y=y, dx=None, dy=y,
-            ones=feed.ones[0], theta=net.trained.views(self._theta), gradient={}, state=net.kept.views(self._state),
-            lengths=lengths if row.shape.timed else None, training=False, backward=False, path="net", arena=arena,
+            rows=rows,
+            shape=row.shape,
+            plan=row.parts[-1].plan,
+            x=feed.views[0],
+            y=y,
+            dx=None,
+            dy=y,
+            ones=feed.ones[0],
+            theta=net.trained.views(self._theta),
+            gradient={},
+            state=net.kept.views(self._state),
+            lengths=lengths if row.shape.timed else None,
+            training=False,
+            stateful=False,
+            backward=False,
+            path="net",
+            arena=arena,
             bits=Bits(0, 1),
-        )  # fmt: skip
+        )
         return feed, lengths, y, bind_row(row, site)[0]
 
 

@@ -109,7 +109,7 @@ class Adagrad(OptimizerSpec):
 class Rmsprop(OptimizerSpec):
     """h = rho h + (1 - rho) g^2; u = g / (sqrt(h) + epsilon); v = momentum v + u; theta -= rate v. Hinton 2012.
 
-    `centered` takes h - m^2 in the root, m = rho m + (1 - rho) g (Graves 2013). PyTorch's convention (its rho is alpha).
+    `centered` takes h - m^2 in the root, m = rho m + (1 - rho) g (Graves 2013). PyTorch's rho is alpha.
     """
 
     kind: Literal["rmsprop"] = "rmsprop"
@@ -170,7 +170,7 @@ class Adam(OptimizerSpec):
 
 
 class Adamw(OptimizerSpec):
-    """Adam, after theta *= 1 - rate weight_decay: the decay does not pass through the means. Loshchilov, Hutter 2017."""
+    """Adam, after theta *= 1 - rate weight_decay: the decay bypasses the means. Loshchilov and Hutter 2017."""
 
     kind: Literal["adamw"] = "adamw"
     learning_rate: Rate = 0.001

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.engine.contract import Shape, Signature
+from service.engine.contract import Shape, Signature, Unfit
 from service.engine.evaluate import CHUNK_ROWS
-from service.engine.network import Compiled, kind_of, shape_of
+from service.engine.network import kind_of, shape_of
 from service.engine.program import slots_of
 from service.engine.recipe import Recipe, resolve
 from service.engine.row import RowPlan, Unfits, plan_row
@@ -43,13 +43,16 @@ class Plan:
 
 def plan(recipe: Recipe, signature: Signature, outputs: int, rows: int, max_bytes: int | None = None) -> Plan:
     """Raises InvalidSpec with every fault at its place, TooLarge when it would need more than `max_bytes`."""
+    shape = shape_of(signature)
     try:
-        row = plan_row(recipe.network.layers, shape_of(signature))
+        row = plan_row(recipe.network.layers, shape)
     except Unfits as unfits:
         faults = [Fault(f"/network/layers/{index}{fault.place}", "unfit", fault.message, fault.hint)
                   for index, fault in unfits.faults]  # fmt: skip
-        raise InvalidSpec("the network cannot be built", faults=[*faults, *_other_faults(recipe, outputs)]) from None
-    faults = [*_end_faults(recipe, row, outputs), *_other_faults(recipe, outputs)]
+        raise InvalidSpec(
+            "the network cannot be built", faults=[*faults, *_other_faults(recipe, shape, outputs)]
+        ) from None
+    faults = [*_end_faults(recipe, row, outputs), *_other_faults(recipe, shape, outputs)]
     if faults:
         raise InvalidSpec("the network does not fit the task", faults=faults)
     layers = _layers(recipe, row)
@@ -88,7 +91,7 @@ def _end_faults(recipe: Recipe, row: RowPlan, outputs: int) -> list[Fault]:
     return []
 
 
-def _other_faults(recipe: Recipe, outputs: int) -> list[Fault]:
+def _other_faults(recipe: Recipe, shape: Shape, outputs: int) -> list[Fault]:
     """Faults that do not hang on shapes."""
     faults = []
     misfit = recipe.loss.fault(outputs)
@@ -99,6 +102,12 @@ def _other_faults(recipe: Recipe, outputs: int) -> list[Fault]:
         if name not in allowed:
             message = f"{name!r} is not a score for {recipe.loss.name}"
             faults.append(Fault(f"/metrics/{index}", "unknown_metric", message, allowed=allowed))
+    for index, augmentation in enumerate(recipe.training.augmentation):
+        try:
+            augmentation.check(shape)
+        except Unfit as fault:
+            pointer = f"/training/augmentation/{index}{fault.place}"
+            faults.append(Fault(pointer, "unfit", fault.message, fault.hint))
     if recipe.training.stateful and (recipe.training.shards or 1) > 1:
         faults.append(Fault("/training/shards", "unfit", "streams that carry their state cannot be cut into shards"))
     return faults
@@ -136,6 +145,3 @@ def _warnings(recipe: Recipe, row: RowPlan, rows: int) -> list[str]:
     if recipe.training.batch_size > rows and not recipe.optimizer.whole_batch:
         found.append(f"batch_size {recipe.training.batch_size} is more than the {rows} rows: every epoch is one step")
     return found
-
-
-__all__ = ["Compiled", "Plan", "PlannedLayer", "Shape", "plan"]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from service.engine.arena import Arena, Bits
-from service.engine.contract import Array, Site, Step
+from service.engine.augmentation import AugmentationSpec
+from service.engine.contract import Array, Signature, Site, Step
 from service.engine.feed import Examples, Feed
 from service.engine.losses import LossSite, LossSpec, Sums
 from service.engine.network import Compiled
+from service.engine.randomness import generator
 from service.engine.row import RowPlan, bind_row
 
 BUDGET = 256 * 1024  # bytes of inputs, and of evidence, that wait in the second-level cache
@@ -36,6 +37,8 @@ class Setting:
     seed: int = 0
     divisor: int | None = None
     masked: bool = False
+    stateful: bool = False
+    augmentation: tuple[AugmentationSpec, ...] = ()
 
 
 def slots_of(row: RowPlan, rows: int, itemsize: int) -> tuple[int, int]:
@@ -57,7 +60,7 @@ class Program:
     """
 
     def __init__(
-        self, net: Compiled, loss: LossSpec, feed: Any, setting: Setting, memory: Memory, arena: Arena
+        self, net: Compiled, loss: LossSpec, feed: Signature, setting: Setting, memory: Memory, arena: Arena
     ) -> None:
         self.loss, self.setting, self.arena, rows = loss, setting, arena, setting.rows
         self.row = net.row(loss.absorbs)
@@ -67,7 +70,6 @@ class Program:
         self.feed = Feed(feed, rows, self.fed, layout, net.dtype, arena)
         out = (rows, *self.row.out.dims)
         whole = loss.target == "class"
-        self._own = f"{'t' if setting.training else 'e'}"
         self.y = arena.array(
             "program.y", (self.kept, *(out[:-1] if whole else out)), np.intp if whole else net.dtype, rows=rows
         )
@@ -93,46 +95,73 @@ class Program:
                 self.mask = self.arena.array("program.mask", shape, net.dtype, rows=rows)
 
     def _bind(self, net: Compiled, memory: Memory, slot: int) -> tuple[Step, ...]:
-        place = slot % self.fed
+        place, setting = slot % self.fed, self.setting
         self.bits.slot = place
         site = Site(
-            rows=self.setting.rows, shape=self.row.shape, plan=self.row.parts[-1].plan, x=self.feed.views[place],
-            y=self.z, dx=None, dy=self.z if self.dz is None else self.dz, ones=self.feed.ones[place],
+            rows=setting.rows,
+            shape=self.row.shape,
+            plan=self.row.parts[-1].plan,
+            x=self.feed.views[place],
+            y=self.z,
+            dx=None,
+            dy=self.z if self.dz is None else self.dz,
+            ones=self.feed.ones[place],
             theta=net.trained.views(memory.theta),
-            gradient=net.trained.views(memory.gradient) if self.setting.training else {},
-            state=net.kept.views(memory.state), lengths=None if self.lengths is None else self.lengths[slot],
-            training=self.setting.training, backward=self.setting.training, path="net", arena=self.arena, bits=self.bits,
-        )  # fmt: skip
-        forward, backward = bind_row(self.row, site)
-        judge = self.loss.bind(
-            LossSite(
-                z=self.z,
-                y=self.y[slot],
-                t=self.t[slot if self._encode is None else place],
-                dz=self.dz,
-                mask=None if self.mask is None else self.mask[slot],
-                divisor=self.divisors[slot : slot + 1].reshape(()),
-                constant=self.constant,
-                evidence=self.evidence[slot],
-                arena=self.arena,
-            )  # fmt: skip
+            gradient=net.trained.views(memory.gradient) if setting.training else {},
+            state=net.kept.views(memory.state),
+            lengths=None if self.lengths is None else self.lengths[slot],
+            training=setting.training,
+            stateful=setting.stateful,
+            backward=setting.training,
+            path="net",
+            arena=self.arena,
+            bits=self.bits,
         )
-        return (*forward, judge, *backward)
+        forward, backward = bind_row(self.row, site)
+        return (*forward, self.loss.bind(self._loss_site(slot, place)), *backward)
 
-    def load(self, source: Examples, indices: Array, slot: int) -> int:
-        """Rows `indices` become the input of the steps from `slot` on; returns how many steps they fill."""
+    def _loss_site(self, slot: int, place: int) -> LossSite:
+        return LossSite(
+            z=self.z,
+            y=self.y[slot],
+            t=self.t[slot if self._encode is None else place],
+            dz=self.dz,
+            mask=None if self.mask is None else self.mask[slot],
+            divisor=self.divisors[slot : slot + 1].reshape(()),
+            constant=self.constant,
+            evidence=self.evidence[slot],
+            arena=self.arena,
+        )
+
+    def load(self, source: Examples, indices: Array, slot: int, key: tuple[int, int, int] = (0, 0, 0)) -> int:
+        """Rows `indices` become the input of the steps from `slot` on; returns how many steps they fill.
+
+        `key`: (epoch, step, shard), which decides dropped units and augmentation.
+        """
         count = len(indices) // self.setting.rows
         self.feed.load(source.x, indices)
         target = self.y[slot : slot + count]
         np.copyto(target, source.y.take(indices, 0).reshape(target.shape), casting="unsafe")
         if self._encode is not None:
             self._encode(target, self.t[:count])
+        self.bits.refill(*key)
+        self._augment(count, slot, key)
         if self.lengths is not None and source.lengths is not None:
             self.lengths[slot : slot + count] = source.lengths[indices].reshape(count, -1)
             if self.mask is not None:
                 steps = np.arange(self.mask.shape[-1])
                 self.mask[slot : slot + count] = steps < self.lengths[slot : slot + count, :, None]
         return count
+
+    def _augment(self, count: int, slot: int, key: tuple[int, int, int]) -> None:
+        chosen = self.setting.augmentation
+        if not chosen:
+            return
+        random = generator(self.setting.seed, "augmentation", *key)
+        for i in range(count):
+            t = self.t[i] if self._encode is not None else self.y[slot + i]
+            for each in chosen:
+                each.apply(self.feed.views[i], t, random)
 
     def masks(self, first: int, last: int) -> Array | None:
         return None if self.mask is None else self.mask[first:last]

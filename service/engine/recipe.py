@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from service.engine.augmentation import Augmentation
 from service.engine.contract import Signature, Spec
 from service.engine.early_stopping import EarlyStopping
 from service.engine.losses import Loss
@@ -25,6 +26,9 @@ class TrainingSpec(Spec):
     shuffle: bool = Field(default=True, description="New order of the rows in every epoch.")
     stateful: bool = Field(
         default=False, description="The rows are windows of long streams: recurrent layers carry their state over."
+    )
+    augmentation: Annotated[tuple[Augmentation, ...], Field(strict=False, max_length=20)] = Field(
+        default=(), description="Changes made to the training rows, in order, each time they are used."
     )
     early_stopping: EarlyStopping | None = Field(default=None, description="Stop when nothing gets better.")
     max_seconds: float | None = Field(default=None, gt=0, le=1e8, description="Stop after this time.")

@@ -53,7 +53,7 @@ class RowPlan:
         return any(part.layer.couples_rows for part in self.parts)
 
 
-class Unfits(Exception):
+class Unfits(Exception):  # noqa: N818
     """Every fault found in a row, each with its layer's index."""
 
     def __init__(self, faults: Sequence[tuple[int, Unfit]]) -> None:
@@ -79,7 +79,7 @@ def plan_row(layers: Sequence[LayerSpec], shape: Shape) -> RowPlan:
     return RowPlan(tuple(_with_starts(parts)), shape, now)
 
 
-class _Stop(Exception):
+class _Stop(Exception):  # noqa: N818
     """The shape behind a fault is unknown: nothing after it can be judged."""
 
 

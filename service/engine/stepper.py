@@ -59,7 +59,10 @@ class Stepper:
         divisor = whole if self._constant else None
         key = rows, divisor or 0
         if key not in self._programs:
-            setting = Setting(rows, True, self._recipe.training.seed, divisor, self._train.lengths is not None)
+            spec = self._recipe.training
+            setting = Setting(
+                rows, True, spec.seed, divisor, self._train.lengths is not None, spec.stateful, spec.augmentation
+            )
             memory = Memory(self._memory.theta, self._part, self._memory.state)
             self._programs[key] = Program(self._net, self._recipe.loss, self._signature, setting, memory, Arena())
         return self._programs[key]
@@ -76,9 +79,14 @@ class Stepper:
         """What recurrent layers carry from step to step, by name."""
         return {name: carry for each in self._programs.values() for name, carry in each.arena.carries.items()}
 
+    def begin_epoch(self) -> None:
+        """What is carried from step to step begins anew."""
+        for program in self._programs.values():
+            program.arena.reset()
+
     @np.errstate(all="ignore")
     def run(self, indices: Array, epoch: int, place: int, t: int, rates: Sequence[float]) -> None:
-        """Steps on `indices`, a batch for each of `rates`. `place`: first step's number in its epoch; `t`: steps done."""
+        """A step for each of `rates` on `indices`. `place`: the first one's number in its epoch; `t`: steps done."""
         if self.shards > 1:
             self._gather(indices, epoch, place)
             self._update(t + 1, rates[0])
@@ -86,8 +94,7 @@ class Stepper:
         rows = min(self.batch, len(indices))
         program = self.program(rows, rows)
         slot = self._room(program, len(rates))
-        program.bits.refill(epoch, place, 0)
-        program.load(self._train, indices, slot)
+        program.load(self._train, indices, slot, (epoch, place, 0))
         if program.constant is None:
             program.divisors[slot : slot + len(rates)] = program.own_divisors(slot, slot + len(rates))
         update = self._update
@@ -121,8 +128,7 @@ class Stepper:
         for shard, rows in enumerate(shard_sizes(len(indices), self.shards)):
             program = self.program(rows, len(indices))
             np.copyto(memory.state, state)
-            program.bits.refill(epoch, place, shard)
-            program.load(self._train, indices[start : start + rows], 0)
+            program.load(self._train, indices[start : start + rows], 0, (epoch, place, shard))
             program.divisors[0] = divisor
             for step in program.steps[0]:
                 step()

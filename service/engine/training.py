@@ -70,8 +70,9 @@ class Training:
         update = bind_update(recipe.optimizer, theta, self._memory.gradient, self._slots)
         self._stepper = Stepper(recipe, net, signature, train, self._memory, update)
         masked = any(part is not None and part.lengths is not None for part in (train, validation, test))
-        self._evaluator = Evaluator(net, recipe.loss, signature, self._memory, masked)
-        self._standing, self._closing = Standing(), None
+        self._evaluator = Evaluator(net, recipe, signature, self._memory, masked)
+        self._standing = Standing()
+        self._closing: Standing | None = None
         self._metrics = recipe.metrics or ()
         self._points: tuple[list[Array], list[Array]] = ([], [])
         if initial is not None:
@@ -106,8 +107,7 @@ class Training:
         spec, now = self.recipe.training, self._standing
         order = epoch_order(spec, len(self._train), now.epoch)
         if now.place == 0:
-            for carry in self._stepper.carries.values():
-                carry.fill(0)
+            self._stepper.begin_epoch()
         started = looked = clock.monotonic_s()
         elapsed = now.elapsed_s
         rows = len(order)
@@ -184,12 +184,10 @@ class Training:
 
     def _close(self) -> Iterator[Event]:
         """Scores, best weights, early stopping. Until its last event is pulled, `state()` is that before it."""
-        before = self._standing
-        points = ([*self._points[0]], [*self._points[1]])
-        self._closing = before
-        events = self._judge()
-        for event in ([self._measured()] if points[0] else []) + events:
-            yield event
+        self._closing = self._standing
+        events: list[Event] = [self._measured()] if self._points[0] else []
+        events += self._judge()
+        yield from events
         self._closing = None
 
     def _judge(self) -> list[Event]:

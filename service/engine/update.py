@@ -12,7 +12,7 @@ from service.engine.optimizers import CHUNK, OptimizerSpec, Update, constant
 
 
 def bind_update(spec: OptimizerSpec, theta: Array, gradient: Array, slots: Mapping[str, Array]) -> Update:
-    """(t, rate) -> the whole step, in pieces that stay in the cache; every number is moved alone, so pieces change no bit."""
+    """(t, rate) -> the whole step, in pieces that stay in the cache; numbers move singly, so pieces change no bit."""
     pieces = [slice(start, start + CHUNK) for start in range(0, theta.size, CHUNK)]
     spare = np.empty(min(CHUNK, theta.size), theta.dtype)
     updates: list[Update] = []

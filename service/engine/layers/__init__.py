@@ -47,4 +47,4 @@ Layer = Annotated[
 
 Residual.model_rebuild(_types_namespace={"Layer": Layer})
 
-__all__ = ["ActivationField", "AnyActivation", "Layer"]
+__all__ = ["ActivationField", "AnyActivation", "Layer", "LogSoftmax", "Sigmoid", "Softmax"]

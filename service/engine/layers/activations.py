@@ -1,20 +1,17 @@
-"""Activations that work number by number, formula and derivative side by side; a layer of their own or a field of one."""
+"""Activations that work number by number, formula and derivative side by side; a layer, or a field of one."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from numpy._core.umath import clip
 from pydantic import BeforeValidator, Field
 
 from service.engine.contract import Array, Initial, LayerPlan, LayerSpec, Shape, Site, Step
+from service.engine.fast import clip
 from service.engine.layers.erf import Erf
 from service.engine.layers.softmax import LogSoftmax, Softmax
 from service.engine.layers.swiglu import Swiglu
-
-"""Numbers of one pass: with a few arrays of this length the whole formula runs in the second-level cache."""
-CHUNK = 32_768
 
 
 class Activation(LayerSpec):

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from service.engine.contract import LayerPlan, LayerSpec, Shape, Site, Step
+from service.engine.contract import Array, LayerPlan, LayerSpec, Shape, Site, Step
 
 
 class Dropout(LayerSpec):
@@ -47,6 +47,6 @@ class Dropout(LayerSpec):
         return forward, backward
 
 
-def _identity(source: np.ndarray, target: np.ndarray) -> Step | None:  # type: ignore[type-arg]
+def _identity(source: Array, target: Array) -> Step | None:
     same = source.ctypes.data == target.ctypes.data and source.strides == target.strides
     return None if same else lambda: np.copyto(target, source)

@@ -7,10 +7,10 @@ from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy._core.umath import clip
 from numpy.typing import NDArray
 
 from service.engine.contract import Array, Site
+from service.engine.fast import clip
 
 Doubles: TypeAlias = NDArray[np.float64]
 CHUNK = 16_384  # numbers of one pass; three arrays of them stay in the second-level cache
@@ -57,7 +57,7 @@ class Erf:
 
 
 def _by_table(x: Doubles) -> Any:
-    """Taylor's series around the nearest point of a table: erf(a + d) = erf(a) + g sum (-1)^n H_n(a) d^(n+1) / (n+1)!"""
+    """Taylor around the nearest point of a table: erf(a + d) = erf(a) + g sum (-1)^n H_n(a) d^(n+1) / (n+1)!"""
     c = np.clip(x, -_EDGE, _EDGE)
     index = np.rint(c / _STEP).astype(np.intp) + round(_EDGE / _STEP)
     table = _table()

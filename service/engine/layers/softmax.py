@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from service.engine.contract import LayerPlan, LayerSpec, Shape, Site, Step
+from service.engine.fast import largest, total
 
 
 class Softmax(LayerSpec):
@@ -25,15 +26,15 @@ class Softmax(LayerSpec):
         top, t = site.scratch("top", (*site.shape.dims[:-1], 1)), site.scratch("t", site.shape.dims)
 
         def forward() -> None:
-            np.maximum.reduce(x, -1, None, top, True)
+            largest(x, -1, None, top, True)
             np.subtract(x, top, y)
             np.exp(y, y)
-            np.add.reduce(y, -1, None, top, True)
+            total(y, -1, None, top, True)
             np.divide(y, top, y)
 
         def backward() -> None:
             np.multiply(dy, y, t)
-            np.add.reduce(t, -1, None, top, True)
+            total(t, -1, None, top, True)
             np.subtract(dy, top, t)
             np.multiply(t, y, dx)
 
@@ -56,15 +57,15 @@ class LogSoftmax(LayerSpec):
         top, t = site.scratch("top", (*site.shape.dims[:-1], 1)), site.scratch("t", site.shape.dims)
 
         def forward() -> None:
-            np.maximum.reduce(x, -1, None, top, True)
+            largest(x, -1, None, top, True)
             np.subtract(x, top, y)
             np.exp(y, t)
-            np.add.reduce(t, -1, None, top, True)
+            total(t, -1, None, top, True)
             np.log(top, top)
             np.subtract(y, top, y)
 
         def backward() -> None:
-            np.add.reduce(dy, -1, None, top, True)
+            total(dy, -1, None, top, True)
             np.exp(y, t)
             np.multiply(t, top, t)
             np.subtract(dy, t, dx)

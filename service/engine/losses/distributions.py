@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from numpy._core.umath import clip
 from pydantic import Field
 
 from service.engine.contract import Array, Shape, Step, Target
+from service.engine.fast import clip, largest, total
 from service.engine.losses.contract import Doubles, LossSite, LossSpec, Sums, count_steps, divided, sum_steps
 
 FEW = 5  # up to so many classes, a chain of two-array maxima is faster than a reduction
@@ -114,16 +114,17 @@ def _advice(loss: str, last: str | None) -> str | None:
 def _fast(site: LossSite) -> Step:
     """Constant divisor n: t comes divided by n, and the row sums are taken n-fold, so no call is spent on it."""
     k = site.z.shape[-1]
-    assert site.dz is not None and site.constant is not None
+    assert site.dz is not None
+    assert site.constant is not None
     dz, e, t = site.dz.reshape(-1, k), site.scratch("e", site.z.shape).reshape(-1, k), site.t.reshape(-1, k)
     evidence, sums = site.evidence.reshape(-1, k), site.scratch("sums", (site.z.size // k, 1))
     n = np.full((k, 1), site.constant, site.z.dtype)
-    shift, exp, divide, subtract, total = _shift(site), np.exp, np.divide, np.subtract, e.dot
+    shift, exp, divide, subtract, times = _shift(site), np.exp, np.divide, np.subtract, e.dot
 
     def step() -> None:
         shift()
         exp(evidence, e)
-        total(n, sums)
+        times(n, sums)
         divide(e, sums, dz)
         subtract(dz, t, dz)
 
@@ -139,8 +140,8 @@ def _general(site: LossSite) -> Step:
     def derivative() -> None:
         shift()
         np.exp(evidence, dz)
-        np.add.reduce(dz, -1, None, sums, True)
-        np.add.reduce(t, -1, None, mass, True)
+        total(dz, -1, None, sums, True)
+        total(t, -1, None, mass, True)
         np.divide(mass, sums, sums)
         np.multiply(dz, sums, dz)
         np.subtract(dz, t, dz)
@@ -152,7 +153,7 @@ def _shift(site: LossSite) -> Step:
     """Evidence: z less the largest of its row, so that the right answer's is 0 exactly when it is the top one."""
     k = site.z.shape[-1]
     z, evidence, top = site.z, site.evidence, site.scratch("top", (*site.z.shape[:-1], 1))
-    largest, subtract = np.maximum.reduce, np.subtract
+    subtract = np.subtract
     if 1 < k <= FEW:
         first, *rest = (z[..., i : i + 1] for i in range(k))
         infinity, second, others = np.array(np.inf, z.dtype), rest[0], rest[1:]

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import numpy as np
-from numpy._core.umath import clip
 from pydantic import Field
 
 from service.engine.contract import Array, Step, Target
+from service.engine.fast import clip
 from service.engine.losses.contract import LossSite, LossSpec, Sums, count_steps, divided, sum_steps
 
 
@@ -36,7 +36,7 @@ class AbsoluteError(LossSpec):
     name: ClassVar[str] = "absolute_error"
 
     def bind(self, site: LossSite) -> Step:
-        return _difference(site, lambda r, dz: np.sign(r, dz))
+        return _difference(site, np.sign)
 
     def read(self, evidence: Array, y: Array, mask: Array | None) -> Sums:
         return Sums(sum_steps(np.abs(evidence), mask), None, count_steps(evidence, mask))
