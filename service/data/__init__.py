@@ -1,0 +1,40 @@
+"""Data sets: reads uploads of every format into columns, and prepares columns for a network."""
+
+from __future__ import annotations
+
+from service.data.dataset import Column, Dataset
+from service.data.description import ColumnDescription, Description, Limits, Parsed, Upload
+from service.data.outline import Outline, TargetKind, outline
+from service.data.prepare import Part, Prepared, prepare
+from service.data.preprocessor import Preprocessor
+from service.data.read import Format, read, rows_sha256, rows_to_dataset
+from service.data.samples import SAMPLES, sample
+from service.data.spec import DatasetSpec, Reference
+from service.data.text_parts import TextParts, text_parts
+
+__all__ = [
+    "SAMPLES",
+    "Column",
+    "ColumnDescription",
+    "Dataset",
+    "DatasetSpec",
+    "Description",
+    "Format",
+    "Limits",
+    "Outline",
+    "Parsed",
+    "Part",
+    "Prepared",
+    "Preprocessor",
+    "Reference",
+    "TargetKind",
+    "TextParts",
+    "Upload",
+    "outline",
+    "prepare",
+    "read",
+    "rows_sha256",
+    "rows_to_dataset",
+    "sample",
+    "text_parts",
+]

@@ -1,0 +1,112 @@
+"""A data set read by memory map: its description, its columns, and rows as a caller would send them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service import tensors
+from service.data.description import ColumnDescription, Description
+from service.data.place import shown
+from service.data.read import FILE_FORMAT
+from service.errors import InvalidData, NotFound, did_you_mean
+from service.tensors import Array
+
+MOST_SHOWN = 100_000  # numbers of an image or array that a preview repeats
+Ids = Sequence[int] | NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. values: (rows, *shape) numbers, or (rows,) int32 codes of a category, -1 missing; empty for text.
+
+    `words` are a category's values by code; `data` and `offsets` a text's bytes and where each row's begin.
+    """
+
+    description: ColumnDescription
+    values: Array
+    words: tuple[str, ...] = ()
+    data: Array | None = None
+    offsets: Array | None = None
+
+    def take(self, ids: Ids) -> list[object]:
+        """Rows as JSON has them: missing is None, whole numbers of a whole column are ints."""
+        if self.data is not None and self.offsets is not None:
+            return [self._text(self.data, self.offsets, int(row)) for row in ids]
+        found = self.values[np.asarray(ids, np.int64)]
+        if self.description.type == "category":
+            return [self.words[code] if code >= 0 else None for code in found.tolist()]
+        if self.description.type == "number":
+            return self._numbers(found.tolist())
+        small = found[:1].size <= MOST_SHOWN
+        return list(found.tolist()) if small else [None] * len(found)
+
+    def _numbers(self, values: list[float]) -> list[object]:
+        if self.description.integer:
+            return [int(value) if value == value else None for value in values]
+        return [value if value == value else None for value in values]
+
+    @staticmethod
+    def _text(data: Array, offsets: Array, row: int) -> str:
+        return bytes(data[offsets[row] : offsets[row + 1]]).decode()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """An immutable data set; its columns are views of the file's pages."""
+
+    description: Description
+    columns: dict[str, Column]
+
+    @staticmethod
+    def open(path: Path) -> Dataset:
+        """Maps the file. Raises InvalidData when it is not a data set of this service."""
+        file = tensors.read(path)
+        if file.metadata.get("format") != FILE_FORMAT:
+            raise InvalidData("not a data set of this service")
+        description = Description.model_validate_json(file.metadata["description"])
+        columns = {column.name: _column(column, file.arrays, f"{at}.") for at, column in enumerate(description.columns)}
+        return Dataset(description, columns)
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return self.description.rows
+
+    def column(self, name: str) -> Column:
+        """One column by name. Raises NotFound."""
+        if name not in self.columns:
+            raise NotFound(f"no column {shown(name)}", hint=did_you_mean(name, list(self.columns)))
+        return self.columns[name]
+
+    def preview(self, n: int = 20) -> list[dict[str, object]]:
+        """The first rows as objects by column name; an image or array of very many numbers is null."""
+        return self.take(range(min(n, self.rows)))
+
+    def take(self, ids: Ids) -> list[dict[str, object]]:
+        """Rows by number, as objects that a prediction takes."""
+        columns = {name: column.take(ids) for name, column in self.columns.items()}
+        return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+    def text(self) -> memoryview:
+        """All bytes of a text data set, UTF-8. Raises InvalidData when it is of another kind."""
+        first = next(iter(self.columns.values()))
+        if self.description.kind != "text" or first.data is None:
+            raise InvalidData(f"the data set is of kind {self.description.kind}, not text")
+        return first.data.data
+
+
+def _column(description: ColumnDescription, arrays: dict[str, Array], prefix: str) -> Column:
+    none = np.zeros(0, np.int32)
+    if description.type == "text":
+        return Column(description, none, (), arrays[prefix + "bytes"], arrays[prefix + "offsets"])
+    if description.type == "category":
+        data, offsets = bytes(arrays[prefix + "bytes"]), arrays[prefix + "offsets"].tolist()
+        words = tuple(data[start:end].decode() for start, end in pairwise(offsets))
+        return Column(description, arrays[prefix + "codes"], words)
+    return Column(description, arrays[prefix + "values"])

@@ -1,0 +1,186 @@
+"""Turns a row's numbers and words into x: found in the training part, stored with the model, used by both sides.
+
+Training and prediction meet in `Flat.assemble` and `Whole.cast`, so what training saw is what a
+prediction computes, to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.data.statistics import Floats
+from service.tensors import Array
+
+Codes = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class NumberFeature:
+    """(v - mean) / deviation at `start`; where v is missing 0 there, and 1 at `indicator` if there is such a slot."""
+
+    name: str
+    start: int
+    mean: float
+    deviation: float
+    indicator: int | None
+    fills: bool  # whether a missing value may be filled at all
+
+    shape: ClassVar[tuple[int, ...]] = ()
+    type: ClassVar[str] = "number"
+
+
+@dataclass(frozen=True)
+class ArrayFeature:
+    """Numbers of a row's array, flattened, each (v - mean) / deviation, from `start` on."""
+
+    name: str
+    start: int
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    shape: tuple[int, ...]
+    type: ClassVar[str] = "array"
+
+
+@dataclass(frozen=True)
+class CategoryFeature:
+    """1 at the slot of its word. A word not in `words` has slot `other`, a missing one `missing`; None is all zeros."""
+
+    name: str
+    start: int
+    words: tuple[str, ...]
+    other: int | None
+    missing: int | None
+
+    shape: ClassVar[tuple[int, ...]] = ()
+    type: ClassVar[str] = "category"
+
+    @cached_property
+    def slots(self) -> dict[str, int]:
+        """The slot of each word, counted in the whole row."""
+        return {word: self.start + at for at, word in enumerate(self.words)}
+
+    @cached_property
+    def unknown(self) -> int:
+        """The slot of a word that training did not know; -1 is none."""
+        return -1 if self.other is None else self.other
+
+    @cached_property
+    def absent(self) -> int:
+        """The slot of a missing word; -1 is none."""
+        return -1 if self.missing is None else self.missing
+
+
+Feature = NumberFeature | ArrayFeature | CategoryFeature
+
+
+@dataclass(frozen=True)
+class Flat:
+    """Rows as vectors of `width` numbers, from columns of numbers, words and arrays."""
+
+    features: tuple[Feature, ...]
+    width: int
+    dtype: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one row of x."""
+        return (self.width,)
+
+    scale: ClassVar[float] = 1.0
+    offset: ClassVar[float] = 0.0
+
+    @cached_property
+    def numbers(self) -> list[NumberFeature | ArrayFeature]:
+        """The features that come as numbers."""
+        return [feature for feature in self.features if not isinstance(feature, CategoryFeature)]
+
+    @cached_property
+    def categories(self) -> list[CategoryFeature]:
+        """The features that come as words."""
+        return [feature for feature in self.features if isinstance(feature, CategoryFeature)]
+
+    @cached_property
+    def only_numbers(self) -> bool:
+        """Whether every feature is one number."""
+        return all(isinstance(feature, NumberFeature) for feature in self.features)
+
+    @cached_property
+    def _places(self) -> Codes | slice:
+        """Where each of the numbers goes."""
+        places = [f.start + at for f in self.numbers for at in range(_size(f))]
+        together = places == list(range(self.width))
+        return slice(0, self.width) if together else np.array(places, np.intp)
+
+    @cached_property
+    def _means(self) -> Floats:
+        return _joined([f.mean for f in self.numbers])
+
+    @cached_property
+    def _deviations(self) -> Floats:
+        return _joined([f.deviation for f in self.numbers])
+
+    @cached_property
+    def _indicators(self) -> list[tuple[int, int]]:
+        """(which number, its indicator's slot)."""
+        found, at = [], 0
+        for feature in self.numbers:
+            if isinstance(feature, NumberFeature) and feature.indicator is not None:
+                found.append((at, feature.indicator))
+            at += _size(feature)
+        return found
+
+    def assemble(self, numbers: Floats, codes: Codes) -> Array:
+        """x: (rows, width) of numbers: (rows, all of them), NaN missing, and slots: (rows, categories), -1 none."""
+        rows = len(numbers)
+        scaled = (numbers - self._means) / self._deviations
+        x = np.zeros((rows, self.width), self.dtype)
+        missing = np.isnan(numbers)
+        if missing.any():
+            scaled[missing] = 0.0
+            for at, slot in self._indicators:
+                x[:, slot] = missing[:, at]
+        with np.errstate(over="ignore"):  # too large for x: infinite, and refused by whoever sent it
+            x[:, self._places] = scaled
+        for at in range(codes.shape[1]):
+            known = np.flatnonzero(codes[:, at] >= 0)
+            x[known, codes[known, at]] = 1.0
+        return x
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Rows that are one array each, kept in their own type: what the network sees is x * scale + offset."""
+
+    name: str
+    type: str
+    raw: tuple[int, ...]
+    shape: tuple[int, ...]
+    dtype: str
+    vocabulary: int | None
+    scale: float
+    offset: float
+
+    def cast(self, values: Array) -> Array:
+        """x: (rows, *shape) in `dtype` from values: (rows, ...) of as many numbers."""
+        with np.errstate(over="ignore"):
+            return values.astype(self.dtype, copy=False).reshape(-1, *self.shape)
+
+    @cached_property
+    def accepted(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes a row may be sent in: as uploaded, as the network sees it, flat, or within a list."""
+        flat = (int(np.prod(self.raw)),)
+        return tuple(dict.fromkeys([self.raw, self.shape, flat, (1, *self.raw)]))
+
+
+def _size(feature: Feature) -> int:
+    return int(np.prod(feature.shape, dtype=np.int64))
+
+
+def _joined(parts: Sequence[float | tuple[float, ...]]) -> Floats:
+    return np.concatenate([np.atleast_1d(np.array(part, np.float64)) for part in parts] or [np.zeros(0)])

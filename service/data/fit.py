@@ -1,0 +1,146 @@
+"""Finds, in the training part alone, what scaling and encoding need to know."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from service.data.dataset import Column, Dataset
+from service.data.encoders import ArrayFeature, CategoryFeature, Feature, Flat, NumberFeature, Whole
+from service.data.outline import MOST_CATEGORIES, Outline, Slot, target_names
+from service.data.split import Ids
+from service.data.statistics import Floats, Moments
+from service.data.targets import BinaryTarget, ClassTarget, DistributionTarget, NumberTarget, Target
+from service.tensors import Array
+
+PIECE_NUMBERS = 1 << 21
+EIGHT_BITS = 127  # bytes that never pass it have a range of their own: 0 to 16, 0 and 1
+
+
+def fit_encoder(dataset: Dataset, outline: Outline, ids: Ids, preprocess: str) -> Flat | Whole:
+    """Scaling and encoding of the features, by the rows `ids`."""
+    layout, raw = outline.layout, preprocess == "none"
+    if layout.whole:
+        return _whole(dataset, outline, ids, raw)
+    features = [_feature(dataset.columns[slot.column.name], slot, ids, raw) for slot in layout.slots]
+    return Flat(tuple(features), layout.shape[0], layout.dtype)
+
+
+def _whole(dataset: Dataset, outline: Outline, ids: Ids, raw: bool) -> Whole:
+    layout, column = outline.layout, dataset.columns[outline.layout.slots[0].column.name]
+    scale, offset = (1.0, 0.0) if raw else _range(column, ids)
+    described = column.description
+    return Whole(
+        described.name,
+        described.type,
+        tuple(described.shape),
+        layout.shape,
+        layout.dtype,
+        layout.vocabulary,
+        scale,
+        offset,
+    )
+
+
+def _range(column: Column, ids: Ids) -> tuple[float, float]:
+    """(scale, offset): bytes to 0..1; other numbers to mean 0 and deviation 1 over all of them."""
+    if column.description.dtype == "uint8":
+        greatest = column.description.max or 0.0
+        return 1.0 / (255.0 if greatest > EIGHT_BITS else max(1.0, greatest)), 0.0
+    moments = Moments()
+    for piece in _pieces(column.values, ids):
+        moments.add(piece.reshape(-1))
+    deviation = _usable(moments.std, moments.least, moments.greatest)
+    return 1.0 / deviation, -moments.mean / deviation
+
+
+def _pieces(values: Array, ids: Ids) -> Iterator[Floats]:
+    """The rows `ids` as float64, a few at a time."""
+    step = max(1, PIECE_NUMBERS // max(1, math.prod(values.shape[1:])))
+    return (values[ids[start : start + step]].astype(np.float64) for start in range(0, len(ids), step))
+
+
+def _usable(deviation: float | None, least: float, greatest: float) -> float:
+    """A number to divide by: 1 for a column that never changes."""
+    return deviation if deviation and least != greatest else 1.0
+
+
+def _feature(column: Column, slot: Slot, ids: Ids, raw: bool) -> Feature:
+    if column.description.type == "category":
+        return _category(column, slot, ids)
+    if column.description.shape:
+        mean, deviation = _elements(column, ids, raw)
+        return ArrayFeature(slot.column.name, slot.start, mean, deviation, tuple(slot.column.shape))
+    values = column.values[ids]
+    center, spread = (0.0, 1.0) if raw else number_scale(values)
+    indicator = slot.start + 1 if np.isnan(values).any() else None
+    return NumberFeature(slot.column.name, slot.start, center, spread, indicator, not raw)
+
+
+def number_scale(values: Array) -> tuple[float, float]:
+    """(mean, deviation) of the values that are not missing; (0, 1) when there are none."""
+    moments = Moments()
+    moments.add(values.astype(np.float64))
+    if not moments.count:
+        return 0.0, 1.0
+    return moments.mean, _usable(moments.std, moments.least, moments.greatest)
+
+
+def _elements(column: Column, ids: Ids, raw: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(mean, deviation) of each number of a row's array; bytes have one range for all."""
+    size = math.prod(column.description.shape)
+    if raw or column.description.dtype == "uint8":
+        scale = 1.0 if raw else _range(column, ids)[0]
+        return (0.0,) * size, (1.0 / scale,) * size
+    count, mean, squares = 0, np.zeros(size), np.zeros(size)
+    for piece in _pieces(column.values, ids):
+        flat = piece.reshape(len(piece), size)
+        center, total = flat.mean(axis=0), count + len(flat)
+        squares += np.square(flat - center).sum(axis=0) + np.square(center - mean) * (count * len(flat) / total)
+        mean, count = mean + (center - mean) * (len(flat) / total), total
+    deviation = np.sqrt(squares / count)
+    flat_ones = deviation <= np.abs(mean) * 1e-12  # never changes, up to rounding
+    return tuple(mean.tolist()), tuple(np.where(flat_ones, 1.0, deviation).tolist())
+
+
+def _category(column: Column, slot: Slot, ids: Ids) -> CategoryFeature:
+    """One slot for each word that training has, the most frequent ones when there are too many."""
+    codes, distinct = column.values[ids], len(column.words)
+    counts = np.bincount(codes[codes >= 0], minlength=distinct)
+    most = np.argsort(-counts, kind="stable")[:MOST_CATEGORIES]
+    kept = np.sort(most[counts[most] > 0])
+    folded = int((counts > 0).sum()) > len(kept)
+    last = slot.start + slot.width - 1
+    return CategoryFeature(
+        column.description.name,
+        slot.start,
+        tuple(column.words[code] for code in kept.tolist()),
+        slot.start + MOST_CATEGORIES if folded else None,
+        last if (codes < 0).any() else None,
+    )
+
+
+def fit_target(dataset: Dataset, outline: Outline, ids: Ids, preprocess: str, warnings: list[str]) -> Target:
+    """The target, its scaling found in the rows `ids`."""
+    names = outline.spec.targets or []
+    if outline.target in {"class", "binary"}:
+        target = ClassTarget(names[0], outline.classes or ())
+        seen = set(np.unique(target.codes(dataset.columns[names[0]], ids)).tolist())
+        absent = [word for code, word in enumerate(target.classes) if code not in seen]
+        if absent:
+            warnings.append(f"classes without a row in the training part: {', '.join(absent[:10])}")
+        return target if outline.target == "class" else BinaryTarget(names[0], (target.classes[0], target.classes[1]))
+    if outline.target == "distribution":
+        return DistributionTarget(tuple(names), outline.classes or ())
+    columns = [dataset.columns[name] for name in names]
+    scales = [one for column in columns for one in _target_scales(column, ids, preprocess == "none")]
+    described = target_names([column.description for column in columns])
+    return NumberTarget(tuple(names), described, tuple(s[0] for s in scales), tuple(s[1] for s in scales))
+
+
+def _target_scales(column: Column, ids: Ids, raw: bool) -> list[tuple[float, float]]:
+    if column.description.shape:
+        return list(zip(*_elements(column, ids, raw), strict=True))
+    return [(0.0, 1.0) if raw else number_scale(column.values[ids])]

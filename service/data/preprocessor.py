@@ -1,0 +1,179 @@
+"""Everything a model must remember to turn raw rows into x and y into named answers; stored with it as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from service.data.encoders import ArrayFeature, CategoryFeature, Feature, Flat, NumberFeature, Whole
+from service.data.place import pointer
+from service.data.rows import fits, read_flat, read_whole
+from service.data.targets import Answer, BinaryTarget, ClassTarget, DistributionTarget, NumberTarget, Target
+from service.errors import Fault, InvalidData
+from service.tensors import Array
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Preprocessor:
+    """Found in the training part, applied to every row from then on."""
+
+    encoder: Flat | Whole
+    target: Target
+    columns: frozenset[str]  # all of the data set: a row may carry those that are not learned from
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one row of x."""
+        return self.encoder.shape
+
+    @property
+    def dtype(self) -> str:
+        """The type of x."""
+        return self.encoder.dtype
+
+    @property
+    def scale(self) -> float:
+        """What the network sees is x * scale + offset."""
+        return self.encoder.scale
+
+    @property
+    def offset(self) -> float:
+        """What the network sees is x * scale + offset."""
+        return self.encoder.offset
+
+    @property
+    def vocabulary(self) -> int | None:
+        """For rows of whole numbers kept as they are: one more than the greatest."""
+        return self.encoder.vocabulary if isinstance(self.encoder, Whole) else None
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the network gives for a row."""
+        return self.target.outputs
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """The classes' names in the order of the outputs; None for numbers."""
+        return self.target.classes
+
+    @property
+    def features(self) -> list[dict[str, object]]:
+        """What a row consists of, in order: name, type, and shape of each."""
+        if isinstance(self.encoder, Whole):
+            return [{"name": self.encoder.name, "type": self.encoder.type, "shape": list(self.encoder.raw)}]
+        return [{"name": f.name, "type": f.type, "shape": list(f.shape)} for f in self.encoder.features]
+
+    def rows(self, rows: Sequence[object], place: str = "/rows") -> Array:
+        """x of rows as a caller sends them: objects by column name, or arrays in the features' order.
+
+        Raises InvalidData with every fault at its place.
+        """
+        if not rows:
+            raise InvalidData("there are no rows", faults=[Fault(place, "no_rows", "expected at least one row")])
+        if isinstance(self.encoder, Whole):
+            return read_whole(rows, self.encoder, self.columns, place)
+        return read_flat(rows, self.encoder, self.columns, place)
+
+    def array(self, x: Array, place: str = "/rows") -> Array:
+        """x of an array at hand: (rows, *shape), (rows, *raw shape) or (rows, numbers of a row). Raises InvalidData."""
+        if isinstance(self.encoder, Whole):
+            return self._whole_array(x, self.encoder, place)
+        if not self.encoder.only_numbers:
+            message = "rows with words cannot be sent as an array of numbers; send objects by column name"
+            raise InvalidData(message, faults=[Fault(place, "not_numbers", message)])
+        width = len(self.encoder.features)
+        if x.ndim != 2 or x.shape[1] != width or x.dtype.kind not in "iuf":
+            raise _wrong_array(x, f"(rows, {width})", place)
+        numbers = x.astype(np.float64)
+        found = self.encoder.assemble(numbers, np.zeros((len(x), 0), np.intp))
+        wrong = np.logical_not(np.isfinite(found).all(axis=1) & np.isfinite(numbers).all(axis=1))
+        if wrong.any():
+            raise _not_finite(wrong, place)
+        return found
+
+    def _whole_array(self, x: Array, whole: Whole, place: str) -> Array:
+        if x.shape[1:] not in whole.accepted or x.dtype.kind not in "iuf":
+            raise _wrong_array(x, f"(rows, {', '.join(map(str, whole.raw))})", place)
+        if not fits(x, whole.dtype):
+            wrong = np.array([not fits(row, whole.dtype) for row in x])
+            raise _not_finite(wrong, place)
+        return whole.cast(x)
+
+    def answers(self, y: Array, top_k: int | None = None) -> list[Answer]:
+        """The predictions of a network's output y: (rows, outputs), as a caller reads them."""
+        return self.target.answers(y, top_k)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, as JSON has it."""
+        return {
+            "version": VERSION,
+            "encoder": _encoder_json(self.encoder),
+            "target": {"kind": self.target.kind, **_fields(self.target)},
+            "columns": sorted(self.columns),
+        }
+
+    @staticmethod
+    def from_json(stored: Mapping[str, Any]) -> Preprocessor:
+        """The inverse of `to_json`. Raises InvalidData when it is of another version."""
+        if stored.get("version") != VERSION:
+            raise InvalidData(f"a preprocessor of version {stored.get('version')} cannot be read by this service")
+        return Preprocessor(_encoder(stored["encoder"]), _target(stored["target"]), frozenset(stored["columns"]))
+
+
+def _wrong_array(x: Array, expected: str, place: str) -> InvalidData:
+    message = f"expected numbers of shape {expected}, got {x.dtype} of shape {x.shape}"
+    return InvalidData(message, faults=[Fault(place, "wrong_shape", message)])
+
+
+def _not_finite(wrong: Array, place: str) -> InvalidData:
+    faults = [
+        Fault(place + pointer(row), "out_of_range", f"row {row} holds numbers out of range")
+        for row in np.flatnonzero(wrong)[:20].tolist()
+    ]
+    return InvalidData(faults[0].message, faults=faults)
+
+
+_FEATURES: dict[str, type[Feature]] = {"number": NumberFeature, "array": ArrayFeature, "category": CategoryFeature}
+_TARGETS: dict[str, type[Target]] = {
+    "class": ClassTarget,
+    "binary": BinaryTarget,
+    "number": NumberTarget,
+    "distribution": DistributionTarget,
+}
+
+
+def _fields(stored: Flat | Whole | Feature | Target) -> dict[str, Any]:
+    return {field.name: getattr(stored, field.name) for field in fields(stored)}
+
+
+def _encoder_json(encoder: Flat | Whole) -> dict[str, Any]:
+    if isinstance(encoder, Whole):
+        return {"kind": "whole", **_fields(encoder)}
+    features = [{"type": feature.type, **_fields(feature)} for feature in encoder.features]
+    return {"kind": "flat", "width": encoder.width, "dtype": encoder.dtype, "features": features}
+
+
+def _encoder(stored: Mapping[str, Any]) -> Flat | Whole:
+    given = {name: _tuples(value) for name, value in stored.items() if name != "kind"}
+    if stored["kind"] == "whole":
+        return Whole(**given)
+    features = [
+        _FEATURES[one["type"]](**{name: _tuples(value) for name, value in one.items() if name != "type"})
+        for one in stored["features"]
+    ]
+    return Flat(**{**given, "features": tuple(features)})
+
+
+def _target(stored: Mapping[str, Any]) -> Target:
+    given = {name: _tuples(value) for name, value in stored.items() if name != "kind"}
+    return _TARGETS[stored["kind"]](**given)
+
+
+def _tuples(value: Any) -> Any:
+    """JSON's lists as the tuples they were."""
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value

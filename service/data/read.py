@@ -1,0 +1,142 @@
+"""Turns an upload into one safetensors file of columns, whatever its format."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from service.data.columns import Finished
+from service.data.description import Description, Kind, Limits, Parsed, Upload
+from service.data.readers.csv_table import read_csv
+from service.data.readers.idx import is_idx, read_idx
+from service.data.readers.json_rows import read_json_array, read_json_lines, read_rows
+from service.data.readers.npy import read_npy, read_npz
+from service.data.readers.text import read_text
+from service.data.source import Source, oversized, unusable
+from service.data.spool import Spool, write
+from service.errors import did_you_mean
+
+Format = Literal["csv", "jsonl", "json", "npy", "npz", "idx", "text"]
+Read = tuple[int, list[Finished], list[str]]  # rows, columns, warnings
+Reader = Callable[[Sequence[Source], Spool], Read]
+
+FILE_FORMAT = "netwright.dataset/1"
+READERS: dict[str, Reader] = {
+    "csv": read_csv,
+    "jsonl": read_json_lines,
+    "json": read_json_array,
+    "npy": read_npy,
+    "npz": read_npz,
+    "idx": read_idx,
+    "text": read_text,
+}
+_SUFFIXES = {
+    "csv": "csv", "tsv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "json": "json",
+    "npy": "npy", "npz": "npz", "txt": "text", "text": "text", "md": "text",
+}  # fmt: skip
+_MAGIC = {b"\x93NUMPY": "npy", b"PK\x03\x04": "npz", b"PK\x05\x06": "npz"}
+
+
+def read(files: Sequence[Upload], into: Path, format: str | None = None, limits: Limits = Limits()) -> Parsed:  # noqa: B008
+    """Parses one or more files into the file `into`.
+
+    Raises InvalidData (naming row and column where it can) or TooLarge; nothing is left at `into` then.
+    """
+    if not files:
+        raise unusable("empty", "there is no file")
+    if len(files) > limits.members:
+        raise oversized(f"there are more than {limits.members:,} files")
+    if format is not None and format not in READERS:
+        hint = did_you_mean(format, list(READERS)) or "one of " + ", ".join(READERS)
+        raise unusable("unknown_format", f"unknown format {format[:40]!r}", hint)
+    sources = [Source(file, limits) for file in files]
+    formats = {format or guess_format(source) for source in sources}
+    if len(formats) > 1:
+        raise unusable("mixed_formats", f"the files are of several formats: {', '.join(sorted(formats))}")
+    found = formats.pop()
+    return save(lambda spool: READERS[found](sources, spool), into, text=found == "text")
+
+
+def rows_to_dataset(rows: Sequence[object], into: Path, limits: Limits = Limits()) -> Parsed:  # noqa: B008
+    """Writes rows at hand (objects, or arrays of values) as a data set. Raises InvalidData naming row and column."""
+    if not rows:
+        raise unusable("no_rows", "there are no rows")
+    return save(lambda spool: read_rows(list(rows), spool, limits.columns), into)
+
+
+def rows_sha256(rows: Sequence[object]) -> str:
+    """Names rows by content: the sha256 of their canonical JSON (keys sorted, no blanks)."""
+    text = json.dumps(rows, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def save(reader: Callable[[Spool], Read], into: Path, *, text: bool = False) -> Parsed:
+    """Writes what `reader` reads as one data set file."""
+    spool = Spool(into.parent)
+    try:
+        rows, columns, warnings = reader(spool)
+        described = [column.description for column in columns]
+        description = Description(
+            kind="text" if text else _kind(rows, columns),
+            rows=rows,
+            columns=described,
+            warnings=[*warnings, *(warning for column in columns for warning in column.warnings)],
+        )
+        streams = {f"{at}.{part}": one for at, column in enumerate(columns) for part, one in column.streams.items()}
+        metadata = {"format": FILE_FORMAT, "description": description.model_dump_json()}
+        sha256, size = write(into, streams, metadata)
+    except BaseException:
+        into.unlink(missing_ok=True)
+        raise
+    finally:
+        spool.close()
+    return Parsed(description, sha256, size)
+
+
+def _kind(rows: int, columns: list[Finished]) -> Kind:
+    types = [column.description.type for column in columns]
+    if "image" in types:
+        return "image"
+    if "array" in types:
+        return "array"
+    return "series" if types == ["number"] and rows > 1 else "table"
+
+
+def guess_format(source: Source) -> str:
+    """By the first bytes, then by the name, then by what a text looks like. Raises InvalidData when none fits."""
+    head = source.head(4096)
+    if not head:
+        raise unusable("empty", f"{source.name} is empty")
+    for magic, name in _MAGIC.items():
+        if head.startswith(magic):
+            return name
+    if is_idx(head):
+        return "idx"
+    if source.suffix in _SUFFIXES:
+        return _json_format(head) if _SUFFIXES[source.suffix] == "json" else _SUFFIXES[source.suffix]
+    return _text_format(source, head)
+
+
+def _json_format(head: bytes) -> str:
+    """A file called .json may still hold a row a line."""
+    return "jsonl" if head.lstrip().startswith(b"{") else "json"
+
+
+def _text_format(source: Source, head: bytes) -> str:
+    start = head.lstrip()[:1]
+    lines = head.splitlines()[:-1] or [head]
+    if start == b"{":
+        return "jsonl"
+    if start == b"[":
+        return "jsonl" if all(line.rstrip().endswith(b"]") for line in lines) and len(lines) > 1 else "json"
+    if b"\0" in head:
+        hint = "send CSV, JSON lines, NPY, NPZ, IDX or UTF-8 text"
+        raise unusable("unknown_format", f"{source.name} is in no known format", hint)
+    for mark in (b",", b"\t", b";"):
+        counts = {line.count(mark) for line in lines}
+        if len(counts) == 1 and counts != {0}:
+            return "csv"
+    return "text"

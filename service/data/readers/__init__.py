@@ -1,0 +1,1 @@
+"""Readers of uploaded files, one format a file."""

@@ -1,0 +1,126 @@
+"""A file of an upload as blocks of bytes or of whole lines; .gz is inflated on the way, within limits."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import IO
+
+from service.data.description import Limits, Upload
+from service.errors import Fault, InvalidData, TooLarge
+
+BLOCK_BYTES = 1 << 20
+_GZIP = b"\x1f\x8b"
+_BOM = b"\xef\xbb\xbf"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def unusable(code: str, message: str, hint: str | None = None) -> InvalidData:
+    """The error of a file that cannot be read as a whole."""
+    return InvalidData(message, hint=hint, faults=[Fault("/file", code, message, hint)])
+
+
+def oversized(message: str, hint: str | None = None) -> TooLarge:
+    """The error of a file beyond a limit."""
+    return TooLarge(message, hint=hint, faults=[Fault("/file", "too_large", message, hint)])
+
+
+class Source:
+    """One uploaded file, read any number of times, always from its beginning."""
+
+    def __init__(self, upload: Upload, limits: Limits) -> None:
+        self.path, self.limits = upload.path, limits
+        self.packed_bytes = upload.path.stat().st_size
+        with open(upload.path, "rb") as file:
+            self.packed = file.read(2) == _GZIP
+        name = PurePath(upload.name.replace("\\", "/")).name
+        self.name = name[:-3] if self.packed and name.lower().endswith(".gz") else name
+        self.most_bytes = limits.inflated(self.packed_bytes) if self.packed else self.packed_bytes
+        if self.packed and self._promised_bytes() > self.most_bytes:
+            raise self._bomb()
+
+    @property
+    def suffix(self) -> str:
+        """The name's ending in lower case, without the dot and without .gz."""
+        return PurePath(self.name).suffix.lower().removeprefix(".")
+
+    @property
+    def stem(self) -> str:
+        """The name without its ending."""
+        return PurePath(self.name).stem
+
+    def head(self, size: int) -> bytes:
+        """The first `size` bytes, or all when there are fewer."""
+        return next(self.blocks(size), b"")
+
+    def blocks(self, size: int = BLOCK_BYTES) -> Iterator[bytes]:
+        """The inflated bytes. Raises TooLarge when they pass what this file may become, InvalidData when damaged."""
+        seen = 0
+        with open(self.path, "rb") as file:
+            stream: IO[bytes] = gzip.GzipFile(fileobj=file) if self.packed else file  # type: ignore[assignment]
+            while block := self._next(stream, size):
+                seen += len(block)
+                if seen > self.most_bytes:
+                    raise self._bomb()
+                yield block
+
+    def line_blocks(self) -> Iterator[tuple[bytes, int]]:
+        """(whole lines as checked UTF-8, number of the first one from 1); a mark of byte order is dropped."""
+        rest, line = b"", 1
+        for block in self.blocks():
+            cut = block.rfind(b"\n") + 1
+            if not cut:
+                rest += block
+                self._check_line(len(rest), line)
+                continue
+            lines, rest = rest + block[:cut], block[cut:]
+            yield self._checked(lines, line), line
+            line += lines.count(b"\n")
+            self._check_line(len(rest), line)
+        if rest:
+            yield self._checked(rest, line), line
+
+    def _next(self, stream: IO[bytes], size: int) -> bytes:
+        try:
+            return stream.read(size)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise unusable("damaged", f"{self.name}: the gzip file is damaged ({error})") from error
+
+    def _promised_bytes(self) -> int:
+        """What the gzip trailer says of the inflated size (mod 2^32); the count while inflating has the last word."""
+        with open(self.path, "rb") as file:
+            file.seek(max(0, self.packed_bytes - 4))
+            return int.from_bytes(file.read(4), "little")
+
+    def _bomb(self) -> TooLarge:
+        return oversized(
+            f"{self.name}: {self.packed_bytes:,} bytes inflate to more than {self.most_bytes:,}",
+            "upload it unpacked if it is what it should be",
+        )
+
+    def _check_line(self, size: int, line: int) -> None:
+        if size > self.limits.line_bytes:
+            raise oversized(f"{self.name}: line {line} is longer than {self.limits.line_bytes:,} bytes")
+
+    def _checked(self, lines: bytes, line: int) -> bytes:
+        if line == 1:
+            if lines.startswith(_UTF16):
+                raise unusable("not_utf8", f"{self.name} is UTF-16", "save it as UTF-8")
+            lines = lines.removeprefix(_BOM)
+        at = lines.find(b"\0")
+        if at >= 0:
+            number = line + lines[:at].count(b"\n")
+            raise unusable("nul_byte", f"{self.name}, line {number}: a NUL byte, so this is not a text file")
+        if not lines.isascii():
+            self._decode(lines, line)
+        return lines
+
+    def _decode(self, lines: bytes, line: int) -> None:
+        try:
+            lines.decode()
+        except UnicodeDecodeError as error:
+            number = line + lines[: error.start].count(b"\n")
+            message = f"{self.name}, line {number}: byte 0x{lines[error.start]:02x} is not UTF-8"
+            raise unusable("not_utf8", message, "save the file as UTF-8") from error

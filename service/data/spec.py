@@ -1,0 +1,113 @@
+"""What JSON may say of the data of a job."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
+
+SampleName = Literal["digits", "iris", "python_reference", "spiral", "xor"]
+Name = Annotated[str, Field(min_length=1, max_length=256)]
+Names = Annotated[list[Name], Field(min_length=1, max_length=10_000)]
+
+MOST_ROWS = 100_000  # inline; the body's own limit comes first
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Reference(_Strict):
+    """An uploaded data set, by its id."""
+
+    id: str = Field(pattern=r"^ds_[A-Za-z0-9_-]{1,64}$", description="The data set's id.")
+
+
+def _shape_of(value: Any) -> str:
+    return "many" if isinstance(value, list) else "object" if isinstance(value, dict | Reference) else "one"
+
+
+Fraction = Annotated[float, Field(ge=0.0, le=0.9)]
+Part = Annotated[
+    Annotated[Fraction, Tag("one")] | Annotated[Reference, Tag("object")],
+    Discriminator(
+        _shape_of,
+        custom_error_type="fraction_or_reference",
+        custom_error_message='expected a fraction from 0 to 0.9, or {"id": "ds_..."}',
+    ),
+]
+Target = Annotated[
+    Annotated[Name, Tag("one")] | Annotated[Names, Tag("many")],
+    Discriminator(
+        _shape_of,
+        custom_error_type="name_or_names",
+        custom_error_message="expected a column's name, or a list of names",
+    ),
+]
+Row = Annotated[
+    Annotated[dict[str, Any], Tag("object")] | Annotated[list[Any], Tag("many")],
+    Discriminator(
+        _shape_of,
+        custom_error_type="row",
+        custom_error_message="expected a row: an object by column name, or an array of values",
+    ),
+]
+
+
+class DatasetSpec(_Strict):
+    """The rows to learn from: an upload by id, a sample by name, or rows given here; and how they are used.
+
+    Without `target` it is the column called target, label, labels, class, y or species (in this order), else the last.
+    Without `features` they are all other columns but free text.
+    """
+
+    id: str | None = Field(default=None, pattern=r"^ds_[A-Za-z0-9_-]{1,64}$", description="An uploaded data set.")
+    sample: SampleName | None = Field(default=None, description="A data set that comes with the service.")
+    rows: list[Row] | None = Field(
+        default=None, min_length=1, max_length=MOST_ROWS, description="Rows: objects by column name, or arrays."
+    )
+    features: Names | None = Field(default=None, description="Columns to learn from, in this order.")
+    target: Target | None = Field(default=None, description="The column to learn, or several of numbers.")
+    column: Name | None = Field(default=None, description="For text models: the table's column that holds the text.")
+    validation: Part = Field(default=0.0, description="Rows kept aside and scored after each epoch.")
+    test: Part = Field(default=0.0, description="Rows kept aside and scored once, at the end.")
+    split_seed: int = Field(default=0, ge=0, lt=2**63, description="Which rows are kept aside.")
+    preprocess: Literal["auto", "none"] = Field(
+        default="auto", description="auto scales numbers and encodes categories; none takes numbers as they are."
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DatasetSpec:
+        given = [name for name in ("id", "sample", "rows") if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = "none is given" if not given else " and ".join(given) + " are given"
+            raise PydanticCustomError(
+                "one_source", "exactly one of id, sample and rows names the data; {found}", {"found": found}
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _something_left(self) -> DatasetSpec:
+        kept = [part for part in (self.validation, self.test) if isinstance(part, float | int)]
+        if sum(kept) > 0.95:
+            raise PydanticCustomError(
+                "nothing_left",
+                "validation and test together take {kept} of the rows: at most 0.95",
+                {"kept": sum(kept)},
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _each_once(self) -> DatasetSpec:
+        features, target = self.features or [], self.targets or []
+        for word, names in (("features", features), ("target", target)):
+            twice = next((name for at, name in enumerate(names) if name in names[:at]), None)
+            if twice is not None:
+                raise PydanticCustomError("twice", "{word} names {twice} twice", {"word": word, "twice": repr(twice)})
+        return self
+
+    @property
+    def targets(self) -> list[str] | None:
+        """The target columns as a list; None when not said."""
+        return [self.target] if isinstance(self.target, str) else self.target

@@ -1,0 +1,119 @@
+"""Pieces of columns on their way into one file: held in memory while small, on disk when they grow."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from service import tensors
+from service.tensors import Array
+
+MEMORY_BYTES = 32 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A few rows of a column: in memory, or at an offset of the spool's file."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    held: Array | None
+    offset: int
+
+
+class Spool:
+    """Takes pieces and gives them back, using at most `memory_bytes` of memory for all of them."""
+
+    def __init__(self, folder: Path, memory_bytes: int = MEMORY_BYTES) -> None:
+        self.folder = folder
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by close()
+        self._memory_bytes = self._room = memory_bytes
+        self._end = 0
+
+    def add(self, array: Array) -> Piece:
+        """Keeps `array`; a piece held in memory is the array itself, so it must not be written again."""
+        if array.nbytes <= self._room:
+            self._room -= array.nbytes
+            return Piece(array.dtype, array.shape, array, 0)
+        offset, flat = self._end, np.ascontiguousarray(array)
+        self._file.write(flat.reshape(-1).view(np.uint8).data)
+        self._end += array.nbytes
+        return Piece(array.dtype, array.shape, None, offset)
+
+    def get(self, piece: Piece) -> Array:
+        """The piece's rows; read-only when they come from disk."""
+        if piece.held is not None:
+            return piece.held
+        self._file.flush()
+        size = math.prod(piece.shape) * piece.dtype.itemsize
+        return np.frombuffer(os.pread(self._file.fileno(), size, piece.offset), piece.dtype).reshape(piece.shape)
+
+    def clear(self) -> None:
+        """Forgets all pieces."""
+        self._file.seek(0)
+        self._file.truncate()
+        self._room, self._end = self._memory_bytes, 0
+
+    def close(self) -> None:
+        """Gives memory and disk back."""
+        self._file.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An array to be written: its type and shape are known before its rows are read."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    chunks: Callable[[], Iterator[Array]]
+
+
+def stream_of(array: Array) -> Stream:
+    """A stream of one array at hand."""
+    return Stream(array.dtype, array.shape, lambda: iter([array]))
+
+
+def spooled(spool: Spool, pieces: list[Piece], shape: tuple[int, ...], dtype: DTypeLike) -> Stream:
+    """A stream of pieces, cast to `dtype` one by one. shape: (rows, ...)."""
+    target = np.dtype(dtype)
+    return Stream(target, shape, lambda: (spool.get(piece).astype(target, copy=False) for piece in pieces))
+
+
+def write(path: Path, streams: Mapping[str, Stream], metadata: Mapping[str, str]) -> tuple[str, int]:
+    """Writes and fsyncs one safetensors file without holding it; returns its sha256 and size.
+
+    Arrays of wide types go first, so that each one begins at a multiple of its own width.
+    """
+    ordered = dict(sorted(streams.items(), key=lambda item: -item[1].dtype.itemsize))
+    shapes = {name: np.broadcast_to(np.zeros((), s.dtype), s.shape) for name, s in ordered.items()}
+    header = next(tensors.pieces(shapes, metadata))  # of stand-ins that occupy no memory
+    digest, size = hashlib.sha256(), 0
+    with open(path, "wb") as file:
+        for data in _bytes(header, ordered):
+            digest.update(data)
+            size += len(data)
+            file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return digest.hexdigest(), size
+
+
+def _bytes(header: bytes | memoryview, streams: Mapping[str, Stream]) -> Iterator[bytes | memoryview]:
+    yield header
+    for name, stream in streams.items():
+        written = 0
+        for chunk in stream.chunks():
+            flat = np.ascontiguousarray(chunk.astype(stream.dtype.newbyteorder("<"), copy=False))
+            written += flat.nbytes
+            yield flat.reshape(-1).view(np.uint8).data
+        if written != math.prod(stream.shape) * stream.dtype.itemsize:
+            raise AssertionError(f"array {name} gave {written} bytes for shape {stream.shape}")

@@ -1,0 +1,134 @@
+"""What is learned: turns a data set's targets into y, and a network's y into named answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.data.columns import number_text
+from service.data.dataset import Column
+from service.data.statistics import Floats
+from service.tensors import Array
+
+Answer = dict[str, object]
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ClassTarget:
+    """One of several classes. y: (rows,) int32; the network's: (rows, classes) probabilities."""
+
+    column: str
+    classes: tuple[str, ...]
+    kind: ClassVar[str] = "class"
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the network gives."""
+        return len(self.classes)
+
+    @cached_property
+    def _codes(self) -> dict[str, int]:
+        return {word: code for code, word in enumerate(self.classes)}
+
+    def codes(self, column: Column, ids: Ids) -> NDArray[np.int32]:
+        """(rows,) classes by number; -1 where the value is missing, -2 where no class has it."""
+        values = column.values[ids] if column.description.type != "text" else np.zeros(0)
+        if column.description.type == "number":
+            distinct, inverse = np.unique(values, return_inverse=True)
+            known = [-1 if v != v else self._codes.get(number_text(v), -2) for v in distinct.tolist()]
+            return np.array(known, np.int32)[inverse]
+        if column.description.type == "category":
+            table = np.array([*(self._codes.get(word, -2) for word in column.words), -1], np.int32)
+            return table[values]
+        return np.array([self._codes.get(str(word), -2) for word in column.take(ids)], np.int32)
+
+    def answers(self, y: Array, top_k: int | None) -> list[Answer]:
+        """The likeliest class of each row, and the `top_k` likeliest (all by default), likeliest first."""
+        order = np.argsort(-y, axis=1, kind="stable")[:, :top_k]
+        probabilities = np.take_along_axis(y, order, 1).tolist()
+        names = self.classes
+        return [_classified([names[at] for at in row], p) for row, p in zip(order.tolist(), probabilities, strict=True)]
+
+
+@dataclass(frozen=True)
+class BinaryTarget:
+    """The second of two classes, or not. y: (rows, 1) of 0 and 1; the network's: the second's probability."""
+
+    column: str
+    classes: tuple[str, str]
+    kind: ClassVar[str] = "binary"
+    outputs: ClassVar[int] = 1
+
+    def answers(self, y: Array, top_k: int | None) -> list[Answer]:
+        """As of a target of two classes; exactly one half is the second."""
+        second = y.reshape(-1, 1)
+        both = np.concatenate([1.0 - second, second], 1)[:, ::-1]
+        return ClassTarget(self.column, self.classes[::-1]).answers(both, top_k)
+
+
+@dataclass(frozen=True)
+class NumberTarget:
+    """Numbers. y: (rows, k), each (v - mean) / deviation; answers are in the columns' own units."""
+
+    columns: tuple[str, ...]
+    names: tuple[str, ...]  # one for each number; a column that holds an array has several
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    kind: ClassVar[str] = "number"
+    classes: ClassVar[None] = None
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the network gives."""
+        return len(self.names)
+
+    def encode(self, values: Floats, dtype: str) -> Array:
+        """y: (rows, k) from values: (rows, k)."""
+        scaled: Floats = (values - np.array(self.mean)) / np.array(self.deviation)
+        return scaled.astype(dtype)
+
+    def answers(self, y: Array, top_k: int | None = None) -> list[Answer]:
+        """{"value": v} of one number, {"values": {name: v}} of several."""
+        values = y.astype(np.float64).reshape(len(y), -1) * np.array(self.deviation) + np.array(self.mean)
+        rows = values.tolist()
+        if len(self.names) == 1:
+            return [{"value": _finite(row[0])} for row in rows]
+        return [{"values": dict(zip(self.names, map(_finite, row), strict=True))} for row in rows]
+
+
+@dataclass(frozen=True)
+class DistributionTarget:
+    """A probability for each of several classes. y: (rows, classes)."""
+
+    columns: tuple[str, ...]
+    classes: tuple[str, ...]
+    kind: ClassVar[str] = "distribution"
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the network gives."""
+        return len(self.classes)
+
+    def answers(self, y: Array, top_k: int | None) -> list[Answer]:
+        """As of a target of classes."""
+        return ClassTarget("", self.classes).answers(y, top_k)
+
+
+Target = ClassTarget | BinaryTarget | NumberTarget | DistributionTarget
+Kind = Literal["class", "binary", "number", "distribution"]
+
+
+def _classified(names: Sequence[str], probabilities: list[float]) -> Answer:
+    finite = [_finite(p) for p in probabilities]
+    return {"label": names[0], "probability": finite[0], "probabilities": dict(zip(names, finite, strict=True))}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
