@@ -56,7 +56,7 @@ def pieces(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> Iterator
     yield len(text).to_bytes(8, "little") + text
     for array in arrays.values():
         flat = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
-        yield memoryview(flat.reshape(-1).view(np.uint8))
+        yield flat.reshape(-1).view(np.uint8).data
 
 
 def write(path: Path, arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> tuple[str, int]:
