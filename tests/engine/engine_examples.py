@@ -1,0 +1,152 @@
+"""What the engine's laws run on: examples of every word. A new word fails the tests until it has a row here."""
+
+from __future__ import annotations
+
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from service.engine import Layer, LayerSpec, Loss, Optimizer, Schedule, Shape
+from service.engine.augmentation import Augmentation
+from service.engine.losses import LossSpec
+from service.engine.optimizers import OptimizerSpec
+
+
+@dataclass(frozen=True)
+class LayerExample:
+    """A layer as JSON, one row's shape, and what is special about it."""
+
+    json: dict[str, Any]
+    dims: tuple[int, ...]
+    vocabulary: int | None = None
+    lengths: tuple[int, ...] | None = None
+    smooth: bool = field(default=True)
+
+    @property
+    def layer(self) -> LayerSpec:
+        return typing.cast(LayerSpec, TypeAdapter(Layer).validate_python(self.json))
+
+    @property
+    def shape(self) -> Shape:
+        return Shape(self.dims, self.vocabulary, self.lengths is not None)
+
+
+def _simple(kind: str, **given: Any) -> list[LayerExample]:
+    return [LayerExample({"kind": kind, **given}, dims) for dims in ((5,), (3, 4))]
+
+
+LAYERS: dict[str, list[LayerExample]] = {
+    "dense": [
+        LayerExample({"kind": "dense", "units": 4}, (3,)),
+        LayerExample({"kind": "dense", "units": 4, "bias": False}, (3,)),
+        LayerExample({"kind": "dense", "units": 4, "activation": "tanh"}, (3,)),
+        LayerExample({"kind": "dense", "units": 4, "activation": {"kind": "leaky_relu", "slope": 0.2}}, (3,)),
+        LayerExample({"kind": "dense", "units": 6, "activation": "swiglu"}, (3,)),
+        LayerExample({"kind": "dense", "units": 2, "activation": "relu"}, (5, 3)),
+        LayerExample({"kind": "dense", "units": 2, "initial": "orthogonal"}, (9000,)),
+    ],
+    "dropout": [*_simple("dropout", rate=0.5), *_simple("dropout", rate=0.1), *_simple("dropout", rate=0.0)],
+    "flatten": [LayerExample({"kind": "flatten"}, (3, 4, 2)), LayerExample({"kind": "flatten"}, (5,))],
+    "reshape": [LayerExample({"kind": "reshape", "shape": [2, -1]}, (3, 4))],
+    "residual": [
+        LayerExample({"kind": "residual", "layers": [{"kind": "dense", "units": 3, "activation": "tanh"}]}, (3,)),
+        LayerExample(
+            {
+                "kind": "residual",
+                "layers": [
+                    {"kind": "dense", "units": 5, "activation": "gelu"},
+                    {"kind": "residual", "layers": [{"kind": "dense", "units": 5, "activation": "silu"}]},
+                    {"kind": "dense", "units": 3},
+                ],
+            },
+            (2, 3),
+        ),
+    ],
+    "sigmoid": _simple("sigmoid"),
+    "tanh": _simple("tanh"),
+    "relu": _simple("relu"),
+    "leaky_relu": [*_simple("leaky_relu"), *_simple("leaky_relu", slope=0.3)],
+    "gelu": [*_simple("gelu"), *_simple("gelu", approximate="tanh")],
+    "silu": _simple("silu"),
+    "elu": [*_simple("elu"), *_simple("elu", alpha=0.5)],
+    "softplus": _simple("softplus"),
+    "softmax": _simple("softmax"),
+    "log_softmax": _simple("log_softmax"),
+    "swiglu": [LayerExample({"kind": "swiglu"}, (6,)), LayerExample({"kind": "swiglu"}, (3, 4))],
+}
+
+LOSSES: dict[str, list[dict[str, Any]]] = {
+    "squared_error": [{}],
+    "absolute_error": [{}],
+    "huber": [{}, {"delta": 0.3}],
+    "binary_cross_entropy": [{}],
+    "hinge": [{}],
+    "cross_entropy": [
+        {},
+        {"label_smoothing": 0.1},
+        {"class_weights": [1.0, 2.0, 0.5, 1.5]},
+        {"label_smoothing": 0.2, "class_weights": [1.0, 2.0, 0.5, 1.5]},
+    ],
+    "kl_divergence": [{}],
+}
+
+OPTIMIZERS: dict[str, list[dict[str, Any]]] = {
+    "gradient_descent": [{"learning_rate": 0.1}],
+    "sgd": [
+        {"learning_rate": 0.1},
+        {"learning_rate": 0.05, "momentum": 0.9},
+        {"learning_rate": 0.05, "momentum": 0.9, "nesterov": True},
+    ],
+    "adagrad": [{"learning_rate": 0.5}],
+    "rmsprop": [
+        {"learning_rate": 0.01},
+        {"learning_rate": 0.002, "momentum": 0.9},
+        {"learning_rate": 0.002, "centered": True},
+    ],
+    "adam": [{"learning_rate": 0.05}],
+    "adamw": [{"learning_rate": 0.05, "weight_decay": 0.0001}],
+}
+
+SCHEDULES: dict[str, list[dict[str, Any]]] = {
+    "constant": [{}, {"warmup_steps": 4}],
+    "step": [{"every_epochs": 2, "gamma": 0.5}],
+    "exponential": [{"gamma": 0.9}],
+    "cosine": [{}, {"warmup_steps": 5, "minimum": 0.1}],
+    "reduce_on_plateau": [{"patience": 0}],
+}
+
+AUGMENTATIONS: dict[str, list[tuple[dict[str, Any], tuple[int, ...]]]] = {
+    "noise": [({"deviation": 0.1}, (4,)), ({}, (8, 8, 3))],
+}
+
+
+def kinds(union: Any) -> list[str]:
+    """The kinds of a discriminated union."""
+    inner = typing.get_args(union)[0]
+    members = typing.get_args(inner) if isinstance(inner, types.UnionType) else (inner,)
+    return [member.model_fields["kind"].default for member in members]
+
+
+def loss_of(kind: str, given: dict[str, Any]) -> LossSpec:
+    return typing.cast(LossSpec, TypeAdapter(Loss).validate_python({"kind": kind, **given}))
+
+
+def optimizer_of(kind: str, given: dict[str, Any]) -> OptimizerSpec:
+    return typing.cast(OptimizerSpec, TypeAdapter(Optimizer).validate_python({"kind": kind, **given}))
+
+
+UNIONS: dict[str, tuple[Any, Any]] = {
+    "layers": (Layer, LAYERS),
+    "losses": (Loss, LOSSES),
+    "optimizers": (Optimizer, OPTIMIZERS),
+    "schedules": (Schedule, SCHEDULES),
+    "augmentations": (Augmentation, AUGMENTATIONS),
+}
+EVERY_LAYER = [(f"{kind}-{i}", example) for kind, rows in LAYERS.items() for i, example in enumerate(rows)]
+EVERY_LOSS = [(f"{kind}-{i}", loss_of(kind, given)) for kind, rows in LOSSES.items() for i, given in enumerate(rows)]
+EVERY_OPTIMIZER = [
+    (f"{kind}-{i}", optimizer_of(kind, given)) for kind, rows in OPTIMIZERS.items() for i, given in enumerate(rows)
+]
