@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 import struct
 import zlib
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Final
+from itertools import accumulate
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,27 +68,42 @@ def seal(found: Points) -> bytes:
     return head + deflated + planes[noisy].tobytes()
 
 
-def opened(data: bytes) -> Points:
-    """What `seal` was given. Raises InvalidData when the bytes are damaged."""
+class Columns(NamedTuple):
+    """Points in columns of their own, as readers want them."""
+
+    steps: NDArray[np.int64]
+    times: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    def points(self) -> Points:
+        found = np.empty(len(self.steps), POINT)
+        found["step"], found["time"], found["value"] = self
+        return found
+
+
+def opened(sealed: Sequence[bytes]) -> Columns:
+    """What `seal` was given, one after the other. Raises InvalidData when the bytes are damaged."""
     try:
-        return _opened(data)
+        lengths = [_HEADER.unpack_from(data)[4] for data in sealed]
+        found = Columns(*(np.empty(sum(lengths), dtype) for dtype in (np.int64, np.int64, np.float64)))
+        for data, end in zip(sealed, accumulate(lengths), strict=True):
+            _open(data, found, end)
     except (struct.error, zlib.error, ValueError, IndexError, TypeError) as error:
         raise InvalidData(f"a block of metrics is damaged: {error}") from error
+    return found
 
 
-def _opened(data: bytes) -> Points:
+def _open(data: bytes, found: Columns, end: int) -> None:
     form, step_width, time_width, value_width, n, mask, length, *bases = _HEADER.unpack_from(data)
     if form != _FORMAT:
         raise ValueError(f"format {form} is unknown")
-    end = _HEADER.size + length
-    body = np.frombuffer(zlib.decompress(data[_HEADER.size : end]) + data[end:], np.uint8).reshape(-1, n)
+    body_end = _HEADER.size + length
+    body = np.frombuffer(zlib.decompress(data[_HEADER.size : body_end]) + data[body_end:], np.uint8).reshape(-1, n)
     places = _places(step_width + time_width + value_width, mask)
-    found = np.empty(n, POINT)
-    first_time = step_width + time_width
-    found["step"] = _sums(bases[0], bases[1], body, places[:step_width], n)
-    found["time"] = _sums(bases[2], bases[3], body, places[step_width:first_time], n)
-    found["value"] = _numbers(body, places[first_time:], f"<f{value_width}")
-    return found
+    mine, first_value = slice(end - n, end), step_width + time_width
+    _sum(bases[0], bases[1], body, places[:step_width], found.steps[mine])
+    _sum(bases[2], bases[3], body, places[step_width:first_value], found.times[mine])
+    found.values[mine] = _numbers(body, places[first_value:], f"<f{value_width}")
 
 
 @lru_cache(maxsize=256)
@@ -109,12 +126,21 @@ def _differences(numbers: NDArray[np.int64]) -> tuple[int, Planes]:
     return int(base), _planes(beyond.astype(f"<u{width}"))
 
 
-def _sums(first: int, base: int, body: Planes, places: list[int], n: int) -> NDArray[np.int64]:
+def _sum(first: int, base: int, body: Planes, places: list[int], numbers: NDArray[np.int64]) -> None:
     """The way back; integers wrap as they did on the way here."""
-    numbers = np.arange(n, dtype=np.int64) * base + first
     if places:
-        numbers += np.cumsum(_numbers(body, places, f"<u{len(places)}"), dtype=np.uint64).view(np.int64)
-    return numbers
+        beyond = _numbers(body, places, f"<u{len(places)}")
+        np.add(beyond.view(np.int64) if len(places) == 8 else beyond, base, out=numbers)
+        numbers[0] = first
+        np.cumsum(numbers, out=numbers)
+    else:
+        np.multiply(_counted(len(numbers)), base, out=numbers)
+        numbers += first
+
+
+@lru_cache(maxsize=4)
+def _counted(n: int) -> NDArray[np.int64]:
+    return np.arange(n)
 
 
 def _of_values(values: NDArray[np.float64]) -> Planes:

@@ -6,23 +6,36 @@ depends on nothing but what is stored, so the same question gives the same answe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, not_, select
 
 from service.storage import block, outline, reduce
-from service.storage.block import Points
-from service.storage.outline import STRETCH, STRETCH_POINTS
+from service.storage.block import Columns, Points
+from service.storage.outline import STRETCH
 from service.storage.reduce import Reduce
 from service.storage.rows import Series
 from service.storage.tables import blocks
 
 _FINE = 2  # stretches that a bucket must have to be drawn from them
 _WHOLE = 1 << 62
-_HEADER = (blocks.c.key, blocks.c.n, blocks.c.nonfinite, blocks.c.first_step, blocks.c.last_step, blocks.c.outline)
+_FROM: Any = bindparam("from_step")
+_TO: Any = bindparam("to_step")
+_OVERLAPS = and_(blocks.c.last_step >= _FROM, blocks.c.first_step <= _TO)
+_INSIDE = and_(blocks.c.first_step >= _FROM, blocks.c.last_step <= _TO)
+
+
+def _query(column: Any, where: ColumnElement[bool]) -> Select[Any]:
+    mine = and_(blocks.c.run_key == bindparam("of_run"), blocks.c.name == bindparam("of_name"))
+    return select(column).where(mine, where).order_by(blocks.c.first_step)
+
+
+_POINTS = _query(blocks.c.data, _OVERLAPS)
+_OUTLINES = _query(blocks.c.outline, _INSIDE)
+_AT_THE_ENDS = _query(blocks.c.data, and_(_OVERLAPS, not_(_INSIDE)))
+_NONFINITE = _query(blocks.c.data, and_(_INSIDE, blocks.c.nonfinite > 0))
 
 
 @dataclass(frozen=True)
@@ -37,49 +50,62 @@ class Ask:
 
 def read(connection: Connection, row: Row[Any], ask: Ask) -> Series:
     """`row` is one of `series`, with its tail."""
-    tail = _cut([block.unpacked(row.tail)], ask)
+    tail = _cut(block.unpacked(row.tail), ask)
     if row.n == row.tail_n:
         return _reduced(row.name, tail, ask)
-    if ask.max_points is not None and ask.reduce != "lttb" and row.n > ask.max_points:
-        headers = connection.execute(_of(row, ask, *_HEADER)).all()
-        stretches = sum(-(-header.n // STRETCH_POINTS) for header in headers)
-        if stretches >= _FINE * reduce.buckets(ask.reduce, ask.max_points, nonfinite=False):
-            return _drawn(connection, row.name, headers, tail, ask)
-    data = connection.execute(_of(row, ask, blocks.c.data)).scalars()
-    return _reduced(row.name, _cut([*map(block.opened, data), tail], ask), ask)
+    drawn = _drawn(connection, row, tail, ask)
+    if drawn is not None:
+        return drawn
+    found = _opened(connection, _POINTS, row, ask)
+    if ask.max_points is not None and len(found.steps) + len(tail) > ask.max_points:
+        return _reduced(row.name, np.concatenate([_cut(found.points(), ask), tail]), ask)
+    return _whole(row.name, found, tail, ask)
 
 
-def _of(row: Row[Any], ask: Ask, *columns: Any) -> Any:
-    mine = (blocks.c.run_key == row.run_key, blocks.c.name == row.name)
-    inside = (blocks.c.last_step >= ask.from_step, blocks.c.first_step <= ask.to_step)
-    return select(*columns).where(*mine, *inside).order_by(blocks.c.first_step)
+def _drawn(connection: Connection, row: Row[Any], tail: Points, ask: Ask) -> Series | None:
+    """From outlines, where they are fine enough; opened are only the ends of the range and what is not finite."""
+    if ask.max_points is None or ask.reduce == "lttb" or row.n <= ask.max_points:
+        return None
+    data = connection.execute(_OUTLINES, _parameters(row, ask)).scalars().all()
+    inside = np.frombuffer(b"".join(data), STRETCH)
+    if len(inside) < _FINE * reduce.buckets(ask.reduce, ask.max_points, nonfinite=False):
+        return None
+    ends = np.concatenate([_cut(_opened(connection, _AT_THE_ENDS, row, ask).points(), ask), tail])
+    before = int(np.searchsorted(ends["step"], inside["first"]["step"][0]))
+    around = outline.outline(ends[:before]), inside, outline.outline(ends[before:])
+    bad = ends
+    if row.nonfinite:
+        bad = np.concatenate([ends, _opened(connection, _NONFINITE, row, ask).points()])
+    bad = np.sort(bad[~np.isfinite(bad["value"])], order="step")
+    found = np.concatenate(around)
+    chosen = reduce.of_stretches(found, bad, ask.reduce, ask.max_points)
+    return _series(row.name, chosen, int(found["n"].sum()), ask.reduce)
 
 
-def _drawn(connection: Connection, name: str, headers: Sequence[Row[Any]], tail: Points, ask: Ask) -> Series:
-    """From outlines; opened are only the blocks at the ends of the range, and those with non-finite values."""
-    cut = {each.key for each in headers if each.first_step < ask.from_step or each.last_step > ask.to_step}
-    wanted = cut | {each.key for each in headers if each.nonfinite}
-    rows = connection.execute(select(blocks.c.key, blocks.c.data).where(blocks.c.key.in_(wanted))) if wanted else ()
-    opened = {key: _cut([block.opened(data)], ask) for key, data in rows}
-    drawn = [outline.outline(opened[each.key]).tobytes() if each.key in cut else each.outline for each in headers]
-    stretches = np.frombuffer(b"".join([*drawn, outline.outline(tail).tobytes()]), STRETCH)
-    bad = np.concatenate([points[~np.isfinite(points["value"])] for points in (*opened.values(), tail)])
-    bad.sort(order="step")
-    assert ask.max_points is not None
-    found = reduce.of_stretches(stretches, bad, ask.reduce, ask.max_points)
-    return _series(name, found, int(stretches["n"].sum()), ask.reduce)
+def _opened(connection: Connection, query: Select[Any], row: Row[Any], ask: Ask) -> Columns:
+    return block.opened(connection.execute(query, _parameters(row, ask)).scalars().all())
+
+
+def _parameters(row: Row[Any], ask: Ask) -> dict[str, Any]:
+    return {"of_run": row.run_key, "of_name": row.name, "from_step": ask.from_step, "to_step": ask.to_step}
+
+
+def _cut(found: Points, ask: Ask) -> Points:
+    low = np.searchsorted(found["step"], ask.from_step)
+    return found[low : np.searchsorted(found["step"], ask.to_step, "right")]
+
+
+def _whole(name: str, found: Columns, tail: Points, ask: Ask) -> Series:
+    low, high = np.searchsorted(found.steps, ask.from_step), np.searchsorted(found.steps, ask.to_step, "right")
+    fields = zip(found, (tail["step"], tail["time"], tail["value"]), strict=True)
+    steps, times, values = (np.concatenate([old[low:high], new]) for old, new in fields)
+    return Series(name, steps, values, times, len(steps), None)
 
 
 def _reduced(name: str, found: Points, ask: Ask) -> Series:
     if ask.max_points is None or len(found) <= ask.max_points:
         return _series(name, found, len(found), None)
     return _series(name, reduce.of_points(found, ask.reduce, ask.max_points), len(found), ask.reduce)
-
-
-def _cut(pieces: Iterable[Points], ask: Ask) -> Points:
-    found = np.concatenate(list(pieces))
-    low = np.searchsorted(found["step"], ask.from_step)
-    return found[low : np.searchsorted(found["step"], ask.to_step, "right")]
 
 
 def _series(name: str, found: Points, n: int, how: Reduce | None) -> Series:

@@ -43,7 +43,7 @@ def _places(connection: Connection) -> dict[str, int]:
     """By job: its place in the queue, 1 is next."""
     place = func.row_number().over(order_by=(runs.c.urgency, runs.c.place))
     waiting = select(runs.c.job_id, place).where(runs.c.status == "queued")
-    return dict(connection.execute(waiting).tuples().all())
+    return dict(connection.execute(waiting).all())
 
 
 def _job(row: Row[Any], run_ids: Sequence[str], moves: Sequence[dict[str, Any]], place: int | None) -> Job:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from service.errors import Conflict, NotFound
 from service.storage.curve import Ask, read
@@ -19,7 +19,17 @@ from service.storage.tables import runs, series
 
 _BIGGER = re.compile(r"accuracy|(^|_)(acc|f1|auc|r2|precision|recall|score|reward|bleu|iou|map)(_|$)")
 _SMALLER = re.compile(r"loss|error|perplexity|(^|_)(mse|mae|rmse|mape|wer|cer|nll)(_|$)")
-_SHORT = [column for column in series.c if column is not series.c.tail]
+# Statements made once: making one costs more than running it.
+_CHANGED = (
+    update(runs)
+    .where(runs.c.id == bindparam("run_id"))
+    .values(revision=runs.c.revision + 1)
+    .returning(runs.c.key, runs.c.type, runs.c.status)
+)
+_KEYS = select(runs.c.key, runs.c.id).where(runs.c.id.in_(bindparam("run_ids", expanding=True)))
+_ALL = select(series).where(series.c.run_key.in_(bindparam("keys", expanding=True))).order_by(series.c.name)
+_NAMED = _ALL.where(series.c.name.in_(bindparam("names", expanding=True)))
+_SUMMARIES = _ALL.with_only_columns(*(column for column in series.c if column is not series.c.tail))
 
 
 class Metrics:
@@ -34,12 +44,7 @@ class Metrics:
         Raises NotFound, Conflict when the run is a worker's or has ended.
         """
         with self._database.write() as connection:
-            row = connection.execute(
-                update(runs)
-                .where(runs.c.id == run_id)
-                .values(revision=runs.c.revision + 1)
-                .returning(runs.c.key, runs.c.type, runs.c.status)
-            ).one_or_none()
+            row = connection.execute(_CHANGED, {"run_id": run_id}).one_or_none()
             if row is None:
                 raise NotFound(f"no run {run_id}")
             if row.type != "external" or row.status != "running":
@@ -49,7 +54,7 @@ class Metrics:
     def summary(self, run_ids: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
         """By run and metric: n, nonfinite, first, last, min, max, best with their steps, and the mean."""
         with self._database.read() as connection:
-            keys = dict(connection.execute(select(runs.c.key, runs.c.id).where(runs.c.id.in_(run_ids))).tuples().all())
+            keys = _keys(connection, run_ids)
             found = summaries(connection, list(keys))
         return {run_id: found.get(key, {}) for key, run_id in keys.items()}
 
@@ -85,22 +90,23 @@ class Metrics:
         """The same of many runs at one moment, by run; runs that do not exist are left out."""
         ends = {"from_step": from_step, "to_step": to_step}
         ask = Ask(max_points=max_points, reduce=reduce, **{end: step for end, step in ends.items() if step is not None})
-        wanted = select(series).order_by(series.c.name)
-        if names is not None:
-            wanted = wanted.where(series.c.name.in_(names))
         with self._database.read() as connection:
-            of_runs = select(runs.c.key, runs.c.id).where(runs.c.id.in_(run_ids))
-            keys = dict(connection.execute(of_runs).tuples().all())
+            keys = _keys(connection, run_ids)
             found: dict[str, dict[str, Series]] = {run_id: {} for run_id in keys.values()}
-            for row in connection.execute(wanted.where(series.c.run_key.in_(keys))).all():
+            wanted = {"keys": list(keys)} | ({} if names is None else {"names": list(names)})
+            for row in connection.execute(_ALL if names is None else _NAMED, wanted).all():
                 found[keys[row.run_key]][row.name] = read(connection, row, ask)
         return found
+
+
+def _keys(connection: Connection, run_ids: Sequence[str]) -> dict[int, str]:
+    return dict(connection.execute(_KEYS, {"run_ids": list(run_ids)}).all())
 
 
 def summaries(connection: Connection, keys: Sequence[int]) -> dict[int, dict[str, dict[str, Any]]]:
     """By run key and metric."""
     found: dict[int, dict[str, dict[str, Any]]] = defaultdict(dict)
-    for row in connection.execute(select(*_SHORT).where(series.c.run_key.in_(keys)).order_by(series.c.name)):
+    for row in connection.execute(_SUMMARIES, {"keys": list(keys)}):
         found[row.run_key][row.name] = _summary(row)
     return found
 

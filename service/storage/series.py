@@ -20,6 +20,10 @@ from service.storage.summary import Summary
 from service.storage.tables import blocks, series
 
 _SEAL_AT_END_POINTS = 256  # a shorter tail stays one when the run ends
+_KNOWN = select(series).where(
+    series.c.run_key == bindparam("of_run"), series.c.name.in_(bindparam("names", expanding=True))
+)
+_BEGIN, _SEAL = insert(series), insert(blocks)
 _UPDATE = update(series).where(series.c.key == bindparam("of_key"))
 
 
@@ -29,9 +33,11 @@ def append(connection: Connection, run_key: int, given: Mapping[str, tuple[Any, 
     fresh = {name: points for name, columns in given.items() if len(points := _points(columns, at))}
     if not fresh:
         return
-    query = select(series).where(series.c.run_key == run_key, series.c.name.in_(list(fresh)))
-    known = {row["name"]: row for row in connection.execute(query).mappings()}
-    begun, grown, sealed = [], [], []
+    rows = connection.execute(_KNOWN, {"of_run": run_key, "names": list(fresh)}).mappings()
+    known = {row["name"]: row for row in rows}
+    begun: list[dict[str, Any]] = []
+    grown: list[dict[str, Any]] = []
+    sealed: list[dict[str, Any]] = []
     for name, new in fresh.items():
         row = known.get(name)
         total, tail = _grown(connection, row, new)
@@ -45,9 +51,9 @@ def append(connection: Connection, run_key: int, given: Mapping[str, tuple[Any, 
             begun.append(of_series | columns)
         else:
             grown.append({"of_key": row["key"]} | columns)
-    for statement, rows in ((insert(series), begun), (_UPDATE, grown), (insert(blocks), sealed)):
-        if rows:
-            connection.execute(statement, rows)
+    for statement, written in ((_BEGIN, begun), (_UPDATE, grown), (_SEAL, sealed)):
+        if written:
+            connection.execute(statement, written)
 
 
 def seal(connection: Connection, run_key: int) -> None:
@@ -56,7 +62,7 @@ def seal(connection: Connection, run_key: int) -> None:
     rows = connection.execute(long).mappings().all()
     if rows:
         sealed = [{"run_key": run_key, "name": row["name"]} | _block(block.unpacked(row["tail"])) for row in rows]
-        connection.execute(insert(blocks), sealed)
+        connection.execute(_SEAL, sealed)
         connection.execute(_UPDATE, [{"of_key": row["key"], "tail_n": 0, "tail": b""} for row in rows])
 
 
@@ -88,7 +94,7 @@ def _rewritten(connection: Connection, row: RowMapping, new: Points) -> tuple[Su
             both = block.merged(old, new)
             parts = np.array_split(both, -(-len(both) // SEALED_POINTS))
             of_series = {"run_key": row["run_key"], "name": row["name"]}
-            connection.execute(insert(blocks), [of_series | _block(part) for part in parts])
+            connection.execute(_SEAL, [of_series | _block(part) for part in parts])
     query = select(blocks).with_only_columns(*_SUMMARY).where(mine).order_by(blocks.c.first_step)
     parts_of_all = [summary.of_row(each) for each in connection.execute(query).mappings()]
     if len(tail):
@@ -107,7 +113,7 @@ def _taken(connection: Connection, mine: ColumnElement[bool], first: int, last: 
     for which in (overlapping, blocks.c.key.in_(before), blocks.c.key.in_(lowest)):
         taken = connection.execute(delete(blocks).where(which).returning(blocks.c.first_step, blocks.c.data)).all()
         if taken:
-            return np.concatenate([block.opened(data) for _, data in sorted(taken)])
+            return block.opened([data for _, data in sorted(taken)]).points()
     return block.unpacked(b"")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,11 @@ class Summary:
 
     def columns(self) -> dict[str, Any]:
         """For the tables, where NaN is NULL."""
-        return asdict(self) | {"first": _null(self.first), "last": _null(self.last)}
+        columns = {name: getattr(self, name) for name in NAMES}
+        for name in ("first", "last"):
+            if math.isnan(columns[name]):
+                columns[name] = None
+        return columns
 
 
 NAMES = tuple(field.name for field in fields(Summary))
@@ -67,7 +71,3 @@ def of_row(row: RowMapping) -> Summary:
     """As the tables have it."""
     known = {name: row[name] for name in NAMES}
     return Summary(**(known | {name: math.nan for name in ("first", "last") if known[name] is None}))
-
-
-def _null(value: float) -> float | None:
-    return None if math.isnan(value) else value
