@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from service.data.dataset import Column, Dataset
 from service.data.description import ColumnDescription, Description, Limits, Parsed, Upload
-from service.data.outline import Outline, TargetKind, outline
+from service.data.goal import TargetKind
+from service.data.outline import Outline, outline
 from service.data.prepare import Part, Prepared, prepare
 from service.data.preprocessor import Preprocessor
 from service.data.read import Format, read, rows_sha256, rows_to_dataset

@@ -9,7 +9,9 @@ import numpy as np
 
 from service.data.dataset import Column, Dataset
 from service.data.encoders import ArrayFeature, CategoryFeature, Feature, Flat, NumberFeature, Whole
-from service.data.outline import MOST_CATEGORIES, Outline, Slot, target_names
+from service.data.goal import target_names
+from service.data.layout import MOST_CATEGORIES, Slot
+from service.data.outline import Outline
 from service.data.split import Ids
 from service.data.statistics import Floats, Moments
 from service.data.targets import BinaryTarget, ClassTarget, DistributionTarget, NumberTarget, Target

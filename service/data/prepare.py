@@ -11,7 +11,9 @@ from service.data.columns import number_text
 from service.data.dataset import Column, Dataset
 from service.data.encoders import CategoryFeature, Codes, Flat, Whole
 from service.data.fit import fit_encoder, fit_target
-from service.data.outline import FloatType, Outline, TargetKind, outline
+from service.data.goal import TargetKind
+from service.data.layout import FloatType
+from service.data.outline import Outline, outline
 from service.data.place import pointer, refusal
 from service.data.preprocessor import Preprocessor
 from service.data.spec import DatasetSpec, Reference

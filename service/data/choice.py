@@ -1,0 +1,84 @@
+"""Which columns are learned, and which are learned from: as the spec names them, or by rule."""
+
+from __future__ import annotations
+
+from service.data.description import ColumnDescription, Description
+from service.data.place import SpecFaults
+from service.data.spec import DatasetSpec
+from service.errors import did_you_mean
+
+TARGET_NAMES = ("target", "label", "labels", "class", "y", "species")
+
+Columns = list[ColumnDescription]
+
+
+def choose(
+    description: Description, spec: DatasetSpec, faults: SpecFaults, warnings: list[str]
+) -> tuple[Columns, Columns]:
+    """(targets, features) as named, or by the rules where they are not."""
+    if description.kind == "text":
+        faults.add("/dataset", "text", "a text has no columns to learn a target from", "train an n-gram model on it")
+        return [], []
+    if spec.column is not None:
+        faults.add("/dataset/column", "not_text", "column names a text column for text models; use features here")
+    columns = {column.name: column for column in description.columns}
+    named = spec.targets if spec.targets is not None else [default_target(list(columns))]
+    many = isinstance(spec.target, list)
+    places = ["/dataset/target" + (f"/{at}" if many else "") for at in range(len(named))]
+    targets = [columns[name] for name, at in zip(named, places, strict=True) if _known(name, at, columns, faults)]
+    if spec.features is None:
+        return targets, _default_features(columns, set(named), faults, warnings)
+    return targets, _named_features(spec.features, columns, set(named), faults)
+
+
+def default_target(names: list[str]) -> str:
+    """The first of TARGET_NAMES that is a column, whatever its case; else the last column."""
+    by_lower = {name.lower(): name for name in reversed(names)}
+    return next((by_lower[name] for name in TARGET_NAMES if name in by_lower), names[-1])
+
+
+def _known(name: str, place: str, columns: dict[str, ColumnDescription], faults: SpecFaults) -> bool:
+    if name in columns:
+        return True
+    names = list(columns)
+    faults.add(place, "unknown_column", f"no column {name!r}", did_you_mean(name, names), tuple(names[:20]))
+    return False
+
+
+def _default_features(
+    columns: dict[str, ColumnDescription], targets: set[str], faults: SpecFaults, warnings: list[str]
+) -> Columns:
+    rest = [column for name, column in columns.items() if name not in targets]
+    texts = [column.name for column in rest if column.type == "text"]
+    empty = [column.name for column in rest if is_empty(column)]
+    if texts:
+        warnings.append(f"free text is not learned from: {', '.join(map(repr, texts[:10]))}")
+    if empty:
+        warnings.append(f"columns without any value are left out: {', '.join(map(repr, empty[:10]))}")
+    features = [column for column in rest if column.type != "text" and not is_empty(column)]
+    if not features:
+        faults.add("/dataset/features", "no_features", "no column is left to learn from beside the target")
+    return features
+
+
+def _named_features(
+    names: list[str], columns: dict[str, ColumnDescription], targets: set[str], faults: SpecFaults
+) -> Columns:
+    features = []
+    for at, name in enumerate(names):
+        place = f"/dataset/features/{at}"
+        if not _known(name, place, columns, faults):
+            continue
+        if name in targets:
+            faults.add(place, "target_as_feature", f"column {name!r} is the target and cannot be a feature too")
+        elif columns[name].type == "text":
+            faults.add(place, "text", f"column {name!r} holds free text, which networks of tables do not learn from")
+        elif is_empty(columns[name]):
+            faults.add(place, "no_values", f"column {name!r} has no value in any row")
+        features.append(columns[name])
+    return features
+
+
+def is_empty(column: ColumnDescription) -> bool:
+    """Whether no row has a value."""
+    return column.distinct == 0 if column.type == "category" else column.type == "number" and column.min is None

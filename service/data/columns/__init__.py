@@ -1,0 +1,11 @@
+"""Columns being built piece by piece: numbers, words (category or text) and arrays."""
+
+from __future__ import annotations
+
+from service.data.columns.arrays import Arrays
+from service.data.columns.finished import Finished, is_number, number_text
+from service.data.columns.numbers import Numbers
+from service.data.columns.text import text_description
+from service.data.columns.words import Words
+
+__all__ = ["Arrays", "Finished", "Numbers", "Words", "is_number", "number_text", "text_description"]

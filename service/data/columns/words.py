@@ -1,0 +1,120 @@
+"""A column of words, built piece by piece: a category while it has few different ones, else text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+
+from service.data.columns.finished import Finished, is_number
+from service.data.columns.text import Text
+from service.data.description import ColumnDescription, Counted
+from service.data.place import shown
+from service.data.spool import Piece, Spool, spooled, stream_of
+from service.data.statistics import MOST_CLASSES, TOP
+from service.tensors import Array
+
+MOST_WORDS = 65_536  # distinct values of a category; beyond it a column is text
+MOST_WORD_CHARACTERS = 16_000_000
+FEW = 20  # so few distinct values are a category, however few the rows
+LONG_WORD = 100  # mean characters of a value; longer ones are prose
+
+
+class _Vocabulary(dict[Hashable, int]):
+    """Gives each new word the next code; words that stand for nothing have code -1 from the start."""
+
+    def __init__(self, missing: frozenset[str]) -> None:
+        super().__init__(dict.fromkeys(missing, -1))
+        self[None] = -1
+        self.words: list[str] = []
+        self.characters = 0
+
+    def __missing__(self, word: str) -> int:
+        code = self[word] = len(self.words)
+        self.words.append(word)
+        self.characters += len(word)
+        return code
+
+
+class Words:
+    """A column of words: a category by codes while its vocabulary is small, else text."""
+
+    def __init__(self, spool: Spool, missing: frozenset[str]) -> None:
+        self._spool, self._pieces = spool, list[Piece]()
+        self._vocabulary, self._missing = _Vocabulary(missing), missing
+        self._text: Text | None = None
+        self._rows = 0
+
+    def add(self, values: Sequence[str | None]) -> None:
+        """Takes a piece of rows; None and the missing words are missing."""
+        self._rows += len(values)
+        if self._text is not None:
+            self._text.add([None if value in self._missing else value for value in values])
+            return
+        codes = np.fromiter(map(self._vocabulary.__getitem__, values), np.int32, len(values))
+        self._pieces.append(self._spool.add(codes))
+        if len(self._vocabulary.words) > MOST_WORDS or self._vocabulary.characters > MOST_WORD_CHARACTERS:
+            self._text = self._decoded()
+
+    def skip(self, rows: int) -> None:
+        """Takes `rows` missing rows."""
+        if rows:
+            self.add([None] * rows)
+
+    def _decoded(self) -> Text:
+        text, words = Text(self._spool), [*self._vocabulary.words, None]  # code -1 finds the last
+        for piece in self._pieces:
+            text.add([words[code] for code in self._spool.get(piece).tolist()])
+        return text
+
+    def finish(self, name: str) -> Finished:
+        """The column as category or text, by what it holds."""
+        if self._text is not None:
+            return self._text.finish(name)
+        words, counts = self._vocabulary.words, self._counts()
+        present = int(counts.sum())
+        few = len(words) <= max(FEW, present // 2)
+        prose = sum(map(len, words)) > LONG_WORD * max(1, len(words))
+        if not few or prose:
+            return self._decoded().finish(name)
+        return self._category(name, words, counts, present)
+
+    def _counts(self) -> Array:
+        size = len(self._vocabulary.words) + 1
+        counts = np.zeros(size, np.int64)
+        for piece in self._pieces:
+            counts += np.bincount(self._spool.get(piece) + 1, minlength=size)
+        return counts[1:]
+
+    def _category(self, name: str, words: list[str], counts: Array, present: int) -> Finished:
+        top = Counter(dict(zip(words, counts.tolist(), strict=True))).most_common(TOP)
+        description = ColumnDescription(
+            name=name, type="category", dtype="int32", shape=[], integer=False, missing=self._rows - present,
+            distinct=len(words), min=None, max=None, mean=None, std=None,
+            top=[Counted(value=word, count=count) for word, count in top],
+            classes=sorted(words) if len(words) <= MOST_CLASSES else None,
+        )  # fmt: skip
+        encoded = [word.encode() for word in words]
+        offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+        streams = {
+            "codes": spooled(self._spool, self._pieces, (self._rows,), np.int32),
+            "bytes": stream_of(np.frombuffer(b"".join(encoded), np.uint8)),
+            "offsets": stream_of(offsets),
+        }
+        return Finished(description, streams, _mixed(name, words, counts, present))
+
+
+def _mixed(name: str, words: list[str], counts: Array, present: int) -> list[str]:
+    """Warns of a column that is words only because a few of its values are not numbers."""
+    numeric = np.array([is_number(word) for word in words], bool)
+    number_rows = int(counts[numeric].sum())
+    if number_rows * 2 < present or not number_rows:
+        return []
+    if number_rows == present:
+        return [f"column {name!r} holds numbers written as words and is read as words"]
+    example = words[int(np.flatnonzero(~numeric)[0])]
+    return [
+        f"column {name!r}: {present - number_rows:,} of {present:,} values are not numbers"
+        f" (first: {shown(example)}), so all are read as words; leave a cell empty where the number is missing"
+    ]
