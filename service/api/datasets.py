@@ -90,7 +90,7 @@ async def upload(
             parsed = await to_thread.run_sync(_parse, received, parsed_at, chosen, limiter=_PARSING)
             row = await in_thread(_keep, here, label, sha256, received.bytes, parsed, parsed_at, key)
         else:
-            row = known
+            row = await in_thread(_again, here, known, key)
     headers = {"Location": f"/v1/datasets/{row.id}"}
     return reply(DatasetView.of(row), 201 if known is None else 200, headers)
 
@@ -124,6 +124,12 @@ def _keep(
         name=name, kind=described.kind, rows=described.rows, sha256=sha256, blob=blob.sha256, bytes=size,
         description=described.model_dump(), idempotency_key=key,
     )  # fmt: skip
+
+
+def _again(here: Context, row: DatasetRow, key: Idempotency | None) -> DatasetRow:
+    """What is known already; the key is kept all the same, and refused when it stood for something else."""
+    same = ("name", "kind", "rows", "sha256", "blob", "bytes", "description")
+    return here.store.datasets.add(**{name: getattr(row, name) for name in same}, idempotency_key=key) if key else row
 
 
 @router.get("", response_model=ListView[DatasetView], responses=refuses())

@@ -16,7 +16,7 @@ from service.errors import TooLarge
 
 UPLOADS = "/v1/datasets"
 _LOG = logging.getLogger(__name__)
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
 class Door:

@@ -35,7 +35,7 @@ from service.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 MAX_BYTES = 1_000  # of a document; a caller needs the first faults and how many there are
-_MESSAGE_SIGNS, _HINT_SIGNS, _WORDS = 240, 160, 24
+_DETAIL_BYTES, _MESSAGE_BYTES, _HINT_BYTES, _POINTER_BYTES, _WORDS = 160, 130, 110, 110, 24
 _OPENAI_PATHS = ("/v1/completions", "/v1/models", "/v1/suggestions", "/v1/scores")
 _LOG = logging.getLogger(__name__)
 
@@ -101,29 +101,29 @@ def document(problem: Problem, path: str, request_id: str) -> dict[str, Any]:
         "type": f"urn:netwright:problem:{problem.code}",
         "title": HTTPStatus(problem.status).phrase,
         "status": int(problem.status),
-        "detail": _short(problem.detail, _MESSAGE_SIGNS),
+        "detail": _short(problem.detail, _DETAIL_BYTES),
         "code": problem.code,
         "request_id": request_id,
     }
-    if problem.hint:
-        body["hint"] = _short(problem.hint, _HINT_SIGNS)
+    if problem.hint and not any(fault.hint for fault in problem.faults):
+        body["hint"] = _short(problem.hint, _HINT_BYTES)
     if path.startswith(_OPENAI_PATHS):
         body["error"] = _openai(problem)
     return body | _listed(problem.faults, MAX_BYTES - len(to_json(body)))
 
 
 def _sentences(problem: Problem) -> Iterator[str]:
-    yield _short(problem.detail, _MESSAGE_SIGNS)
+    yield _short(problem.detail, _DETAIL_BYTES)
     for fault in problem.faults[:3]:
-        yield _short(f"{fault.pointer}: {fault.message}", _MESSAGE_SIGNS)
+        yield _short(f"{fault.pointer}: {fault.message}", _MESSAGE_BYTES)
 
 
 def _openai(problem: Problem) -> dict[str, Any]:
     """OpenAI's error object, which its clients turn into their exceptions."""
     first = problem.faults[0] if problem.faults else None
     kind = "server_error" if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
-    param = first.pointer.strip("/").replace("/", ".") if first else None
-    return {"message": _short(problem.detail, _HINT_SIGNS), "type": kind, "param": param or None, "code": problem.code}
+    param = _short(first.pointer.strip("/").replace("/", "."), _POINTER_BYTES // 2) if first else None
+    return {"message": _short(problem.detail, _HINT_BYTES // 2), "type": kind, "param": param or None, "code": problem.code}
 
 
 def _listed(faults: Sequence[Fault], room: int) -> dict[str, Any]:
@@ -144,20 +144,22 @@ def _listed(faults: Sequence[Fault], room: int) -> dict[str, Any]:
 
 def _entry(fault: Fault, room: int | None) -> dict[str, Any]:
     entry: dict[str, Any] = {
-        "pointer": _short(fault.pointer, _MESSAGE_SIGNS),
+        "pointer": _short(fault.pointer, _POINTER_BYTES),
         "code": fault.code,
-        "message": _short(fault.message, _MESSAGE_SIGNS),
+        "message": _short(fault.message, _MESSAGE_BYTES),
     }
     if fault.hint:
-        entry["hint"] = _short(fault.hint, _HINT_SIGNS)
-    allowed = [_short(word, _HINT_SIGNS) for word in fault.allowed[:_WORDS]]
+        entry["hint"] = _short(fault.hint, _HINT_BYTES)
+    allowed = [_short(word, _HINT_BYTES) for word in fault.allowed[:_WORDS]]
     while allowed and room is not None and len(to_json(entry | {"allowed": allowed})) > room:
         allowed.pop()
     return entry | ({"allowed": allowed} if allowed else {})
 
 
-def _short(text: str, signs: int) -> str:
-    return text if len(text) <= signs else text[: signs - 1] + "…"
+def _short(text: str, size: int) -> str:
+    """The text in at most so many bytes of UTF-8."""
+    data = text.encode("utf-8", "replace")
+    return text if len(data) <= size else data[: size - 3].decode("utf-8", "ignore") + "…"
 
 
 # --- answers
