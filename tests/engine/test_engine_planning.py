@@ -1,0 +1,128 @@
+"""The dry run: what a recipe needs, and every fault at its place."""
+
+from __future__ import annotations
+
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from service.engine import Examples, NetworkSpec, Recipe, Signature, Training, plan, resolve
+from service.errors import InvalidSpec, TooLarge
+
+
+def recipe(*layers: dict[str, Any], **more: Any) -> Recipe:
+    given = {"network": {"layers": list(layers)}, "loss": {"kind": "cross_entropy"}, **more}
+    return Recipe.model_validate(given)
+
+
+def dense(units: int, activation: Any = None) -> dict[str, Any]:
+    return {"kind": "dense", "units": units, "activation": activation}
+
+
+def faults(spec: Recipe, signature: Signature, outputs: int = 3) -> dict[str, str]:
+    with pytest.raises(InvalidSpec) as caught:
+        plan(spec, signature, outputs, 100)
+    return {fault.pointer: fault.message for fault in caught.value.faults}
+
+
+def test_a_plan_tells_shapes_and_parameters() -> None:
+    it = plan(recipe({"kind": "flatten"}, dense(16, "relu"), dense(3, "softmax")), Signature((4, 4), "uint8"), 3, 100)
+    assert [(each.index, each.kind, each.shape_in, each.shape_out, each.parameters) for each in it.layers] == [
+        (0, "flatten", (4, 4), (16,), 0),
+        (1, "dense", (16,), (16,), 16 * 16 + 16),
+        (2, "dense", (16,), (3,), 16 * 3 + 3),
+    ]
+    assert it.parameters == 272 + 51
+    assert it.warnings == ()
+
+
+def test_all_faults_come_at_once_with_their_places() -> None:
+    spec = recipe(
+        dense(5, "swiglu"), dense(4), metrics=["accuracy", "rmse"],
+        loss={"kind": "cross_entropy", "class_weights": [1.0, 2.0]},
+    )  # fmt: skip
+    found = faults(spec, Signature((4,)))
+    assert set(found) == {"/network/layers/0", "/loss/class_weights", "/metrics/1"}
+    assert "odd" in found["/network/layers/0"]
+
+
+def test_a_fault_inside_a_block_has_its_own_place() -> None:
+    block = {"kind": "residual", "layers": [dense(4), {"kind": "reshape", "shape": [3]}]}
+    assert list(faults(recipe(block, dense(3)), Signature((4,)))) == ["/network/layers/0/layers/1/shape"]
+
+
+def test_a_block_that_changes_the_shape_is_refused() -> None:
+    block = {"kind": "residual", "layers": [dense(5)]}
+    assert "keep the shape" in faults(recipe(block, dense(3)), Signature((4,)))["/network/layers/0/layers"]
+
+
+def test_the_last_layer_must_give_what_the_loss_needs() -> None:
+    found = faults(recipe(dense(8, "relu"), dense(4)), Signature((4,)))
+    assert "3 classes needs 3" in found["/network/layers/1/units"]
+    found = faults(recipe(dense(3)), Signature((4, 4)))
+    assert "/network/layers/0" in found
+
+
+def test_numbers_are_wanted_where_ids_come() -> None:
+    found = faults(recipe(dense(3)), Signature((4,), "int32", vocabulary=10))
+    assert "ids of a vocabulary" in found["/network/layers/0"]
+
+
+def test_a_doubtful_end_is_a_warning() -> None:
+    it = plan(recipe(dense(3, "relu")), Signature((4,)), 3, 100)
+    assert any("logits" in warning for warning in it.warnings)
+
+
+def test_an_unknown_activation_gets_the_allowed_words() -> None:
+    with pytest.raises(ValidationError) as caught:
+        recipe(dense(3, "relo"))
+    error = caught.value.errors()[0]
+    assert error["loc"] == ("network", "layers", 0, "dense", "activation")
+    assert "'relu'" in error["ctx"]["expected_tags"]
+
+
+@pytest.mark.parametrize("given", [{"units": "7"}, {"units": True}, {"units": 0}, {"units": 2.0}, {"unit": 7}])
+def test_a_field_is_strict(given: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        NetworkSpec.model_validate({"layers": [{"kind": "dense", **given}]})
+
+
+def test_kind_is_required_in_the_schema() -> None:
+    for name, schema in Recipe.model_json_schema()["$defs"].items():
+        if "kind" in schema.get("properties", {}):
+            assert "kind" in schema["required"], name
+            assert schema["description"], name
+
+
+def test_a_network_too_large_is_refused_before_a_byte_is_allocated() -> None:
+    tracemalloc.start()
+    with pytest.raises(TooLarge) as caught:
+        plan(recipe(dense(10**9), dense(10**9), dense(3)), Signature((784,)), 3, 100, max_bytes=10**9)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
+    assert caught.value.faults[0].pointer == "/network/layers/1"
+
+
+@pytest.mark.parametrize("batch", [16, 256, 2000])
+def test_the_peak_of_a_run_is_what_the_plan_says(batch: int) -> None:
+    spec = recipe(dense(300, "gelu"), dense(300, "relu"), dense(10), training={"epochs": 1, "batch_size": batch})
+    signature = Signature((500,), "uint8", 1 / 255)
+    said = plan(spec, signature, 10, 2000).bytes
+    tracemalloc.start()
+    examples = Examples(np.zeros((2000, 500), np.uint8), np.zeros(2000, np.int32))
+    list(Training(spec, signature, 10, examples, Examples(examples.x[:300], examples.y[:300])))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak / 1.2 <= said <= peak * 1.35
+
+
+def test_the_resolved_recipe_says_what_was_left_open() -> None:
+    spec = resolve(recipe(dense(3), training={"epochs": 100, "batch_size": 4096}), Signature((4,)), 3, 100_000)
+    assert spec.training.shards == 8
+    assert spec.training.log_every == 2
+    assert spec.metrics == ("accuracy",)
+    assert resolve(spec, Signature((4,)), 3, 100_000) == spec
