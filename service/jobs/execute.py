@@ -1,0 +1,83 @@
+"""One attempt, from claim to verdict."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from service import log
+from service.config import Settings
+from service.errors import CapacityError, DataUnusable, InvalidData, RunError, ServiceError
+from service.jobs import count, limits, train
+from service.jobs.reporter import Reporter
+from service.jobs.verdict import GivenBack, Verdict, Work
+from service.storage import Attempt, Fenced, Store
+
+LOG = logging.getLogger(__name__)
+_KINDS: Mapping[str, Callable[[Work], Verdict]] = {"train": train.train, "ngram": count.count}
+_LAST_WORDS = 2_000
+
+
+def execute(store: Store, attempt: Attempt, settings: Settings, leaving: Callable[[], bool]) -> None:
+    """Never raises for what the run did; whatever happens, the store has the last word on it."""
+    with log.about(run_id=attempt.run_id), Reporter(store, attempt, leaving) as reporter:
+        try:
+            _settle(store, attempt, reporter, _judge(store, attempt, settings, reporter))
+        except Fenced:
+            LOG.info("attempt %d is over: another has taken it, or it was stopped", attempt.token)
+        except (GivenBack, CapacityError) as reason:
+            LOG.info("attempt %d gives its run back: %s", attempt.token, reason)
+            _release(store, attempt, reporter)
+
+
+def _judge(store: Store, attempt: Attempt, settings: Settings, reporter: Reporter) -> Verdict:
+    try:
+        with limits.memory(attempt.memory_bytes):
+            run = store.runs.get(attempt.run_id)
+            return _KINDS[run.type](Work(store, settings, run, reporter))
+    except (Fenced, GivenBack, CapacityError):
+        raise
+    except ServiceError as error:
+        return Verdict("failed", error=_told(error))
+    except Exception as error:
+        LOG.exception("the run failed unexpectedly")
+        reporter.tell(events=[("crashed", {"trace": traceback.format_exc()[-_LAST_WORDS:]})])
+        hint = "This is a fault of the service; the server's log has the trace."
+        return Verdict("failed", error=_error("internal", f"unexpected {type(error).__name__}", hint))
+
+
+def _told(error: ServiceError) -> dict[str, Any]:
+    if isinstance(error, InvalidData):
+        error = DataUnusable(error.message, hint=error.hint)
+    step, layer = (error.step, error.layer) if isinstance(error, RunError) else (None, None)
+    return _error(error.code, error.message, error.hint, step, layer)
+
+
+def _error(
+    code: str, message: str, hint: str | None, step: int | None = None, layer: str | None = None
+) -> dict[str, Any]:
+    return {"code": code, "message": message, "hint": hint, "step": step, "layer": layer}
+
+
+def _settle(store: Store, attempt: Attempt, reporter: Reporter, verdict: Verdict) -> None:
+    final = reporter.rest()
+
+    def finish() -> None:
+        model = store.blobs.put(*verdict.model).sha256 if verdict.model else None
+        store.runs.finish(
+            attempt, verdict.status, stopped_by=verdict.stopped_by, error=verdict.error, model_blob=model,
+            weights_sha256=verdict.weights_sha256, receipt=verdict.receipt, report=verdict.report, final=final,
+        )  # fmt: skip
+
+    reporter.patiently(finish)
+
+
+def _release(store: Store, attempt: Attempt, reporter: Reporter) -> None:
+    try:
+        final = reporter.rest()
+        store.runs.report(attempt, final)
+        store.runs.release(attempt)
+    except (Fenced, CapacityError) as reason:
+        LOG.warning("attempt %d could not give its run back: %s", attempt.token, reason)

@@ -1,0 +1,220 @@
+"""The executor of one machine: warm worker processes, each fed one JSON line an attempt over a pipe."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import service
+from service.clock import monotonic_s
+from service.config import PREFIX, Settings
+from service.jobs import process
+from service.storage import Attempt, Owner
+
+THREAD_SETTINGS = (
+    "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
+)  # fmt: skip
+_REST_S = 1.0  # between two tries to start a worker that dies before it is ready
+
+
+@dataclass
+class _Worker:
+    """One process: its pipes and what it is doing."""
+
+    process: subprocess.Popen[bytes]
+    owner: Owner
+    born_s: float
+    ready: bool = False
+    said: bytes = b""
+    attempt: Attempt | None = None
+    finished: bool = False  # it has told the store the end of its attempt
+
+
+@dataclass
+class _Adopted:
+    attempt: Attempt
+    owner: Owner
+
+
+@dataclass
+class LocalExecutor:
+    """Keeps `settings.workers` processes warm from the first `wait` on; adopted attempts take places until they end."""
+
+    settings: Settings
+    _workers: list[_Worker] = field(default_factory=list)
+    _adopted: list[_Adopted] = field(default_factory=list)
+    _leaving: bool = False
+
+    def __post_init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._bell, self._button = socket.socketpair()
+        self._bell.setblocking(False)
+        self._button.setblocking(False)
+        self._selector.register(self._bell, selectors.EVENT_READ, None)
+
+    # the protocol
+
+    def place(self) -> Owner | None:
+        """A warm idle worker, unless adopted attempts already fill the machine."""
+        busy = sum(worker.attempt is not None for worker in self._workers) + len(self._adopted)
+        if self._leaving or busy >= self.settings.workers:
+            return None
+        worker = self._idle()
+        return worker.owner if worker else None
+
+    def start(self, attempt: Attempt) -> None:
+        """Writes one line. The claim named the worker of `place`, which has not changed since: one thread drives us."""
+        worker = self._idle()
+        if worker is None:
+            raise RuntimeError("no idle worker")
+        worker.attempt, worker.finished = attempt, False
+        line = json.dumps(asdict(attempt)).encode() + b"\n"
+        with suppress(BrokenPipeError):  # it died meanwhile: `gone` will say so
+            assert worker.process.stdin is not None
+            os.write(worker.process.stdin.fileno(), line)
+
+    def adopt(self, attempt: Attempt, owner: Owner) -> None:
+        self._adopted.append(_Adopted(attempt, owner))
+
+    def stop(self, attempt: Attempt) -> None:
+        worker = self._holder(attempt)
+        if worker is not None:
+            worker.process.kill()
+        for each in self._adopted:
+            if each.attempt == attempt:
+                process.end(each.owner, signal.SIGKILL)
+
+    def gone(self, attempt: Attempt) -> str | None:
+        worker = self._holder(attempt)
+        if worker is not None:
+            if worker.finished:
+                return ""
+            code = worker.process.poll()
+            return None if code is None else f"{ending(code)}\n{self._words(worker.owner)}".strip()
+        owner = next((each.owner for each in self._adopted if each.attempt == attempt), None)
+        if owner is not None and process.alive(owner):
+            return None
+        return f"the worker process of an earlier server ended\n{self._words(owner)}".strip()
+
+    def forget(self, attempt: Attempt) -> None:
+        worker = self._holder(attempt)
+        if worker is not None:
+            worker.attempt = None
+        self._adopted = [each for each in self._adopted if each.attempt != attempt]
+        self._man()
+
+    def ask_to_leave(self) -> None:
+        self._leaving = True
+        for worker in self._workers:
+            worker.process.terminate()
+        for each in self._adopted:
+            process.end(each.owner, signal.SIGTERM)
+
+    def wait(self, timeout_s: float) -> None:
+        for key, _ in self._selector.select(timeout_s):
+            if key.data is None:
+                self._bell.recv(1 << 10)
+            else:
+                self._listen(key.data)
+        self._man()
+
+    def wake(self) -> None:
+        with suppress(BlockingIOError, OSError):  # full: it rings already; closed: nobody listens any more
+            self._button.send(b"\0")
+
+    def close(self) -> None:
+        self._leaving = True
+        for worker in self._workers:
+            worker.process.kill()
+            self._bury(worker)
+        self._workers.clear()
+        self._selector.close()
+        self._bell.close()
+        self._button.close()
+
+    # the processes
+
+    def _spawn(self) -> _Worker:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "service.jobs"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            env=environment(self.settings, cpus=1),
+            start_new_session=True,  # it outlives us, and Ctrl-C is for the server only
+        )
+        worker = _Worker(child, process.owner_of(child.pid), monotonic_s())
+        assert child.stdout is not None
+        self._selector.register(child.stdout, selectors.EVENT_READ, worker)
+        return worker
+
+    def _listen(self, worker: _Worker) -> None:
+        assert worker.process.stdout is not None
+        data = os.read(worker.process.stdout.fileno(), 1 << 12)
+        if not data:  # its end of the pipe is closed: it is dead, or about to be
+            self._selector.unregister(worker.process.stdout)
+            return
+        *lines, worker.said = (worker.said + data).split(b"\n")
+        for line in lines:
+            worker.ready = True
+            worker.finished = worker.finished or line == b"done"
+
+    def _idle(self) -> _Worker | None:
+        ready = (each for each in self._workers if each.ready and each.attempt is None and each.process.poll() is None)
+        return next(ready, None)
+
+    def _holder(self, attempt: Attempt) -> _Worker | None:
+        return next((each for each in self._workers if each.attempt == attempt), None)
+
+    def _man(self) -> None:
+        """Fills every place that no living worker has."""
+        if self._leaving:
+            return
+        for index, worker in enumerate(self._workers):
+            stillborn = not worker.ready and monotonic_s() < worker.born_s + _REST_S
+            if worker.attempt is None and worker.process.poll() is not None and not stillborn:
+                self._bury(worker)
+                self._workers[index] = self._spawn()
+        while len(self._workers) < self.settings.workers:
+            self._workers.append(self._spawn())
+
+    def _bury(self, worker: _Worker) -> None:
+        child = worker.process
+        child.wait()
+        assert child.stdout is not None
+        assert child.stdin is not None
+        with suppress(KeyError):
+            self._selector.unregister(child.stdout)
+        child.stdout.close()
+        child.stdin.close()
+        process.words_file(self.settings.data_dir, child.pid).unlink(missing_ok=True)
+
+    def _words(self, owner: Owner | None) -> str:
+        return process.last_words(self.settings.data_dir, owner.pid) if owner else ""
+
+
+def ending(code: int) -> str:
+    """A sentence on how a process ended; `code` is negative for a signal."""
+    return f"the worker process ended by {signal.Signals(-code).name if code < 0 else f'exit status {code}'}"
+
+
+def environment(settings: Settings, cpus: int) -> dict[str, str]:
+    """A worker's environment: our settings, the package's place, and as many BLAS threads as it has cpus.
+
+    Spinning BLAS threads on a busy machine cost more than anything else here (39 times, FAULTS.md A4), and NumPy reads
+    these names only once, as it is imported.
+    """
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    given = {PREFIX + name.upper(): str(value) for name, value in settings.model_dump().items()}
+    given[PREFIX + "DATA_DIR"] = str(settings.data_dir.absolute())
+    home = str(Path(service.__file__).parent.parent)
+    path = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
+    return inherited | given | dict.fromkeys(THREAD_SETTINGS, str(cpus)) | {"PYTHONPATH": path}

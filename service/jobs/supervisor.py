@@ -1,0 +1,122 @@
+"""The one thread of the server that gives queued runs to warm workers and notices when a worker is no more."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from service.clock import monotonic_s
+from service.errors import ServiceError
+from service.jobs.executor import Executor
+from service.storage import Attempt, Fenced, Store
+
+LOG = logging.getLogger(__name__)
+TURN_S = 0.5  # the longest sleep: a dead adopted worker is noticed within it
+HARD_STOP_S = 4.0  # a worker that does not heed a cancel for so long is killed
+GRACE_S = 2.4  # to checkpoint and give runs back when the server leaves
+_REST_S = 1.0  # after the store refused us (disk full, locked)
+
+
+@dataclass
+class Supervisor:
+    """Claims while a worker is free, settles the ends of attempts, enforces stops and leases.
+
+    It never touches what a run records: every verb is conditional on the attempt's token.
+    """
+
+    store: Store
+    executor: Executor
+    lease_s: float
+    _held: set[Attempt] = field(default_factory=set)
+    _stop_seen_s: dict[Attempt, float] = field(default_factory=dict)
+    _draining: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+
+    def start(self) -> None:
+        """Adopts the attempts that outlived an earlier server, then begins to claim."""
+        self._thread.start()
+
+    def poke(self) -> None:
+        """Something was submitted or asked to stop; from any thread, costs a microsecond."""
+        self.executor.wake()
+
+    def drain(self) -> None:
+        """Lets running attempts checkpoint and go back to the queue; returns within about `GRACE_S`."""
+        self._draining.set()
+        self.executor.wake()
+        self._thread.join(GRACE_S + _REST_S)
+
+    def _run(self) -> None:
+        while not self._draining.is_set():
+            try:
+                self._turn()
+                self.executor.wait(TURN_S)
+            except ServiceError as error:
+                LOG.warning("the store refuses the supervisor: %s", error)
+                self._draining.wait(_REST_S)
+            except Exception:
+                LOG.exception("the supervisor stumbled")
+                self._draining.wait(_REST_S)
+        self._leave()
+
+    def _turn(self) -> None:
+        self._settle()
+        self._claim()
+        self._sweep()
+
+    def _settle(self) -> None:
+        """Tells the store of attempts whose process ended without a verdict, and frees their places."""
+        for attempt in list(self._held):
+            words = self.executor.gone(attempt)
+            if words is None:
+                continue
+            if words:
+                (self._release if self._draining.is_set() else self._lose)(attempt, words)
+            self.executor.forget(attempt)
+            self._held.discard(attempt)
+            self._stop_seen_s.pop(attempt, None)
+
+    def _claim(self) -> None:
+        while (owner := self.executor.place()) is not None:
+            attempt = self.store.runs.claim(owner, self.lease_s)
+            if attempt is None:
+                return
+            self._held.add(attempt)
+            self.executor.start(attempt)
+
+    def _sweep(self) -> None:
+        """Adopts strangers, kills the stubborn, takes over from the silent."""
+        now = monotonic_s()
+        for live in self.store.runs.live():
+            if live.attempt not in self._held:
+                self._held.add(live.attempt)
+                self.executor.adopt(live.attempt, live.owner)
+            elif live.lease_left_s <= 0:
+                self._lose(live.attempt, f"no sign of life for {self.lease_s:g} s")
+                self.executor.stop(live.attempt)
+            elif live.stop_requested and now > self._stop_seen_s.setdefault(live.attempt, now) + HARD_STOP_S:
+                self.executor.stop(live.attempt)
+
+    def _lose(self, attempt: Attempt, words: str) -> None:
+        with suppress(Fenced):  # it ended properly, or was lost before
+            LOG.warning("run %s lost its worker: %s", attempt.run_id, words.partition("\n")[0])
+            self.store.runs.lose(attempt, words)
+
+    def _release(self, attempt: Attempt, words: str) -> None:
+        with suppress(Fenced):  # it has given its run back itself
+            self.store.runs.release(attempt)
+
+    def _leave(self) -> None:
+        self.executor.ask_to_leave()
+        deadline = monotonic_s() + GRACE_S
+        while self._held and monotonic_s() < deadline:
+            self.executor.wait(0.05)
+            self._settle()
+        for attempt in self._held:  # too slow to leave by themselves; not their fault
+            self.executor.stop(attempt)
+            self._release(attempt, "")
+        self.executor.close()

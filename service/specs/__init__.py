@@ -1,0 +1,31 @@
+"""What a job may be, whether it can be done, and what a trained model's file says."""
+
+from __future__ import annotations
+
+from service.specs import artifact
+from service.specs.admission import Admitted, JobPlan, admit, ngram_spec, parse, recipe_of
+from service.specs.dataset import materialize
+from service.specs.examples import examples_of, signature_of
+from service.specs.fault import faults
+from service.specs.job import JOB, Job, JobRequest, NgramJob, NgramJobSpec, TrainJob, TrainSpec
+
+__all__ = [
+    "JOB",
+    "Admitted",
+    "Job",
+    "JobPlan",
+    "JobRequest",
+    "NgramJob",
+    "NgramJobSpec",
+    "TrainJob",
+    "TrainSpec",
+    "admit",
+    "artifact",
+    "examples_of",
+    "faults",
+    "materialize",
+    "ngram_spec",
+    "parse",
+    "recipe_of",
+    "signature_of",
+]

@@ -1,0 +1,155 @@
+"""What pydantic found wrong, said as faults: a pointer into the document as it was sent, a code, a hint."""
+
+from __future__ import annotations
+
+import json
+import types
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from service.errors import Fault, did_you_mean
+
+Annotation: TypeAlias = Any
+_CODES = {
+    "extra_forbidden": "unknown_field", "missing": "missing", "union_tag_not_found": "missing",
+    "union_tag_invalid": "unknown_kind", "literal_error": "unknown_word", "json_invalid": "invalid_json",
+    "finite_number": "not_finite", "value_error": "invalid_value", "assertion_error": "invalid_value",
+    "greater_than": "out_of_range", "greater_than_equal": "out_of_range", "less_than": "out_of_range",
+    "less_than_equal": "out_of_range", "too_long": "out_of_range", "too_short": "out_of_range",
+    "string_too_long": "out_of_range", "string_too_short": "out_of_range", "string_pattern_mismatch": "invalid_value",
+}  # fmt: skip
+_MOST = 100  # faults in one answer
+_SHOWN = 40  # characters of a wrong value that are repeated to its sender
+
+
+def faults(error: ValidationError, model: type[BaseModel] | TypeAdapter[Any], document: object) -> tuple[Fault, ...]:
+    """Every fault once, in the document's order. Tags of unions, which pydantic adds to places, are left out."""
+    root = model._type if isinstance(model, TypeAdapter) else model
+    found = [_fault(each, root, document) for each in error.errors(include_url=False)[:_MOST]]
+    better = [fault.pointer + "/" for fault in found if fault.code != "wrong_type"]
+    kept = {
+        (fault.pointer, fault.code): fault
+        for fault in found
+        if fault.code != "wrong_type" or not any(other.startswith(fault.pointer + "/") for other in better)
+    }  # a wrong type is what the other members of a union say, when one member has more to say
+    return tuple(kept.values())
+
+
+def pointer(place: Iterable[str | int]) -> str:
+    """RFC 6901."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in place)
+
+
+def _fault(error: ErrorDetails, root: Annotation, document: object) -> Fault:
+    kind = error["type"]
+    place, inside, around = _locate(error["loc"], root, document)
+    code = _CODES.get(kind, "wrong_type" if kind.endswith(("_type", "_parsing", "_from_float")) else "invalid_value")
+    if kind.startswith("union_tag"):
+        place = [*place, error["ctx"]["discriminator"].strip("'")]
+    words = _allowed(kind, inside, around, place)
+    wrong = str(place[-1]) if kind == "extra_forbidden" else error.get("ctx", {}).get("tag", error["input"])
+    hint = did_you_mean(wrong, words) if isinstance(wrong, str) and code.startswith("unknown") else None
+    return Fault(pointer(place), code, _message(error, place), hint, tuple(words))
+
+
+def _locate(
+    loc: Sequence[str | int], root: Annotation, document: object
+) -> tuple[list[str | int], list[Annotation], list[Annotation]]:
+    """The place in the document, what may stand there, and what may stand around it."""
+    place: list[str | int] = []
+    inside, around = _fitting(_members(root), document), list[Annotation]()
+    for number, part in enumerate(loc):
+        last = number + 1 == len(loc)
+        if isinstance(document, Mapping) and (part in document or (last and part in _fields(inside))):
+            document, next_inside = document.get(part), [each for m in _models(inside) for each in _field(m, part)]
+        elif isinstance(document, list) and isinstance(part, int):
+            document, next_inside = document[part], [a for each in inside for a in get_args(each)]
+        else:
+            continue  # a union's tag
+        place.append(part)
+        around = inside
+        inside = _fitting([a for each in next_inside for a in _members(each)], document)
+    return place, inside, around
+
+
+def _members(annotation: Annotation) -> Iterator[Annotation]:
+    """The annotation without wrapping; all members of a union."""
+    origin: Annotation = get_origin(annotation)
+    if origin is Annotated:
+        yield from _members(get_args(annotation)[0])
+    elif origin in (Union, types.UnionType):
+        for each in get_args(annotation):
+            yield from _members(each)
+    else:
+        yield annotation
+
+
+def _fitting(members: Iterable[Annotation], document: object) -> list[Annotation]:
+    """Those whose `kind` or `type` is the document's; all of them when none is."""
+    everything = list(members)
+    if not isinstance(document, Mapping):
+        return everything
+    tags = {document.get("kind"), document.get("type")} - {None} if _hashable(document) else set()
+    return [each for each in _models(everything) if tags & set(_tags(each))] or everything
+
+
+def _hashable(document: Mapping[Any, Any]) -> bool:
+    return all(isinstance(document.get(name), str | None) for name in ("kind", "type"))
+
+
+def _models(annotations: Iterable[Annotation]) -> list[type[BaseModel]]:
+    return [each for each in annotations if isinstance(each, type) and issubclass(each, BaseModel)]
+
+
+def _fields(annotations: Iterable[Annotation]) -> list[str]:
+    return list(dict.fromkeys(name for model in _models(annotations) for name in model.model_fields))
+
+
+def _field(model: type[BaseModel], name: str | int) -> list[Annotation]:
+    field = model.model_fields.get(str(name))
+    return [field.annotation] if field else []
+
+
+def _tags(model: type[BaseModel]) -> list[str]:
+    annotations = [a for name in ("kind", "type") for each in _field(model, name) for a in _members(each)]
+    return _words(annotations)
+
+
+def _words(annotations: Iterable[Annotation]) -> list[str]:
+    literals = [each for each in annotations if str(get_origin(each)) == str(Literal)]
+    return [word for each in literals for word in get_args(each) if isinstance(word, str)]
+
+
+def _allowed(kind: str, inside: list[Annotation], around: list[Annotation], place: list[str | int]) -> list[str]:
+    if kind == "extra_forbidden":
+        return _fields(around)
+    if kind.startswith("union_tag"):
+        return list(dict.fromkeys(word for model in _models(inside) for word in _tags(model)))
+    return _words(inside) if kind == "literal_error" else []
+
+
+def _message(error: ErrorDetails, place: list[str | int]) -> str:
+    kind, said = error["type"], error["msg"]
+    if kind == "extra_forbidden":
+        return f"unknown field {place[-1]!r}"
+    if kind == "missing":
+        return f"{place[-1]!r} is missing"
+    if kind == "union_tag_not_found":
+        return f"{place[-1]!r} is missing: it says which kind of thing this is"
+    if kind == "union_tag_invalid":
+        return f"unknown {place[-1]} {error['ctx']['tag'][:_SHOWN]!r}"
+    if kind in ("value_error", "assertion_error"):
+        return said.partition(", ")[2]
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        said = "should be an object"
+    return f"{said.replace('Input should', 'should')}{_shown(error['input'], kind)}"
+
+
+def _shown(value: object, kind: str) -> str:
+    if kind == "json_invalid" or isinstance(value, Mapping | list | tuple):
+        return ""
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return f", not {text if len(text) <= _SHOWN else text[:_SHOWN] + '...'}"

@@ -1,0 +1,81 @@
+"""What may be submitted: a discriminated union on `type`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StringConstraints, TypeAdapter
+from pydantic_core import CoreSchema
+
+from service.data import DatasetSpec
+from service.engine import Loss, NetworkSpec, Optimizer, Recipe, TrainingSpec
+from service.ngram import NgramSpec
+
+SPEC_VERSION: Literal[1] = 1
+Label = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Priority = Annotated[int, Field(ge=-100, le=100)]
+MemoryBytes = Annotated[int, Field(ge=1_000_000, le=1 << 50)]
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class _Job(_Spec):
+    """What every job may say of itself: a name, tags, and how urgent it is (higher goes first)."""
+
+    name: Label | None = None
+    tags: Annotated[list[Label], Field(max_length=50)] = []
+    priority: Priority = 0
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        reference = handler(core)
+        schema = handler.resolve_ref_schema(reference)
+        schema["required"] = ["type", *(name for name in schema.get("required", []) if name != "type")]
+        return reference
+
+
+class TrainSpec(_Spec):
+    """A network, the data it learns from, and how. What is left out is filled in; the answer echoes it.
+
+    `loss` follows from the network's end and the target when it is left out. `max_memory_bytes` ends the run with
+    out_of_memory instead of taking the machine along.
+    """
+
+    spec_version: Literal[1] = SPEC_VERSION
+    dataset: DatasetSpec
+    network: NetworkSpec
+    loss: Loss | None = None
+    optimizer: Optimizer = Recipe.model_fields["optimizer"].default
+    training: TrainingSpec = TrainingSpec()
+    metrics: Annotated[list[str], Field(max_length=20)] | None = None
+    dtype: Literal["float32", "float64"] = "float32"
+    max_memory_bytes: MemoryBytes | None = None
+
+
+class TrainJob(_Job):
+    """Trains one network on one data set."""
+
+    type: Literal["train"] = "train"
+    spec: TrainSpec
+
+
+class NgramJobSpec(NgramSpec):
+    """An n-gram language model and the text it counts. `dataset.validation` holds back the end of the text."""
+
+    spec_version: Literal[1] = SPEC_VERSION
+    dataset: DatasetSpec
+    max_memory_bytes: MemoryBytes | None = None
+
+
+class NgramJob(_Job):
+    """Counts one n-gram language model from one text."""
+
+    type: Literal["ngram"] = "ngram"
+    spec: NgramJobSpec
+
+
+Job = TrainJob | NgramJob
+JobRequest = Annotated[Job, Field(discriminator="type")]
+JOB: TypeAdapter[Job] = TypeAdapter(JobRequest)

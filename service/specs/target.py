@@ -1,0 +1,35 @@
+"""Which loss a job means when it does not say: told by the network's end and the column it is to learn."""
+
+from __future__ import annotations
+
+from pydantic import TypeAdapter
+
+from service.data import DatasetSpec, Description, outline
+from service.engine import Loss, NetworkSpec
+from service.errors import InvalidSpec
+
+_LOSS: TypeAdapter[Loss] = TypeAdapter(Loss)
+
+
+def loss_for(network: NetworkSpec, dataset: DatasetSpec, description: Description) -> Loss:
+    """A softmax at the end means classes, a single sigmoid yes or no; else the target column decides."""
+    end = network.layers[-1]
+    activation, units = getattr(end.parts()[-1], "kind", None), getattr(end, "units", None)
+    if activation == "softmax":
+        return _loss("cross_entropy")
+    if activation == "sigmoid" and units == 1:
+        return _loss("binary_cross_entropy")
+    try:
+        found = outline(description, dataset, "number")
+    except InvalidSpec:  # words are to be learned; whatever else is wrong will be said again
+        return _loss("binary_cross_entropy" if units == 1 else "cross_entropy")
+    names = found.spec.targets or []
+    column = next(each for each in description.columns if each.name == names[0])
+    numbered = len(names) == 1 and column.integer and column.classes is not None
+    if numbered and units is not None and units > 1 and len(column.classes or ()) == units:
+        return _loss("cross_entropy")
+    return _loss("squared_error")
+
+
+def _loss(kind: str) -> Loss:
+    return _LOSS.validate_python({"kind": kind})
