@@ -2,17 +2,67 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, Update, and_, bindparam, func, insert, select, update
 
 from service import clock
 from service.storage import checkpoints, events, moment, series, status
-from service.storage.rows import FINAL, Attempt, Live, Orders, Owner, Report, Status
+from service.storage.rows import Attempt, Live, Orders, Owner, Report, Status
 from service.storage.tables import attempts, jobs, runs
 
 WORDS_CHARACTERS = 4000  # kept of what a dying worker said
+
+# Statements made once: making one costs more than running it.
+_OF_ATTEMPT = and_(runs.c.id == bindparam("of_run"), runs.c.token == bindparam("of_token"), runs.c.status == "running")
+_FENCE = update(runs).where(_OF_ATTEMPT).returning(runs.c.key, runs.c.job_id, runs.c.stop_requested, runs.c.losses)
+_HELD = _FENCE.values(token=runs.c.token)
+_LOST = _FENCE.values(losses=runs.c.losses + 1)
+_RELEASED = _FENCE.values(attempt=runs.c.attempt - 1)
+_REPORTED = _FENCE.values(
+    revision=runs.c.revision + 1,
+    step=func.coalesce(bindparam("at_step"), runs.c.step),
+    losses=runs.c.losses * bindparam("keep_losses"),
+)
+_PROGRESS = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("of_job"))
+    .values({name: func.coalesce(bindparam(f"now_{name}"), jobs.c[name]) for name in ("phase", "progress", "eta_s")})
+)
+_OWNED = update(attempts).where(attempts.c.run_key == bindparam("of_key"), attempts.c.token == bindparam("of_token"))
+_RENEWED = _OWNED.values(lease_until=bindparam("now_s") + attempts.c.lease_s)
+_FIRST = (
+    select(runs.c.key)
+    .where(
+        runs.c.status == "queued", runs.c.cpus <= bindparam("free_cpus"), runs.c.memory_bytes <= bindparam("free_bytes")
+    )
+    .order_by(runs.c.urgency, runs.c.place)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+_CLAIMED = (
+    update(runs)
+    .where(runs.c.key == bindparam("first"), runs.c.status.in_(status.sources("running")))
+    .values(
+        status="running",
+        token=runs.c.token + 1,
+        attempt=runs.c.attempt + 1,
+        revision=runs.c.revision + 1,
+        started_at=func.coalesce(runs.c.started_at, bindparam("at")),
+    )
+    .returning(
+        *(runs.c[name] for name in ("key", "id", "job_id", "token", "attempt", "cpus", "memory_bytes", "started_at"))
+    )
+)
+_LIVE = (
+    select(attempts, runs.c.id, runs.c.cpus, runs.c.memory_bytes, runs.c.stop_requested)
+    .join(runs, runs.c.key == attempts.c.run_key)
+    .where(runs.c.status == "running", runs.c.token == attempts.c.token)
+    .order_by(attempts.c.claimed_at, attempts.c.run_key)
+)
 
 
 class Fenced(Exception):  # noqa: N818 - a state of affairs, not an error
@@ -21,55 +71,28 @@ class Fenced(Exception):  # noqa: N818 - a state of affairs, not an error
 
 def claim(connection: Connection, owner: Owner, lease_s: float, cpus: int, memory_bytes: int) -> Attempt | None:
     """Takes the first waiting run that fits; None when there is none."""
-    first = (
-        select(runs.c.key)
-        .where(runs.c.status == "queued", runs.c.cpus <= cpus, runs.c.memory_bytes <= memory_bytes)
-        .order_by(runs.c.urgency, runs.c.place)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-    at = moment.now()
-    waiting = connection.execute(first).scalar_one_or_none()
-    if waiting is None:
+    first = connection.execute(_FIRST, {"free_cpus": cpus, "free_bytes": memory_bytes}).scalar_one_or_none()
+    if first is None:
         return None
-    run = connection.execute(
-        update(runs)
-        .where(runs.c.key == waiting, runs.c.status.in_(status.sources("running")))
-        .values(
-            status="running",
-            token=runs.c.token + 1,
-            attempt=runs.c.attempt + 1,
-            revision=runs.c.revision + 1,
-            started_at=func.coalesce(runs.c.started_at, at),
-        )
-        .returning(
-            runs.c.key, runs.c.id, runs.c.job_id, runs.c.token, runs.c.attempt, runs.c.cpus, runs.c.memory_bytes,
-            runs.c.started_at,
-        )
-    ).one()  # fmt: skip
+    at = moment.now()
+    run = connection.execute(_CLAIMED, {"first": first, "at": at}).one()
     status.mirror(connection, run, "running", at, attempt=run.attempt)
-    connection.execute(
-        insert(attempts).values(
-            run_key=run.key, token=run.token, lease_s=lease_s, lease_until=clock.monotonic_s() + lease_s,
-            claimed_at=at, **_columns(owner),
-        )
-    )  # fmt: skip
+    row = {"run_key": run.key, "token": run.token, "claimed_at": at}
+    lease = {"lease_s": lease_s, "lease_until": clock.monotonic_s() + lease_s}
+    connection.execute(insert(attempts), row | lease | asdict(owner))
     events.record(connection, run.id, run.job_id, "started", {"attempt": run.attempt})
     return Attempt(run.id, run.token, run.cpus, run.memory_bytes)
 
 
 def report(connection: Connection, attempt: Attempt, told: Report) -> Orders:
     """Metrics, then events, then checkpoints; the lease is renewed. Raises Fenced, having written nothing."""
-    changes = {} if told.step is None else {"step": told.step}
-    if any(each.kind == "state" for each in told.checkpoints):
-        changes["losses"] = 0
-    run = fence(connection, attempt, revision=runs.c.revision + 1, **changes)
+    got_on = any(each.kind == "state" for each in told.checkpoints)
+    run = fence(connection, attempt, _REPORTED, at_step=told.step, keep_losses=int(not got_on))
     series.append(connection, run.key, told.series)
     events.record_all(connection, attempt.run_id, run.job_id, told.events)
-    given = {"phase": told.phase, "progress": told.progress, "eta_s": told.eta_s}
-    known = {name: value for name, value in given.items() if value is not None}
-    if known:
-        connection.execute(update(jobs).where(jobs.c.id == run.job_id).values(known))
+    now = {"now_phase": told.phase, "now_progress": told.progress, "now_eta_s": told.eta_s}
+    if any(value is not None for value in now.values()):
+        connection.execute(_PROGRESS, {"of_job": run.job_id} | now)
     checkpoints.add(connection, run.key, attempt.token, told.checkpoints)
     _renew(connection, run.key, attempt.token)
     return Orders(run.stop_requested)
@@ -85,9 +108,7 @@ def renew(connection: Connection, attempt: Attempt) -> Orders:
 def attach(connection: Connection, attempt: Attempt, owner: Owner) -> None:
     """Writes down which process the attempt lives in."""
     run = fence(connection, attempt)
-    connection.execute(
-        update(attempts).where(attempts.c.run_key == run.key, attempts.c.token == attempt.token).values(_columns(owner))
-    )
+    connection.execute(_OWNED.values(asdict(owner)), {"of_key": run.key, "of_token": attempt.token})
 
 
 def finish(
@@ -97,40 +118,37 @@ def finish(
     if told is not None:
         report(connection, attempt, told)
     run = fence(connection, attempt)
-    _end(connection, run, attempt, target, dict(columns))
+    _end(connection, run, attempt, target, outcome=target, **columns)
 
 
 def release(connection: Connection, attempt: Attempt) -> None:
     """Back to the head of the queue (or where a stop had been asked, there), as if this life had not been."""
-    run = fence(connection, attempt, attempt=runs.c.attempt - 1)
+    run = fence(connection, attempt, _RELEASED)
     connection.execute(update(jobs).where(jobs.c.id == run.job_id).values(attempt=jobs.c.attempt - 1))
-    _end(connection, run, attempt, _stopped(run) or "queued", {}, outcome="released")
+    _end(connection, run, attempt, _stopped(run) or "queued", outcome="released")
 
 
 def lose(connection: Connection, attempt: Attempt, words: str, code: str, max_attempts: int) -> None:
     """The process died or fell silent: back to the queue, or failed when it got nowhere `max_attempts` times."""
     words = words[-WORDS_CHARACTERS:]
-    run = fence(connection, attempt, losses=runs.c.losses + 1)
+    run = fence(connection, attempt, _LOST)
     events.record(connection, attempt.run_id, run.job_id, "lost", {"code": code, "words": words})
-    if (stopped := _stopped(run)) is not None or run.losses < max_attempts:
-        _end(connection, run, attempt, stopped or "queued", {}, outcome="lost", words=words)
+    stopped = _stopped(run)
+    if stopped is not None or run.losses < max_attempts:
+        _end(connection, run, attempt, stopped or "queued", outcome="lost", words=words)
         return
     error = {
         "code": code,
         "message": f"the worker process was lost {run.losses} times without a new checkpoint in between",
         "hint": words.strip().rpartition("\n")[2] or None,
     }
-    _end(connection, run, attempt, "failed", {"error": error}, outcome="lost", words=words)
+    _end(connection, run, attempt, "failed", outcome="lost", words=words, error=error)
 
 
-def fence(connection: Connection, attempt: Attempt, /, **columns: Any) -> Row[Any]:
-    """The run, changed by `columns`, when the attempt is still its newest and it runs. Raises Fenced."""
-    row = connection.execute(
-        update(runs)
-        .where(runs.c.id == attempt.run_id, runs.c.token == attempt.token, runs.c.status == "running")
-        .values(columns or {"token": runs.c.token})
-        .returning(runs.c.key, runs.c.job_id, runs.c.stop_requested, runs.c.losses, runs.c.model_blob)
-    ).one_or_none()
+def fence(connection: Connection, attempt: Attempt, statement: Update = _HELD, **values: Any) -> Row[Any]:
+    """The run, when the attempt is still its newest and it runs, changed by the statement. Raises Fenced."""
+    given = {"of_run": attempt.run_id, "of_token": attempt.token} | values
+    row = connection.execute(statement, given).one_or_none()
     if row is None:
         raise Fenced(f"attempt {attempt.token} of {attempt.run_id} is over")
     return row
@@ -138,41 +156,23 @@ def fence(connection: Connection, attempt: Attempt, /, **columns: Any) -> Row[An
 
 def live(connection: Connection) -> tuple[Live, ...]:
     """Every attempt that has not ended."""
-    query = (
-        select(attempts, runs.c.id, runs.c.cpus, runs.c.memory_bytes, runs.c.stop_requested)
-        .join(runs, runs.c.key == attempts.c.run_key)
-        .where(runs.c.status == "running", runs.c.token == attempts.c.token)
-        .order_by(attempts.c.claimed_at, attempts.c.run_key)
-    )
     now, boot_id = clock.monotonic_s(), clock.boot_id()
-    return tuple(_live(row, now, boot_id) for row in connection.execute(query))
+    return tuple(_live(row, now, boot_id) for row in connection.execute(_LIVE))
 
 
 def _live(row: Row[Any], now: float, boot_id: str) -> Live:
-    left = row.lease_until - now if row.boot_id == boot_id else float("-inf")
-    return Live(
-        Attempt(row.id, row.token, row.cpus, row.memory_bytes),
-        Owner(row.pid, row.started, row.boot_id),
-        left,
-        row.stop_requested,
-    )
+    left = row.lease_until - now if row.boot_id == boot_id else -math.inf
+    attempt = Attempt(row.id, row.token, row.cpus, row.memory_bytes)
+    return Live(attempt, Owner(row.pid, row.started, row.boot_id), left, row.stop_requested)
 
 
 def _end(
-    connection: Connection, run: Row[Any], attempt: Attempt, target: Status, columns: dict[str, Any],
-    *, outcome: str | None = None, words: str | None = None,
+    connection: Connection, run: Row[Any], attempt: Attempt, target: Status, *, outcome: str, words: str | None = None,
+    stopped_by: str | None = None, **columns: Any,
 ) -> None:  # fmt: skip
-    if target in FINAL and columns.get("model_blob") is None:
-        columns.pop("model_blob", None)
-        best = checkpoints.newest(connection, run.key, "model")
-        if best is not None:
-            columns |= {"model_blob": best.blob, "weights_sha256": columns.get("weights_sha256") or best.weights_sha256}
-    of_job = {name: columns[name] for name in ("error",) if name in columns}
-    stopped_by = columns.pop("stopped_by", None)
-    status.move(connection, attempt.run_id, target, data={"stopped_by": stopped_by, **of_job}, **columns)
-    if of_job or stopped_by is not None:
-        connection.execute(update(jobs).where(jobs.c.id == run.job_id).values(stopped_by=stopped_by, **of_job))
-    status.end_attempt(connection, run.key, attempt.token, outcome or target, words)
+    status.move(connection, attempt.run_id, target, stopped_by=stopped_by, **columns)
+    ended = {"ended_at": moment.now(), "outcome": outcome, "words": words}
+    connection.execute(_OWNED.values(ended), {"of_key": run.key, "of_token": attempt.token})
 
 
 def _stopped(run: Row[Any]) -> Status | None:
@@ -181,12 +181,4 @@ def _stopped(run: Row[Any]) -> Status | None:
 
 
 def _renew(connection: Connection, run_key: int, token: int) -> None:
-    connection.execute(
-        update(attempts)
-        .where(attempts.c.run_key == run_key, attempts.c.token == token)
-        .values(lease_until=clock.monotonic_s() + attempts.c.lease_s)
-    )
-
-
-def _columns(owner: Owner) -> dict[str, Any]:
-    return {"pid": owner.pid, "started": owner.started, "boot_id": owner.boot_id}
+    connection.execute(_RENEWED, {"of_key": run_key, "of_token": token, "now_s": clock.monotonic_s()})

@@ -14,31 +14,31 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
 from service.errors import InvalidSpec, StorageBusy, StorageFull
+from service.storage.reserve import Reserve
 
 BUSY_S = 30.0  # the longest wait for another process's transaction
 _WRITES = "writes"
 _PRAGMAS = ("synchronous=FULL", "foreign_keys=ON", f"busy_timeout={int(BUSY_S * 1000)}", "cache_size=-8000")
+_FULL = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE")
 _ONE_WRITER = 0x6E657477  # the name of PostgreSQL's advisory lock; with it, ids of events appear in their order
 
 
 class Database:
     """Opens transactions on one database; may be used from any thread."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, reserve: Reserve) -> None:
         self.dialect = make_url(url).get_backend_name()
         if self.dialect not in ("sqlite", "postgresql"):
             raise InvalidSpec(f"no store for {self.dialect}", hint="sqlite:///file.db or postgresql+psycopg://...")
-        self._engine = create_engine(
-            url, json_serializer=dumps, pool_size=8, max_overflow=-1, pool_reset_on_return=None
-        )
+        self._engine = create_engine(url, json_serializer=dumps, pool_size=8, max_overflow=-1)
         self._writer = self._engine.execution_options(**{_WRITES: True})
         self.url = url
+        self._reserve = reserve
         self._watch = threading.Lock()
         self._watching: sqlite3.Connection | None = None
         self._turn = threading.Lock()  # a fair turn within the process; between processes SQLite polls
@@ -56,9 +56,27 @@ class Database:
         with self._turn, _translated(), self._writer.begin() as connection:
             yield connection
 
-    def insert(self, table: Table) -> Insert:
-        """An insert that knows `on_conflict_do_nothing` and `on_conflict_do_update`; both dialects say it alike."""
-        return sqlite.insert(table) if self.dialect == "sqlite" else postgresql.insert(table)
+    @contextmanager
+    def clean(self) -> Iterator[Connection]:
+        """The same for a verb that makes room: on a full disk the reserve is given for it."""
+        self._reserve.give()
+        with self.write() as connection:
+            yield connection
+
+    @contextmanager
+    def remake(self) -> Iterator[Connection]:
+        """The same for migrations, where tables are dropped and made anew without what refers to them being touched."""
+        with self._turn, _translated(), self._writer.connect() as connection:
+            self._foreign_keys(connection, "OFF")
+            try:
+                with connection.begin():
+                    yield connection
+            finally:
+                self._foreign_keys(connection, "ON")
+
+    def _foreign_keys(self, connection: Connection, state: str) -> None:
+        if self.dialect == "sqlite":
+            connection.connection.cursor().execute(f"PRAGMA foreign_keys={state}")
 
     def prepare(self) -> None:
         """Settings that the database keeps; called by one process at a time."""
@@ -114,7 +132,7 @@ def _translated() -> Iterator[None]:
         name = getattr(error.orig, "sqlite_errorname", "")
         if name.startswith("SQLITE_BUSY"):
             raise StorageBusy("the store is busy", hint="Try again in a moment.") from error
-        if name == "SQLITE_FULL" or name.startswith("SQLITE_IOERR"):
+        if name in _FULL:
             raise StorageFull("the disk is full", hint="Delete data sets or jobs, or make room on the disk.") from error
         raise
 

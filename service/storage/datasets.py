@@ -68,7 +68,7 @@ class Datasets:
 
     def delete(self, dataset_id: str) -> None:
         """Its file is left to `Store.collect`. Raises NotFound, Conflict when a job or run refers to it."""
-        with self._database.write() as connection:
+        with self._database.clean() as connection:
             try:
                 gone = connection.execute(delete(datasets).where(datasets.c.id == dataset_id)).rowcount
             except IntegrityError as error:

@@ -34,7 +34,7 @@ class Jobs:
         with self._database.write() as connection:
             before = idempotency.made(connection, "jobs", idempotency_key)
             if before is not None:
-                return job_view.one(connection, before)
+                return _made_before(connection, before)
             _check(connection, dataset_id, max_queue)
             job_id = ids.new("job")
             _insert_job(connection, job_id, priority, common)
@@ -97,7 +97,7 @@ class Jobs:
 
         Raises NotFound, Conflict when it has not ended or a model version points at its run.
         """
-        with self._database.write() as connection:
+        with self._database.clean() as connection:
             state = connection.execute(select(jobs.c.status).where(jobs.c.id == job_id)).scalar_one_or_none()
             if state is None:
                 raise NotFound(f"no job {job_id}")
@@ -109,6 +109,13 @@ class Jobs:
                 raise Conflict(
                     "a model version points at this job's run", hint="Keep the job, or delete the model."
                 ) from error
+
+
+def _made_before(connection: Connection, job_id: str) -> Job:
+    try:
+        return job_view.one(connection, job_id)
+    except NotFound as error:
+        raise Conflict("the job made with this Idempotency-Key has been deleted", hint="Choose a new key.") from error
 
 
 def _check(connection: Connection, dataset_id: str | None, max_queue: int) -> None:

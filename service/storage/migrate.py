@@ -24,7 +24,7 @@ def migrate(database: Database, data_dir: Path) -> None:
         database.prepare()
         if _revision(database) == HEAD:
             return
-        with database.write() as connection:
+        with database.remake() as connection:
             found = _stamp(connection)
             if found is None:
                 _create(connection)

@@ -102,7 +102,7 @@ class Runs:
 
     def retain(self, run_id: str, *, states: int = 3, models: int = 1) -> tuple[str, ...]:
         """Forgets all but the newest states and the best models; returns the blobs that nothing points at any more."""
-        with self._database.write() as connection:
+        with self._database.clean() as connection:
             forgotten = checkpoints.retain(connection, run_id, states, models)
             return references.without(connection, forgotten)
 
@@ -156,7 +156,8 @@ class Runs:
         with self._database.write() as connection:
             if run_view.one(connection, run_id).type != "external":
                 raise Conflict("only an external run is ended from outside", hint="Cancel the job instead.")
-            move(connection, run_id, status, **({} if error is None else {"error": dict(error)}))
+            columns: dict[str, Any] = {} if error is None else {"error": dict(error)}
+            move(connection, run_id, status, **columns)
             return run_view.one(connection, run_id)
 
     def patch(

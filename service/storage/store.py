@@ -12,14 +12,16 @@ from service.storage.events import Events
 from service.storage.jobs import Jobs
 from service.storage.metrics import Metrics
 from service.storage.models import Models
+from service.storage.reserve import Reserve
 from service.storage.runs import Runs
 
 
 class Store:
     """Everything that is kept. Safe to use from any thread; each process opens its own."""
 
-    def __init__(self, database: Database, data_dir: Path) -> None:
+    def __init__(self, database: Database, data_dir: Path, reserve: Reserve) -> None:
         self._database = database
+        self._reserve = reserve
         self.data_dir = data_dir
         self.jobs = Jobs(database)
         self.runs = Runs(database)
@@ -34,7 +36,9 @@ class Store:
         present = set(self.blobs.every())
         with self._database.read() as connection:
             referenced = references.every(connection)
-        return self.blobs.delete(present - referenced, grace_s=grace_s)
+        freed = self.blobs.delete(present - referenced, grace_s=grace_s)
+        self._reserve.keep()
+        return freed
 
     def close(self) -> None:
         """Closes its connections; what was acknowledged is on disk already."""
@@ -44,10 +48,12 @@ class Store:
 def open(url: str, data_dir: Path) -> Store:
     """Opens the store in a folder, making or upgrading it first where that is due."""
     data_dir.mkdir(parents=True, exist_ok=True)
-    database = Database(url)
+    reserve = Reserve(data_dir / "reserve")
+    database = Database(url, reserve)
     try:
         migrate.migrate(database, data_dir)
     except BaseException:
         database.close()
         raise
-    return Store(database, data_dir)
+    reserve.keep()
+    return Store(database, data_dir, reserve)
