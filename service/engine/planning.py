@@ -114,18 +114,26 @@ def _other_faults(recipe: Recipe, shape: Shape, outputs: int) -> list[Fault]:
 
 
 def _bytes(recipe: Recipe, signature: Signature, row: RowPlan, outputs: int, rows: int) -> int:
-    """Vectors, activations of the largest programs, and the rows themselves; Python whole numbers, any size."""
+    """Peak of a run: vectors, once more for a checkpoint; programs; the rows. Python whole numbers, any size."""
     size = np.dtype(recipe.dtype).itemsize
     settled = resolve(recipe, signature, outputs, rows).training
     trained = sum(each.size for each in row.parameters if each.trained)
     kept = sum(each.size for each in row.parameters if not each.trained)
-    vectors = 3 + len(recipe.optimizer.slots) + (1 if (settled.shards or 1) > 1 else 0)
+    vectors = 3 + len(recipe.optimizer.slots)  # theta, gradient, best, and what the optimizer remembers
+    sharded = 1 if (settled.shards or 1) > 1 else 0
     shard = shard_sizes(settled.batch_size, settled.shards or 1)[0]
-    fed, held = slots_of(row, shard, size)
-    per_row = row.workspace + 2 * row.out.size + fed * (row.shape.size + row.out.size) + held * row.out.size
-    largest = max((part.plan.shape.size + part.shape.size for part in row.parts), default=0)
-    data = rows * (row.shape.size * np.dtype(signature.dtype).itemsize + 4 * max(1, recipe.loss.width(outputs)))
-    return int(size * (vectors * trained + 2 * kept) + size * shard * per_row + size * CHUNK_ROWS * 2 * largest + data)
+    raw = np.dtype(signature.dtype).itemsize
+    data = rows * (row.shape.size * raw + 4 * max(1, recipe.loss.width(outputs)))
+    numbers = (2 * vectors + sharded) * trained + 4 * kept
+    numbers += shard * (row.workspace + 2 * row.widest) + min(rows, CHUNK_ROWS) * row.workspace
+    return size * numbers + data + _ends(row, shard, size, raw) + _ends(row, min(rows, CHUNK_ROWS), size, raw)
+
+
+def _ends(row: RowPlan, rows: int, size: int, raw: int) -> int:
+    """Bytes of a program's input and output slots."""
+    fed, held = slots_of(row, rows, size)
+    inputs = fed * row.shape.size * (size + raw)
+    return rows * (inputs + row.out.size * (size * (fed + held + 4) + 8 * held))
 
 
 def _too_large(layers: tuple[PlannedLayer, ...], needed: int, allowed: int | None) -> TooLarge:

@@ -43,10 +43,23 @@ class RowPlan:
 
     @property
     def workspace(self) -> int:
-        """Numbers per row that training keeps: every output once, two gradients, and the layers' own."""
-        sizes = [self.shape.size, *(part.plan.shape.size for part in self.parts)]
-        own = sum(0 if part.layer.alias else part.plan.shape.size + part.plan.workspace for part in self.parts)
-        return own + 2 * max(sizes)
+        """Numbers per row between its ends: outputs that have memory of their own, and the layers' workspaces."""
+        outputs = [part.plan.shape.size for part, own in zip(self.parts, self.owners(True), strict=True) if own]
+        return sum(outputs) + sum(part.plan.workspace for part in self.parts)
+
+    @property
+    def widest(self) -> int:
+        """The longest row that a gradient is kept for, beyond the first layer's input."""
+        return max((part.shape.size for part in self.parts[1:]), default=0)
+
+    def owners(self, backward: bool) -> list[bool]:
+        """Whether each part's output has memory of its own; the last one's is given."""
+        found, fixed = [], True
+        for part in self.parts:
+            layer = part.layer
+            found.append(not layer.alias and (fixed or not layer.overwrites))
+            fixed = (layer.reads_output and backward) or (layer.alias and fixed)
+        return [*found[:-1], False]
 
     @property
     def couples_rows(self) -> bool:
@@ -174,8 +187,7 @@ class _Values:
         self.views: list[Array] = [site.x]
         self.ones: list[Array | None] = [site.ones]
         self.layouts: list[Layout] = ["rows"]
-        fixed = True
-        for i, part in enumerate(row.parts):
+        for i, (part, own) in enumerate(zip(row.parts, row.owners(site.backward), strict=True)):
             last = i + 1 == len(row.parts)
             wish: Layout = "rows" if last else row.parts[i + 1].layer.layout(part.plan.shape, site.rows)
             x, dims = self.views[i], part.plan.shape.dims
@@ -183,13 +195,12 @@ class _Values:
                 self._add(site.y, None, "rows")
             elif part.layer.alias:
                 self._add(x.reshape((site.rows, *dims)), None, "rows")
-            elif part.layer.overwrites and not fixed and wish == self.layouts[i] != "ones":
+            elif not own and wish == self.layouts[i] != "ones":
                 self._add(x, None, wish)
             else:
                 name = f"{site.path}.{i}.y"
                 view, ones = lay(site.arena.array, name, site.rows, dims, wish, site.y.dtype)
                 self._add(view, ones, wish)
-            fixed = (part.layer.reads_output and site.backward) or (part.layer.alias and fixed)
 
     def _add(self, view: Array, ones: Array | None, layout: Layout) -> None:
         self.views.append(view)
@@ -221,7 +232,6 @@ def _gradients(row: RowPlan, site: Site, layouts: list[Layout]) -> list[Any]:
         return [site.dx, *([site.dy] * count)]
     trained = [any(each.trained for each in part.plan.parameters) for part in row.parts]
     turn = 0
-    largest = max((part.shape.size for part in row.parts), default=0)
     for i in range(count - 1, 0, -1):
         if site.dx is None and not any(trained[:i]):
             break
@@ -231,7 +241,7 @@ def _gradients(row: RowPlan, site: Site, layouts: list[Layout]) -> list[Any]:
         if shared and (dy.flags.c_contiguous or not part.layer.alias):
             found[i] = dy.reshape((site.rows, *part.shape.dims))
             continue
-        pool = site.arena.array(f"{site.path}.d{turn}", (site.rows * largest,), site.dtype, rows=site.rows)
+        pool = site.arena.array(f"{site.path}.d{turn}", (site.rows * row.widest,), site.dtype, rows=site.rows)
         found[i] = _pooled(pool, (site.rows, *part.shape.dims), layouts[i])
         turn ^= 1
     found[0] = site.dx

@@ -235,6 +235,6 @@ def test_memory_does_not_grow_from_step_to_step() -> None:
     tracemalloc.start()
     for event in stream:
         if isinstance(event, Epoch) and event.epoch in (100, 400):
-            sizes.append(tracemalloc.get_traced_memory()[0])
+            sizes += [tracemalloc.get_traced_memory()[0]]
     tracemalloc.stop()
     assert sizes[1] - sizes[0] < 20_000  # 2,400 steps lie between

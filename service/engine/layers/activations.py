@@ -20,7 +20,7 @@ class Activation(LayerSpec):
     elementwise: ClassVar[bool] = True
 
     def plan(self, shape: Shape) -> LayerPlan:
-        return LayerPlan(shape, flops=8 * shape.size)
+        return LayerPlan(shape, flops=8 * shape.size, workspace=2 * shape.size)
 
 
 class Sigmoid(Activation):
@@ -221,7 +221,7 @@ def _gelu_exact(site: Site) -> tuple[Step, Step]:
     x, y, dy, dx = site.x, site.y, site.dy, site.dx
     phi, t, half = spare(site, name="phi"), spare(site), constant(0.5, site)
     root, density = constant(np.sqrt(0.5), site), constant(1 / np.sqrt(2 * np.pi), site)
-    minus_half, erf = constant(-0.5, site), Erf(site)
+    minus_half, erf = constant(-0.5, site), Erf(site.dtype, site.arena)
 
     def forward() -> None:
         np.multiply(x, root, t)

@@ -23,7 +23,7 @@ class Dropout(LayerSpec):
     takes_indices: ClassVar[bool] = False
 
     def plan(self, shape: Shape) -> LayerPlan:
-        return LayerPlan(shape, flops=3 * shape.size)
+        return LayerPlan(shape, flops=3 * shape.size, workspace=2 * shape.size)
 
     def bind(self, site: Site) -> tuple[Step | None, Step | None]:
         x, y, dy, dx = site.x, site.y, site.dy, site.dx

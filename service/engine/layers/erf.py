@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engine.contract import Array, Site
+from service.engine.arena import Arena
+from service.engine.contract import Array
 from service.engine.fast import clip
 
 Doubles: TypeAlias = NDArray[np.float64]
@@ -28,11 +29,11 @@ _EDGE, _STEP, _TERMS = 6.0, 1 / 64, 7  # erf(6) is 1 to the last bit of a float6
 class Erf:
     """erf over whole contiguous arrays: within 1e-7 in float32, within 1e-15 in float64."""
 
-    def __init__(self, site: Site) -> None:
-        self._double = site.dtype == np.float64
-        self._clipped, self._square = (site.arena.array(f"erf.{name}", (CHUNK,), site.dtype) for name in "xu")
-        self._powers = [np.array(value, site.dtype) for value in _P]
-        self._edge = np.array(4, site.dtype)
+    def __init__(self, dtype: np.dtype[Any], arena: Arena) -> None:
+        self._double = dtype == np.float64
+        self._clipped, self._square = (arena.array(f"erf.{name}", (CHUNK,), dtype) for name in "xu")
+        self._powers = [np.array(value, dtype) for value in _P]
+        self._low, self._high = np.array(-4, dtype), np.array(4, dtype)
 
     def __call__(self, x: Array, out: Array) -> None:
         flat, result = x.reshape(-1), out.reshape(-1)
@@ -45,7 +46,7 @@ class Erf:
 
     def _by_tanh(self, x: Array, out: Array) -> None:
         c, u = self._clipped[: x.size], self._square[: x.size]
-        clip(x, -self._edge, self._edge, c)
+        clip(x, self._low, self._high, c)
         np.multiply(c, c, u)
         np.multiply(u, self._powers[-1], out)
         for coefficient in self._powers[-2:0:-1]:

@@ -39,7 +39,7 @@ class Residual(LayerSpec):
         if row.out.dims != shape.dims:
             sizes = f"{list(shape.dims)} became {list(row.out.dims)}"
             raise Unfit(f"the layers inside must keep the shape, but {sizes}", "/layers", assume=shape)
-        return LayerPlan(shape, row.parameters, row.flops + shape.size, row.workspace)
+        return LayerPlan(shape, row.parameters, row.flops + shape.size, row.workspace + 2 * (shape.size + row.widest))
 
     def bind(self, site: Site) -> tuple[Step, Step]:
         x, y, dy, dx = site.x, site.y, site.dy, site.dx

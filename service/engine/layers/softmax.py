@@ -19,7 +19,7 @@ class Softmax(LayerSpec):
     reads_output: ClassVar[bool] = True
 
     def plan(self, shape: Shape) -> LayerPlan:
-        return LayerPlan(shape, flops=10 * shape.size)
+        return LayerPlan(shape, flops=10 * shape.size, workspace=shape.size)
 
     def bind(self, site: Site) -> tuple[Step, Step]:
         x, y, dy, dx = site.x, site.y, site.dy, site.dx
@@ -50,7 +50,7 @@ class LogSoftmax(LayerSpec):
     reads_output: ClassVar[bool] = True
 
     def plan(self, shape: Shape) -> LayerPlan:
-        return LayerPlan(shape, flops=10 * shape.size)
+        return LayerPlan(shape, flops=10 * shape.size, workspace=shape.size)
 
     def bind(self, site: Site) -> tuple[Step, Step]:
         x, y, dy, dx = site.x, site.y, site.dy, site.dx
