@@ -19,12 +19,27 @@ MANY = 255
 
 
 @dataclass
+class Tally:
+    """Raw counts, a byte each; where that is not enough, `large` says which and `values` how many."""
+
+    bytes: NDArray[np.uint8]
+    large: U32
+    values: U32
+
+    @classmethod
+    def of(cls, counts: U32) -> Tally:
+        """From whole counts."""
+        large = np.flatnonzero(counts >= MANY).astype(np.uint32)
+        return cls(np.minimum(counts, MANY).astype(np.uint8), large, counts[large])
+
+
+@dataclass
 class Packed:
     """One order as it is stored: log10 probabilities and backoffs, the last words, and where the next order begins."""
 
     words: U32
     logp: NDArray[np.float32]
-    counts: U32
+    counts: Tally
     backoff: NDArray[np.float32] | None = None
     first: U32 | None = None
 
@@ -42,10 +57,9 @@ def pack(
         if order.backoff is not None and order.first is not None:
             arrays[f"{number}.backoff"] = order.backoff
             arrays[f"{number}.first"] = order.first
-        many = np.flatnonzero(order.counts >= MANY).astype(np.uint32)
-        arrays[f"{number}.counts"] = np.minimum(order.counts, MANY).astype(np.uint8)
-        arrays[f"{number}.many"] = many
-        arrays[f"{number}.many_counts"] = order.counts[many]
+        arrays[f"{number}.counts"] = order.counts.bytes
+        arrays[f"{number}.large"] = order.counts.large
+        arrays[f"{number}.large_counts"] = order.counts.values
     arrays["ranking"] = np.argsort(-orders[0].logp, kind="stable").astype(np.uint32)
     metadata = {"kind": "ngram", "format": FORMAT, "spec": spec.model_dump_json(), "facts": json.dumps(facts)}
     return arrays, metadata

@@ -1,10 +1,4 @@
-"""Every n-gram of a stream with its count, all orders from one sort.
-
-The stream is END, then each sentence followed by END. One END serves as the </s> of a sentence and the <s> of the next.
-Sorting the positions by the `order` tokens that begin there puts equal n-grams of every order side by side; `shared`
-says how many leading tokens each sorted position has in common with the one before, so the k-grams begin where it is
-below k. n-grams with END inside are sorted somewhere, and never counted.
-"""
+"""From sorted positions to the n-grams of every order, their counts, and how the orders hang together."""
 
 from __future__ import annotations
 
@@ -14,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.ngram.contract import END, START
+from service.ngram.contract import END, START, UNKNOWN
+from service.ngram.sorting import BLOCK, Sorting
 from service.ngram.vocabulary import U32
-
-BLOCK = 1 << 18  # positions sorted at once, so that they stay in the second level cache
 
 
 @dataclass
@@ -34,115 +27,134 @@ class Level:
     first: U32
 
 
-class Sorting:
-    """Positions of a stream in the order of the tokens that begin there; `work` yields the fraction done."""
+def unigrams(stream: U32, vocabulary: int) -> Level:
+    """Order 1: every word of the vocabulary, whether it has a count or not."""
+    counts = np.bincount(stream[1:], minlength=vocabulary).astype(np.uint32)
+    words = np.arange(vocabulary, dtype=np.uint32)
+    return Level(words, counts, np.zeros(vocabulary, np.uint32), np.array([0, vocabulary], np.uint32))
 
-    def __init__(self, stream: U32, order: int, vocabulary: int) -> None:
-        count = len(stream) - 1
-        self.stream = np.concatenate([stream, np.full(order, END, np.uint32)])
-        self.order, self.bits = order, max(1, (vocabulary - 1).bit_length())
-        self.positions: U32 = np.arange(count, dtype=np.uint32)
-        self.shared: NDArray[np.uint8] = np.zeros(count, np.uint8)
+
+class Collection:
+    """Orders 2 and up of sorted positions; `work` yields the fraction done, then `levels` holds them."""
+
+    def __init__(self, sorting: Sorting, vocabulary: int) -> None:
+        self.stream, self.positions, self.shared = sorting.stream, sorting.positions, sorting.shared
+        self.orders = range(2, sorting.order + 1)
+        self.vocabulary = vocabulary
+        self.room = _room(self.stream, len(self.positions), sorting.order)
+        self.levels: list[Level] = []
+        self._next = [0] * (sorting.order + 1)  # how many nodes of each order have been met
 
     def work(self) -> Iterator[float]:
-        """Sorts by the tokens that fit one 64 bit key with the position, then each group of equals by the next ones."""
-        count = len(self.positions)
-        place_bits = max(1, (count - 1).bit_length())
-        done = min(self.order, max(1, (64 - place_bits) // self.bits))
-        self._sort(0, count, np.arange(count), 0, done)
-        yield 0.3
-        low = 0
-        while low < count and done < self.order:
-            high = self._block_end(low, done)
-            self._refine(low, high, done)
-            low = high
-            yield 0.3 + 0.7 * low / count
+        total = len(self.positions)
+        sizes = np.zeros(len(self.orders), np.int64)
+        for low in range(0, total, BLOCK):
+            room = self.room[self.positions[low : low + BLOCK]]
+            self.shared[low : low + BLOCK] |= room << 4  # both at most 10: one byte holds them
+            sizes += [np.count_nonzero(begun) for begun in self._begun(low)]
+        self._allocate(sizes.tolist())
+        for low in range(0, total, BLOCK):
+            self._enter(low)
+            yield 0.7 * low / total
+        self._next = [0] * len(self._next)
+        for low in range(0, total, BLOCK):
+            self._link(low)
+            yield 0.7 + 0.3 * low / total
+        self._finish()
 
-    def _block_end(self, low: int, done: int) -> int:
-        """Where a block ends that cuts no group: the last group start within BLOCK, or the end of a longer group."""
-        high = low + BLOCK
-        if high >= len(self.shared):
-            return len(self.shared)
-        starts = np.flatnonzero(self.shared[low + 1 : high + 1] < done)
-        if len(starts):
-            return low + 1 + int(starts[-1])
-        while high < len(self.shared):
-            starts = np.flatnonzero(self.shared[high : high + BLOCK] < done)
-            if len(starts):
-                return high + int(starts[0])
-            high += BLOCK
-        return len(self.shared)
+    def _begun(self, low: int) -> list[NDArray[np.bool_]]:
+        """Of a block and each order: where a new n-gram begins."""
+        packed = self.shared[low : low + BLOCK]
+        shared, room = packed & 15, packed >> 4
+        return [(shared < order) & (room >= order) for order in self.orders]
 
-    def _refine(self, low: int, high: int, done: int) -> None:
-        while done < self.order:
-            same = self.shared[low:high] == done
-            tied = same.copy()
-            tied[:-1] |= same[1:]
-            places = np.flatnonzero(tied)
-            if not len(places):
-                return
-            done += self._sort(low, high, places, done, self.order - done)
+    def _allocate(self, sizes: list[int]) -> None:
+        for order, size in zip(self.orders, sizes, strict=True):
+            parents = self.vocabulary if order == 2 else sizes[order - 3]
+            words, counts, suffix = (np.empty(size, np.uint32) for _ in range(3))
+            self.levels.append(Level(words, counts, suffix, np.empty(parents + 1, np.uint32)))
+        self.nodes = _Rows(len(self.positions) + 1, len(self.orders) - 1)
 
-    def _sort(self, low: int, high: int, places: NDArray[np.int64], done: int, wanted: int) -> int:
-        """Sorts the positions at `places` of a block by their next tokens within their groups; says by how many."""
-        positions = self.positions[low:high][places]
-        group = np.cumsum(self.shared[low:high][places] != done, dtype=np.uint64)
-        group_bits = int(group[-1]).bit_length() if done else 0
-        place_bits = max(1, (len(places) - 1).bit_length())
-        tokens = min(wanted, (64 - group_bits - place_bits) // self.bits)
-        keys = group if done else np.zeros(len(places), np.uint64)
-        for ahead in range(done, done + tokens):
-            keys <<= np.uint64(self.bits)
-            keys |= self.stream[positions + np.uint32(ahead)]
-        keys <<= np.uint64(place_bits)
-        keys |= np.arange(len(places), dtype=np.uint64)
-        keys.sort()
-        self.positions[low + places] = positions[keys & np.uint64((1 << place_bits) - 1)]
-        keys >>= np.uint64(place_bits)
-        self._note_shared(low, places, keys, done, tokens)
-        return tokens
+    def _enter(self, low: int) -> None:
+        """Enters the n-grams that begin in a block, order by order."""
+        positions = self.positions[low : low + BLOCK]
+        packed = self.shared[low : low + BLOCK]
+        parents = np.zeros(0, np.int64)
+        rows = self.nodes.rows(len(positions))
+        for order, begun, level in zip(self.orders, self._begun(low), self.levels, strict=True):
+            slots, past = np.flatnonzero(begun), self._next[order]
+            level.words[past : past + len(slots)] = self.stream[positions[slots] + np.uint32(order - 1)]
+            self._count(level, packed, order, slots, past)
+            nodes = np.cumsum(begun, dtype=np.uint32) + np.uint32(past)  # one more than the node at each slot
+            if order == 2:
+                self._enter_words(level, positions, packed, nodes)
+            else:
+                above = self._next[order - 1] - len(parents)
+                level.first[above : above + len(parents)] = nodes[parents] - begun[parents]
+            if order < self.orders[-1]:
+                rows[:, order - 2] = nodes - np.uint32(1)
+            parents = slots
+            self._next[order] += len(slots)
+        self.nodes.put(positions, rows)
 
-    def _note_shared(
-        self, low: int, places: NDArray[np.int64], keys: NDArray[np.uint64], done: int, tokens: int
-    ) -> None:
-        """Of each place whether it shares the next tokens with the one before; equals that ended share everything."""
-        differ = keys[1:] ^ keys[:-1]
-        places = low + places[1:]
-        shared = self.shared[places]
-        for token in range(1, tokens + 1):
-            same = (differ >> np.uint64(self.bits * (tokens - token))) == 0
-            shared[same] = done + token
-        mask = np.uint64((1 << self.bits) - 1)
-        ended = (differ == 0) & ((keys[1:] & mask) == END)
-        if done + tokens > 1:
-            shared[ended] = self.order
-        self.shared[places] = shared
+    def _enter_words(self, level: Level, positions: U32, packed: NDArray[np.uint8], nodes: U32) -> None:
+        """Where the bigrams of each word begin; a leading END is a START. Every word of a text has a successor."""
+        heads = np.flatnonzero((packed & 15) == 0)
+        leading = self.stream[positions[heads]]
+        level.first[np.where(leading == END, START, leading)] = nodes[heads] - np.uint32(1)
+
+    def _count(self, level: Level, packed: NDArray[np.uint8], order: int, slots: NDArray[np.int64], past: int) -> None:
+        """Run lengths within the block; what continues a run of the block before is added to it."""
+        runs = np.flatnonzero((packed & 15) < order)
+        lengths = np.diff(runs, append=len(packed))
+        lead = int(runs[0]) if len(runs) else len(packed)
+        if lead and packed[0] >> 4 >= order:
+            level.counts[past - 1] += np.uint32(lead)
+        level.counts[past : past + len(slots)] = lengths[(packed[runs] >> 4) >= order]
+
+    def _link(self, low: int) -> None:
+        """Finds the suffixes of the n-grams that begin in a block."""
+        after = self.positions[low : low + BLOCK] + np.uint32(1)
+        rows = self.nodes.take(after)
+        for order, begun, level in zip(self.orders, self._begun(low), self.levels, strict=True):
+            suffix = self.stream[after[begun]] if order == 2 else rows[begun, order - 3]
+            past = self._next[order]
+            level.suffix[past : past + len(suffix)] = suffix
+            self._next[order] += len(suffix)
+
+    def _finish(self) -> None:
+        for level in self.levels:
+            level.first[-1] = len(level.words)
+        first = self.levels[0].first
+        first[UNKNOWN], first[END] = 0, first[END + 1]  # nothing comes before the one or follows the other
+        del self.nodes
 
 
-def levels(sorting: Sorting, vocabulary: int) -> Iterator[Level]:
-    """Orders 2 and up, one after the other."""
-    stream, positions, shared = sorting.stream, sorting.positions, sorting.shared
-    room = _room(stream, len(positions), sorting.order)
-    above, node_at = np.zeros(0, np.int64), stream
-    for order in range(2, sorting.order + 1):
-        begins = np.flatnonzero(shared < order)
-        counts = np.diff(begins, append=len(positions)).astype(np.uint32)
-        valid = room[positions[begins]] >= order
-        begins, counts = begins[valid], counts[valid]
-        at = positions[begins]
-        begun = np.zeros(len(positions), bool)
-        begun[begins] = True
-        nodes = np.cumsum(begun, dtype=np.uint32)
-        first = nodes[above] - begun[above] if order > 2 else _first_of_words(stream[at], vocabulary)
-        yield Level(
-            words=stream[at + np.uint32(order - 1)],
-            counts=counts,
-            suffix=node_at[at + np.uint32(1)],
-            first=np.append(first, np.uint32(len(begins))),
-        )
-        node_at = np.empty(len(positions) + 1, np.uint32)
-        node_at[positions] = nodes - np.uint32(1)
-        above = begins
+class _Rows:
+    """A table of numbers, some per position, written and read at random: a row moves as one element, one cache miss."""
+
+    def __init__(self, positions: int, columns: int) -> None:
+        element = np.dtype(np.uint32 if columns <= 1 else np.uint64 if columns == 2 else np.complex128)
+        self.width = element.itemsize // 4
+        self.parts = [np.empty(positions, element) for _ in range(0, columns, self.width)]
+
+    def rows(self, count: int) -> U32:
+        """So many rows to fill."""
+        return np.empty((count, self.width * len(self.parts)), np.uint32)
+
+    def put(self, positions: U32, rows: U32) -> None:
+        for number, part in enumerate(self.parts):
+            columns = np.ascontiguousarray(rows[:, number * self.width : (number + 1) * self.width])
+            part[positions] = columns.view(part.dtype)[:, 0]
+
+    def take(self, positions: U32) -> U32:
+        if len(self.parts) == 1:
+            return self.parts[0][positions].view(np.uint32).reshape(-1, self.width)
+        taken = self.rows(len(positions))
+        for number, part in enumerate(self.parts):
+            columns = part[positions].view(np.uint32).reshape(-1, self.width)
+            taken[:, number * self.width : (number + 1) * self.width] = columns
+        return taken
 
 
 def _room(stream: U32, positions: int, order: int) -> NDArray[np.uint8]:
@@ -152,9 +164,3 @@ def _room(stream: U32, positions: int, order: int) -> NDArray[np.uint8]:
     for back in range(order - 2, 0, -1):
         room[ends[ends >= back] - back] = back + 1
     return room
-
-
-def _first_of_words(leading: U32, vocabulary: int) -> U32:
-    """Where the bigrams of each first word begin; a leading END is a START."""
-    counts = np.bincount(np.where(leading == END, START, leading), minlength=vocabulary)
-    return (np.cumsum(counts) - counts).astype(np.uint32)

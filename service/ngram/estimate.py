@@ -1,7 +1,8 @@
-"""From counts to probabilities and backoffs, one order at a time, lowest first."""
+"""From counts to probabilities and backoffs, one order at a time, lowest first, in blocks that stay in the cache."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,46 +10,67 @@ from numpy.typing import NDArray
 
 from service.ngram.counts import Level
 from service.ngram.smoothing import Discounts, Interpolated, StupidBackoff
+from service.ngram.sorting import BLOCK
 from service.ngram.vocabulary import U32
 
 F32 = NDArray[np.float32]
-I64 = NDArray[np.int64]
-Counts = NDArray[np.uint32]
+F64 = NDArray[np.float64]
+Kept = NDArray[np.bool_] | None
+"""What is not pruned; None: everything."""
 
 
 @dataclass
 class Estimates:
-    """Of one order: p of each n-gram, and of each context one order lower its gamma (1 where nothing follows)."""
+    """Of one order: log10 p of each n-gram, and of each context one order lower log10 gamma (0 where nothing follows)."""
 
-    probabilities: F32
+    log10: F32
     gammas: F32
 
 
-def adjusted(level: Level, above: Level | None, left: bool) -> NDArray[np.uint32]:
+@dataclass
+class Block:
+    """Some contexts, and the n-grams that continue them. `bounds`: where each context's n-grams begin, and the end."""
+
+    contexts: slice
+    ngrams: slice
+    bounds: NDArray[np.int64]
+
+    def sums(self, values: NDArray[np.float64] | U32) -> F64:
+        """Of each context, the sum over its n-grams; prefix sums of a block lose nothing that matters in float64."""
+        running = np.zeros(len(values) + 1)
+        np.cumsum(values, out=running[1:], dtype=np.float64)
+        return running[self.bounds[1:]] - running[self.bounds[:-1]]
+
+    def types(self) -> NDArray[np.int64]:
+        """How many different words follow each context."""
+        return self.bounds[1:] - self.bounds[:-1]
+
+    def spread(self, values: F64) -> F64:
+        """Each context's value, repeated for each of its n-grams."""
+        return np.repeat(values, self.types())
+
+
+def blocks(first: U32) -> Iterator[Block]:
+    """Cuts a level between contexts, about every BLOCK n-grams."""
+    marks = np.arange(0, int(first[-1]) + BLOCK, BLOCK, dtype=np.uint32)
+    cuts = np.unique(np.append(np.searchsorted(first[:-1], marks), len(first) - 1))
+    cuts = cuts if cuts[0] == 0 else np.append(0, cuts)
+    for low, high in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True):
+        start, stop = int(first[low]), int(first[high])
+        yield Block(slice(low, high), slice(start, stop), first[low : high + 1].astype(np.int64) - start)
+
+
+def adjusted(level: Level, above: Level | None, left: bool) -> U32:
     """The counts a smoothing sees: with `left`, of how many n-grams one longer each is the end, where there are any."""
     if above is None or not left:
         return level.counts
-    left_counts = np.bincount(above.suffix, minlength=len(level.words)).astype(np.uint32)
-    return np.where(left_counts == 0, level.counts, left_counts)
-
-
-def discounts(smoothing: Interpolated, counts: NDArray[np.uint32]) -> Discounts:
-    """From the counts of all n-grams of an order, the pruned ones too."""
-    return smoothing.discounts(np.bincount(np.minimum(counts, 5), minlength=6)[:5])
-
-
-def segment_sums(values: Counts | NDArray[np.float64], first: U32) -> NDArray[np.float64]:
-    """The sums of the values between one `first` and the next; 0 where nothing lies between."""
-    sums = np.zeros(len(first) - 1)
-    filled = np.flatnonzero(first[1:] > first[:-1])
-    if len(filled):
-        sums[filled] = np.add.reduceat(values, first[filled].astype(np.int64), dtype=np.float64)
-    return sums
-
-
-def _types(level: Level) -> I64:
-    """How many different words follow each context."""
-    return np.diff(level.first.astype(np.int64)).astype(np.int64)
+    seen = np.zeros(len(level.words), np.uint32)
+    one = np.ones(BLOCK, np.uint32)
+    for low in range(0, len(above.suffix), BLOCK):
+        part = above.suffix[low : low + BLOCK]
+        np.add.at(seen, part, one[: len(part)])
+    np.copyto(seen, level.counts, where=seen == 0)
+    return seen
 
 
 class Chain:
@@ -60,20 +82,32 @@ class Chain:
         self.lower: F32 = np.full(1, self.uniform, np.float32)
         self.taken: list[Discounts] = []
 
-    def order(self, level: Level, counts: NDArray[np.uint32], kept: NDArray[np.bool_] | None) -> Estimates:
-        """Formula of `smoothing.py`; `counts` are adjusted, `kept` marks what is not pruned (None: everything)."""
-        taken = discounts(self.smoothing, counts)
+    def order(self, level: Level, counts: U32, kept: Kept) -> Estimates:
+        """The formula of `smoothing.py`; `counts` are adjusted."""
+        taken = self.smoothing.discounts(np.bincount(np.minimum(counts, 5), minlength=6)[:5])
         self.taken.append(taken)
-        left = counts - taken.table()[np.minimum(counts, 3)].astype(np.float64)
-        types = _types(level)
-        total = segment_sums(counts, level.first) + self.smoothing.extra(types, self.vocabulary - 1)
-        used = segment_sums(left if kept is None else np.where(kept, left, 0.0), level.first)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            gamma = np.where(types > 0, 1.0 - used / total, 1.0)
-        lower = self.uniform if self.smoothing.to_uniform else self.lower[level.suffix]
-        p: NDArray[np.float64] = left / np.repeat(total, types) + np.repeat(gamma, types) * lower
-        self.lower = p.astype(np.float32)
-        return Estimates(self.lower, gamma.astype(np.float32))
+        discount = taken.table()
+        p = np.empty(len(counts), np.float32)
+        made = Estimates(np.empty(len(counts), np.float32), np.empty(len(level.first) - 1, np.float32))
+        for block in blocks(level.first):
+            self._block(level, block, counts[block.ngrams], kept, discount, p, made)
+        self.lower = p
+        return made
+
+    def _block(
+        self, level: Level, block: Block, counts: U32, kept: Kept, discount: F64, p: F32, made: Estimates
+    ) -> None:
+        taken = discount.take(counts, mode="clip")
+        left = counts - taken
+        extra = self.smoothing.extra(block.types(), self.vocabulary - 1)
+        total = block.sums(counts) + extra
+        lost = taken if kept is None else np.where(kept[block.ngrams], taken, counts)
+        gamma = np.divide(block.sums(lost) + extra, total, out=np.ones_like(total), where=block.types() > 0)
+        lower = self.uniform if self.smoothing.to_uniform else self.lower[level.suffix[block.ngrams]]
+        estimate = left / block.spread(total) + block.spread(gamma) * lower
+        p[block.ngrams] = estimate
+        made.log10[block.ngrams] = np.log10(estimate)
+        made.gammas[block.contexts] = np.log10(gamma)
 
 
 class Stupid:
@@ -85,20 +119,27 @@ class Stupid:
     def __init__(self, smoothing: StupidBackoff, vocabulary: int) -> None:
         self.factor = smoothing.factor
         self.lower: F32 = np.full(1, 1.0 / (vocabulary - 1), np.float32)
-        self.sums: NDArray[np.float64] = np.ones(1)
+        self.sums: F64 = np.ones(1)
         self.suffix: U32 = np.zeros(1, np.uint32)
         self.taken: list[Discounts] = []
 
-    def order(self, level: Level, counts: NDArray[np.uint32], kept: NDArray[np.bool_] | None) -> Estimates:
-        types = _types(level)
-        total = np.maximum(segment_sums(counts, level.first), 1.0)
-        lower = self.lower[level.suffix]
-        seen = counts > 0 if kept is None else kept & (counts > 0)
-        scores = np.where(seen, counts / np.repeat(total, types), self.factor * lower)
-        shorter = self.sums[self.suffix]
-        rest = np.maximum(shorter - segment_sums(np.where(seen, lower, 0.0), level.first), 0.0)
-        sums = segment_sums(np.where(seen, scores, 0.0), level.first) + self.factor * rest
-        gamma = np.where(types > 0, self.factor * shorter / sums, 1.0)
-        self.sums, self.suffix, self.lower = np.where(types > 0, sums, shorter), level.suffix, scores.astype(np.float32)
-        p = scores / np.repeat(self.sums, types)
-        return Estimates(p.astype(np.float32), gamma.astype(np.float32))
+    def order(self, level: Level, counts: U32, kept: Kept) -> Estimates:
+        """One order's normalised scores."""
+        scores = np.empty(len(counts), np.float32)
+        sums = np.empty(len(level.first) - 1)
+        made = Estimates(np.empty(len(counts), np.float32), np.empty(len(level.first) - 1, np.float32))
+        for block in blocks(level.first):
+            lower = self.lower[level.suffix[block.ngrams]].astype(np.float64)
+            part = counts[block.ngrams]
+            seen = part > 0 if kept is None else kept[block.ngrams] & (part > 0)
+            score = np.where(seen, part / np.maximum(block.spread(block.sums(part)), 1.0), self.factor * lower)
+            shorter = self.sums[self.suffix[block.contexts]]
+            rest = np.maximum(shorter - block.sums(np.where(seen, lower, 0.0)), 0.0)
+            z = block.sums(np.where(seen, score, 0.0)) + self.factor * rest
+            followed = block.types() > 0
+            sums[block.contexts] = np.where(followed, z, shorter)
+            made.gammas[block.contexts] = np.log10(np.where(followed, self.factor * shorter / z, 1.0))
+            scores[block.ngrams] = score
+            made.log10[block.ngrams] = np.log10(score / block.spread(z))
+        self.sums, self.suffix, self.lower = sums, level.suffix, scores
+        return made

@@ -31,15 +31,15 @@ class Growing:
     def words(self, data: NDArray[np.uint8], starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> U32:
         """Numbers of words; new ones are entered. <unk> is UNKNOWN, <s> and </s> are SKIPPED, all three counted."""
         keys = digests(data, starts, sizes)
-        slots = self.table.slots(keys)
-        fresh = np.flatnonzero(self.table.keys[slots] != keys)
+        slots, present = self.table.slots(keys)
+        fresh = np.flatnonzero(~present)
         if len(fresh):
             _, first = np.unique(keys[fresh], return_index=True)
             first = np.sort(fresh[first])
             self._enter(
                 keys[first], [data[s : s + n].tobytes() for s, n in zip(starts[first], sizes[first], strict=True)]
             )
-            slots = self.table.slots(keys)
+            slots, _ = self.table.slots(keys)
         numbers = self.table.ids[slots]
         if numbers.size and numbers.min() <= END:
             self.reserved += np.bincount(numbers[numbers <= END], minlength=3)

@@ -17,7 +17,7 @@ from service.ngram.tokenizers import BLANK, Regex
 from service.ngram.vocabulary import PADDING, U32
 
 Text = bytes | bytearray | memoryview
-BLOCK_BYTES = 1 << 21
+BLOCK_BYTES = 1 << 19
 _FEED = 10
 _IS_BLANK = np.zeros(256, bool)
 _IS_BLANK[np.frombuffer(BLANK.encode() + b"\n", np.uint8)] = True

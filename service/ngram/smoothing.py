@@ -36,9 +36,9 @@ class Discounts:
     three: float
     fallback: bool = False
 
-    def table(self) -> NDArray[np.float32]:
+    def table(self) -> NDArray[np.float64]:
         """Indexed by min(count, 3); nothing can be taken from a count of 0."""
-        return np.array([0.0, self.one, self.two, self.three], np.float32)
+        return np.array([0.0, self.one, self.two, self.three])
 
 
 NONE = Discounts(0.0, 0.0, 0.0)

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from service.errors import DataUnusable, TooLarge
-from service.ngram.artifact import Packed, pack
+from service.ngram.artifact import Packed, Tally, pack
 from service.ngram.contract import END, RESERVED, START
-from service.ngram.counts import Level, Sorting, levels
-from service.ngram.estimate import Chain, Estimates, Stupid, adjusted
+from service.ngram.counts import Collection, Level, unigrams
+from service.ngram.estimate import Chain, Estimates, Kept, Stupid, adjusted
 from service.ngram.events import Event, Progressed, Trained, Warned
 from service.ngram.numbering import Growing
 from service.ngram.plan import peak_bytes
 from service.ngram.reader import Reader, Text, blocks
 from service.ngram.smoothing import Smoothing, StupidBackoff
+from service.ngram.sorting import Sorting
 from service.ngram.spec import NgramSpec
 from service.ngram.vocabulary import U32, arrays_of
 
-_READ, _SORT = 0.25, 0.35  # shares of the time, for the progress shown
+_READ, _SORT, _COUNT = 0.25, 0.25, 0.2  # shares of the time, for the progress shown
 
 
 def train(spec: NgramSpec, text: Text, memory_bytes: int | None = None) -> Iterator[Event]:
@@ -28,6 +28,7 @@ def train(spec: NgramSpec, text: Text, memory_bytes: int | None = None) -> Itera
 
     Raises DataUnusable when the text holds no token, TooLarge when the counting would need more than `memory_bytes`.
     """
+    _keep_freed_pages()
     numbering = Growing(spec.tokenizer.unit)
     stream = yield from _read(spec, text, numbering)
     tokens, digests, final = numbering.settle()
@@ -43,6 +44,14 @@ def train(spec: NgramSpec, text: Text, memory_bytes: int | None = None) -> Itera
     arrays, metadata = pack(spec, arrays_of(tokens, digests), orders.packed, facts)
     ngrams = tuple(len(order.words) for order in orders.packed)
     yield Trained(arrays, metadata, words, len(stream) - 1 - words, len(tokens), ngrams)
+
+
+def _keep_freed_pages() -> None:
+    """Has glibc keep small freed arrays for the next ones: half the time of the kernel goes into handing pages out again.
+
+    Freeing one block of this size lifts its limits for that (mallopt(3), M_MMAP_THRESHOLD); its pages are never touched.
+    """
+    np.empty(31 << 20, np.uint8)
 
 
 def _read(spec: NgramSpec, text: Text, numbering: Growing) -> Generator[Event, None, U32]:
@@ -81,19 +90,22 @@ class _Orders:
 
     def build(self, stream: U32) -> Iterator[Event]:
         """Yields progress and warnings; afterwards `packed` holds all orders."""
-        counts = np.bincount(stream[1:], minlength=self.vocabulary).astype(np.uint32)
-        words = np.arange(self.vocabulary, dtype=np.uint32)
-        first = np.array([0, self.vocabulary], np.uint32)
-        level = Level(words, counts, np.zeros(self.vocabulary, np.uint32), first)
+        levels = [unigrams(stream, self.vocabulary)]
         if self.spec.order > 1:
             sorting = Sorting(stream, self.spec.order, self.vocabulary)
+            del stream
             for fraction in sorting.work():
                 yield Progressed("sorting", _READ + _SORT * fraction)
-            for number, above in enumerate(levels(sorting, self.vocabulary), 1):
-                self._add(level, above)
-                level = above
-                yield Progressed("smoothing", _READ + _SORT + (1 - _READ - _SORT) * number / self.spec.order)
-        self._add(level, None)
+            collection = Collection(sorting, self.vocabulary)
+            del sorting
+            for fraction in collection.work():
+                yield Progressed("counting", _READ + _SORT + _COUNT * fraction)
+            levels += collection.levels
+            del collection
+        while levels:
+            self._add(levels[0], levels[1] if levels[1:] else None)
+            del levels[0]
+            yield Progressed("smoothing", 1 - (1 - _READ - _SORT - _COUNT) * len(levels) / self.spec.order)
         yield from self._fallbacks()
 
     def _add(self, level: Level, above: Level | None) -> None:
@@ -104,21 +116,22 @@ class _Orders:
         if self.packed:
             self._close(level, estimates, kept)
         else:
-            estimates.probabilities[START] = 1.0
+            estimates.log10[START] = 0.0
+        np.minimum(estimates.log10, 0, out=estimates.log10)
         self.packed.append(_packed(level, estimates, kept))
         self.kept = kept
 
-    def _close(self, level: Level, estimates: Estimates, kept: NDArray[np.bool_] | None) -> None:
+    def _close(self, level: Level, estimates: Estimates, kept: Kept) -> None:
         """Gives the order below its backoffs and the places of its continuations."""
         below, gammas, first = self.packed[-1], estimates.gammas, level.first
         if kept is not None:
             passed = np.append(np.uint32(0), np.cumsum(kept, dtype=np.uint32))
             first = passed[first]
-            gammas = np.where(first[1:] > first[:-1], gammas, np.float32(1.0))
+            gammas = np.where(first[1:] > first[:-1], gammas, np.float32(0))
         if self.kept is not None:
             gammas = gammas[self.kept]
             first = np.append(first[:-1][self.kept], first[-1])
-        below.first, below.backoff = first, np.log10(gammas)
+        below.first, below.backoff = first, gammas
 
     def _fallbacks(self) -> Iterator[Warned]:
         for order, taken in enumerate(self.estimator.taken, 1):
@@ -135,8 +148,7 @@ def _estimator(smoothing: Smoothing, vocabulary: int) -> Chain | Stupid:
     return Stupid(smoothing, vocabulary) if isinstance(smoothing, StupidBackoff) else Chain(smoothing, vocabulary)
 
 
-def _packed(level: Level, estimates: Estimates, kept: NDArray[np.bool_] | None) -> Packed:
-    logp = np.minimum(np.log10(estimates.probabilities), np.float32(0))
+def _packed(level: Level, estimates: Estimates, kept: Kept) -> Packed:
     if kept is None:
-        return Packed(level.words, logp, level.counts)
-    return Packed(level.words[kept], logp[kept], level.counts[kept])
+        return Packed(level.words, estimates.log10, Tally.of(level.counts))
+    return Packed(level.words[kept], estimates.log10[kept], Tally.of(level.counts[kept]))

@@ -30,14 +30,14 @@ class Trie:
         self.backoff: list[F32] = [empty.view(np.float32), *(arrays[f"{k}.backoff"] for k in orders[:-1])]
         self.first: list[Array] = [empty, *(arrays[f"{k}.first"] for k in orders[:-1])]
         self._counts = [(memoryview(b""), empty, empty)] + [
-            (arrays[f"{k}.counts"].data, arrays[f"{k}.many"], arrays[f"{k}.many_counts"]) for k in orders
+            (arrays[f"{k}.counts"].data, arrays[f"{k}.large"], arrays[f"{k}.large_counts"]) for k in orders
         ]
         self._words, self._logp, self._backoff, self._first = (
             [array.data for array in each] for each in (self.words, self.logp, self.backoff, self.first)
         )
 
     def sizes(self) -> tuple[int, ...]:
-        """How many n-grams of each order."""
+        """How large n-grams of each order."""
         return tuple(len(logp) for logp in self.logp[1:])
 
     def children(self, level: int, node: int) -> tuple[int, int]:
@@ -62,6 +62,6 @@ class Trie:
 
     def count(self, level: int, node: int) -> int:
         """How often the n-gram stands in the training text."""
-        counts, many, many_counts = self._counts[level]
+        counts, large, large_counts = self._counts[level]
         count = counts[node]
-        return int(many_counts[np.searchsorted(many, np.uint32(node))]) if count == MANY else int(count)
+        return int(large_counts[np.searchsorted(large, np.uint32(node))]) if count == MANY else int(count)

@@ -70,26 +70,28 @@ class Table:
         size = 1 << max(4, (2 * entries - 1).bit_length())
         return cls(np.zeros(size, np.uint64), np.zeros(size, np.uint32))
 
-    def slots(self, keys: U64) -> U64:
-        """Where each key is, or the empty place where it would be."""
+    def slots(self, keys: U64) -> tuple[U64, NDArray[np.bool_]]:
+        """Where each key is, or the empty place where it would be; and whether it is there."""
         slots = (keys * _SPREAD) >> self._shift
         held = self.keys[slots]
-        astray = np.flatnonzero((held != keys) & (held != 0))
+        present = held == keys
+        astray = np.flatnonzero(~present & (held != 0))
         while len(astray):
             slots[astray] = (slots[astray] + np.uint64(1)) & self._mask
             held = self.keys[slots[astray]]
-            astray = astray[(held != keys[astray]) & (held != 0)]
-        return slots
+            present[astray] = same = held == keys[astray]
+            astray = astray[~same & (held != 0)]
+        return slots, present
 
     def find(self, keys: U64) -> U32:
         """The id of each key, UNKNOWN where it is not in the table."""
-        slots = self.slots(keys)
-        return np.where(self.keys[slots] == keys, self.ids[slots], np.uint32(UNKNOWN))
+        slots, present = self.slots(keys)
+        return self.ids[slots] * present  # UNKNOWN is 0, and so is the id of an empty place
 
     def insert(self, keys: U64, ids: U32) -> None:
         """Adds keys that are not in the table and all different."""
         while len(keys):
-            slots = self.slots(keys)
+            slots, _ = self.slots(keys)
             self.keys[slots] = keys  # the last of those that want one place gets it
             won = self.keys[slots] == keys
             self.ids[slots[won]] = ids[won]
