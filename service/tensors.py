@@ -43,6 +43,7 @@ class Tensors:
 def pieces(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> Iterator[bytes | memoryview]:
     """The file's bytes, piece by piece; the arrays' own memory is not copied when it is contiguous."""
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    arrays = dict(sorted(arrays.items(), key=lambda each: -each[1].dtype.itemsize))  # keeps each aligned
     offset = 0
     for name, array in arrays.items():
         header[name] = {

@@ -399,13 +399,13 @@ class ClassPredictionView(View):
 class ValuePredictionView(View):
     """A number, in the target's own units."""
 
-    value: float
+    value: float | None = Field(description="Null when it is not finite.")
 
 
 class ValuesPredictionView(View):
     """Several numbers, by target."""
 
-    values: dict[str, float]
+    values: dict[str, float | None]
 
 
 class PredictionsView(View):

@@ -27,7 +27,9 @@ def _every(kind: type[ServiceError]) -> set[type[ServiceError]]:
 
 
 def test_every_error_a_caller_may_meet_has_its_status() -> None:
-    leaves = {each for each in _every(ServiceError) if each.__module__.startswith("service.") and not each.__subclasses__()}
+    leaves = {
+        each for each in _every(ServiceError) if each.__module__.startswith("service.") and not each.__subclasses__()
+    }
     told = {each for each in leaves if not issubclass(each, RunError) and each.__name__ != "Fenced"}
     assert told == {each for each in STATUS if not each.__subclasses__()}
     for each in told:
@@ -70,13 +72,14 @@ def _raw(text: str) -> dict[str, Any]:
     return {"content": text.encode(), "headers": {"content-type": "application/json"}}
 
 
+LAYER = "/spec/network/layers/0"
 BAD_JOBS: dict[str, tuple[dict[str, Any], int, str | None]] = {
     "unknown field": (_body(train_spec(optimiser={})), 422, "/spec/optimiser"),
     "epochs -3": (_body(train_spec(training={"epochs": -3})), 422, "/spec/training/epochs"),
     "epochs as text": (_body(train_spec(training={"epochs": "7"})), 422, "/spec/training/epochs"),
     "true as a number": (_body(train_spec(training={"epochs": True})), 422, "/spec/training/epochs"),
-    "shape that cannot fit": (_layers({"kind": "conv2d", "filters": 4, "kernel_size": 3}), 422, "/spec/network/layers/0"),
-    "unknown kind": (_layers({"kind": "dens", "units": 4}), 422, "/spec/network/layers/0/kind"),
+    "shape that cannot fit": (_layers({"kind": "conv2d", "filters": 4, "kernel_size": 3}), 422, LAYER),
+    "unknown kind": (_layers({"kind": "dens", "units": 4}), 422, LAYER + "/kind"),
     "200000 x 200000": (_layers(*[{"kind": "dense", "units": 200_000}] * 2), 413, None),
     "NaN": (_raw('{"type": "train", "spec": {"training": {"epochs": NaN}}}'), 400, None),
     "truncated": (_raw('{"type": "train", "spec": {"network": {"layers": ['), 400, None),

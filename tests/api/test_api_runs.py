@@ -95,7 +95,11 @@ async def test_every_spike_survives_minmax_and_the_same_question_gives_the_same_
         loss = first.json()["series"]["loss"]
         assert len(loss["steps"]) <= 500
         assert loss["count"] == 6_000
-        assert {step for step, value in zip(loss["steps"], loss["values"], strict=True) if value == 9.0} >= {17, 1999, 5998}
+        assert {step for step, value in zip(loss["steps"], loss["values"], strict=True) if value == 9.0} >= {
+            17,
+            1999,
+            5998,
+        }
 
 
 async def test_many_runs_are_asked_in_one_call(tmp_path: Path) -> None:
