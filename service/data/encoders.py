@@ -6,10 +6,12 @@ prediction computes, to the bit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from operator import itemgetter
+from struct import Struct
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,6 +111,17 @@ class Flat:
     def only_numbers(self) -> bool:
         """Whether every feature is one number."""
         return all(isinstance(feature, NumberFeature) for feature in self.features)
+
+    @cached_property
+    def pick(self) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
+        """Takes the features' values out of an object, in order. Raises KeyError."""
+        names = [feature.name for feature in self.features]
+        return itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
+
+    @cached_property
+    def packer(self) -> Struct:
+        """Packs a row of numbers as float64."""
+        return Struct(f"{len(self.features)}d")
 
     @cached_property
     def _places(self) -> Codes | slice:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
@@ -46,13 +47,16 @@ def read_flat(rows: Values, flat: Flat, known: frozenset[str], place: str) -> Ar
 
     Raises InvalidData with every fault.
     """
-    numbers = _plain(rows, flat) if flat.only_numbers else None
-    codes: Codes = np.zeros((len(rows), 0), np.intp)
     faults = RowFaults(place)
-    if numbers is None:
-        columns = _columns(rows, flat, known, faults)
+    table = _listed(rows, flat, known)
+    if table is None:
+        _check_rows(rows, flat, known, faults)
         faults.raise_any()
-        numbers, codes = _encoded(columns, flat, len(rows), faults)
+        raise AssertionError("a row that cannot be listed has no fault")
+    numbers = _plain(table, flat) if flat.only_numbers else None
+    codes: Codes = np.zeros((len(rows), 0), np.intp)
+    if numbers is None:
+        numbers, codes = _encoded(table, flat, faults)
         faults.raise_any()
     x = flat.assemble(numbers, codes)
     if not np.isfinite(x).all():
@@ -62,35 +66,46 @@ def read_flat(rows: Values, flat: Flat, known: frozenset[str], place: str) -> Ar
     return x
 
 
-def _plain(rows: Values, flat: Flat) -> Floats | None:
-    """The numbers of rows that are lists of as many finite numbers as there are features; None when any is not."""
-    if set(map(type, rows)) != {list} or set(map(len, rows)) != {len(flat.features)}:
-        return None
-    if not set(map(type, chain.from_iterable(rows))) <= {int, float}:
+def _listed(rows: Values, flat: Flat, known: frozenset[str]) -> list[Values] | None:
+    """Each row's values in the features' order; None when a row is neither object nor array, or not complete."""
+    width, pick, table = len(flat.features), flat.pick, list[Values]()
+    for row in rows:
+        if isinstance(row, dict):
+            try:
+                values = pick(row)
+            except KeyError:
+                return None
+            if len(row) != width and not row.keys() <= known:
+                return None
+            table.append(values)
+        elif isinstance(row, list) and len(row) == width:
+            table.append(row)
+        else:
+            return None
+    return table
+
+
+def _plain(table: list[Values], flat: Flat) -> Floats | None:
+    """All values as numbers, when they are numbers and finite; else None."""
+    if not set(map(type, chain.from_iterable(table))) <= {int, float}:
         return None
     try:
-        numbers = np.array(rows, np.float64)
+        packed = b"".join([flat.packer.pack(*row) for row in table])
     except OverflowError:
         return None
+    numbers = np.frombuffer(packed, np.float64).reshape(len(table), -1)
     return numbers if np.isfinite(numbers).all() else None
 
 
-def _columns(rows: Values, flat: Flat, known: frozenset[str], faults: RowFaults) -> list[list[Any]]:
-    """The features' values, a list for each feature."""
+def _check_rows(rows: Values, flat: Flat, known: frozenset[str], faults: RowFaults) -> None:
     names = [feature.name for feature in flat.features]
-    wanted, table = frozenset(names), list[list[Any]]()
     for at, row in enumerate(rows):
         if isinstance(row, dict):
-            if not wanted <= row.keys() <= known:
-                _check_keys(at, row, names, known, faults)
-            table.append([row.get(name) for name in names])
-        elif isinstance(row, list):
-            if len(row) != len(names):
-                faults.add(at, None, "wrong_length", f"expected {len(names)} values, got {len(row)}", _order(names))
-            table.append(row)
-        else:
+            _check_keys(at, row, names, known, faults)
+        elif not isinstance(row, list):
             faults.add(at, None, "not_a_row", f"expected an object or an array, got {shown(row)}", _order(names))
-    return [] if faults.found else [list(values) for values in zip(*table, strict=True)]
+        elif len(row) != len(names):
+            faults.add(at, None, "wrong_length", f"expected {len(names)} values, got {len(row)}", _order(names))
 
 
 def _order(names: list[str]) -> str:
@@ -108,11 +123,12 @@ def _check_keys(at: int, row: dict[str, Any], names: list[str], known: frozenset
             faults.add(at, str(name)[:100], "unknown_column", "no such column", hint)
 
 
-def _encoded(columns: list[list[Any]], flat: Flat, rows: int, faults: RowFaults) -> tuple[Floats, Codes]:
+def _encoded(table: list[Values], flat: Flat, faults: RowFaults) -> tuple[Floats, Codes]:
+    rows = len(table)
     numbers, codes = [np.zeros((rows, 0))], [np.zeros((rows, 0), np.intp)]
-    for feature, values in zip(flat.features, columns, strict=False):
+    for feature, values in zip(flat.features, zip(*table, strict=True), strict=True):
         if isinstance(feature, CategoryFeature):
-            codes.append(np.array([[_code(at, value, feature, faults)] for at, value in enumerate(values)], np.intp))
+            codes.append(_codes(values, feature, faults))
         elif isinstance(feature, ArrayFeature):
             numbers.append(_array(values, feature, faults))
         else:
@@ -120,7 +136,17 @@ def _encoded(columns: list[list[Any]], flat: Flat, rows: int, faults: RowFaults)
     return np.concatenate(numbers, 1), np.concatenate(codes, 1)
 
 
-def _numbers(values: list[Any], feature: NumberFeature, faults: RowFaults) -> Floats:
+def _codes(values: Values, feature: CategoryFeature, faults: RowFaults) -> Codes:
+    try:
+        slots = list(map(feature.slots.get, values))
+    except TypeError:  # a list or an object
+        slots = [None]
+    if None in slots:
+        slots = [_code(at, value, feature, faults) for at, value in enumerate(values)]
+    return np.array(slots, np.intp)[:, None]
+
+
+def _numbers(values: Values, feature: NumberFeature, faults: RowFaults) -> Floats:
     if set(map(type, values)) <= {int, float}:
         try:
             found = np.array(values, np.float64)
@@ -162,7 +188,7 @@ def _code(at: int, value: Any, feature: CategoryFeature, faults: RowFaults) -> i
     return feature.absent if value.strip() in MISSING else feature.unknown
 
 
-def _array(values: list[Any], feature: ArrayFeature, faults: RowFaults) -> Floats:
+def _array(values: Values, feature: ArrayFeature, faults: RowFaults) -> Floats:
     found = [_one(at, value, feature.name, (feature.shape,), faults) for at, value in enumerate(values)]
     size = int(np.prod(feature.shape))
     return np.stack([np.zeros(size) if one is None else one.reshape(-1).astype(np.float64) for one in found])
@@ -186,6 +212,8 @@ def _stacked(rows: Values, whole: Whole) -> Array | None:
         rows = [row[whole.name] for row in rows]
     elif kinds != {list}:
         return None
+    if whole.dtype == "uint8" and set(map(type, chain.from_iterable(rows))) == {int}:
+        return _bytes(rows, whole)
     try:
         found = np.array(rows)
     except ValueError:
@@ -193,6 +221,17 @@ def _stacked(rows: Values, whole: Whole) -> Array | None:
     if found.shape[1:] not in whole.accepted or not _all_numbers(rows, found.ndim):
         return None
     return found if fits(found, whole.dtype) else None
+
+
+def _bytes(rows: Values, whole: Whole) -> Array | None:
+    """Flat rows of ints from 0 to 255; None when one is not."""
+    try:
+        data = b"".join(map(bytes, rows))
+    except ValueError:
+        return None
+    if set(map(len, rows)) != {math.prod(whole.raw)}:
+        return None
+    return np.frombuffer(data, np.uint8)
 
 
 def _all_numbers(rows: Iterable[Any], axes: int) -> bool:

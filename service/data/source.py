@@ -12,7 +12,8 @@ from service.data.description import Limits, Upload
 from service.errors import Fault, InvalidData, TooLarge
 
 BLOCK_BYTES = 1 << 20
-_GZIP = b"\x1f\x8b"
+_GZIP, _GZIP_BITS = b"\x1f\x8b", 31
+_WEIGHED_BYTES = 1 << 14
 _BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -38,8 +39,8 @@ class Source:
         name = PurePath(upload.name.replace("\\", "/")).name
         self.name = name[:-3] if self.packed and name.lower().endswith(".gz") else name
         self.most_bytes = limits.inflated(self.packed_bytes) if self.packed else self.packed_bytes
-        if self.packed and self._promised_bytes() > self.most_bytes:
-            raise self._bomb()
+        if self.packed:
+            self._weigh()
 
     @property
     def suffix(self) -> str:
@@ -88,15 +89,25 @@ class Source:
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise unusable("damaged", f"{self.name}: the gzip file is damaged ({error})") from error
 
-    def _promised_bytes(self) -> int:
-        """What the gzip trailer says of the inflated size (mod 2^32); the count while inflating has the last word."""
+    def _weigh(self) -> None:
+        """Refuses early what will be too much: by the trailer, which may lie, or by inflating a dense file to nowhere."""
         with open(self.path, "rb") as file:
+            start = zlib.decompressobj(wbits=_GZIP_BITS)
+            try:
+                inflated = len(start.decompress(file.read(_WEIGHED_BYTES), BLOCK_BYTES))
+            except zlib.error as error:
+                raise unusable("damaged", f"{self.name}: the gzip file is damaged ({error})") from error
+            dense = inflated > self.limits.inflated_ratio * (file.tell() - len(start.unconsumed_tail))
             file.seek(max(0, self.packed_bytes - 4))
-            return int.from_bytes(file.read(4), "little")
+            if int.from_bytes(file.read(4), "little") > self.most_bytes:
+                raise self._bomb()
+        if dense:
+            for _ in self.blocks():
+                pass
 
     def _bomb(self) -> TooLarge:
         return oversized(
-            f"{self.name}: {self.packed_bytes:,} bytes inflate to more than {self.most_bytes:,}",
+            f"{self.name}: {self.packed_bytes:,} bytes inflate to more than {self.most_bytes:,}, or are damaged",
             "upload it unpacked if it is what it should be",
         )
 
