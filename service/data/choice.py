@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from service.data.description import ColumnDescription, Description
-from service.data.place import SpecFaults
+from service.data.faults import SpecFaults
 from service.data.spec import DatasetSpec
 from service.errors import did_you_mean
 

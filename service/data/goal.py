@@ -6,7 +6,7 @@ import math
 from typing import Literal
 
 from service.data.choice import Columns, is_empty
-from service.data.place import SpecFaults
+from service.data.faults import SpecFaults
 
 TargetKind = Literal["class", "binary", "number", "distribution"]
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from service.data.description import ColumnDescription
-from service.data.place import SpecFaults, pointer
+from service.data.faults import SpecFaults
+from service.data.place import pointer
 from service.data.spec import DatasetSpec
 
 FloatType = Literal["float32", "float64"]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from service.data.choice import Columns, choose
 from service.data.description import ColumnDescription, Description
+from service.data.faults import SpecFaults
 from service.data.goal import TargetKind, goal
 from service.data.layout import FloatType, Layout, RowType, lay_out
-from service.data.place import SpecFaults
 from service.data.spec import DatasetSpec, Reference
 from service.data.split import part_sizes
 from service.errors import did_you_mean

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.errors import Fault, InvalidData, InvalidSpec
+from service.errors import Fault, InvalidData
 
 MOST_FAULTS = 20
 
@@ -28,17 +28,3 @@ def refusal(faults: list[Fault]) -> InvalidData:
     first, count = faults[0], len(faults)
     words = first.message if count == 1 else f"{first.message} (and {count - 1} more)"
     return InvalidData(words, hint=first.hint, faults=faults[:MOST_FAULTS])
-
-
-class SpecFaults:
-    """Faults found so far; all are told at once."""
-
-    def __init__(self) -> None:
-        self.found: list[Fault] = []
-
-    def add(self, place: str, code: str, message: str, hint: str | None = None, allowed: tuple[str, ...] = ()) -> None:
-        self.found.append(Fault(place, code, message, hint, allowed))
-
-    def raise_any(self) -> None:
-        if self.found:
-            raise InvalidSpec(self.found[0].message, hint=self.found[0].hint, faults=self.found)

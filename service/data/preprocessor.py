@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from service.data.encoders import ArrayFeature, CategoryFeature, Feature, Flat, NumberFeature, Whole
+from service.data.flat_rows import read_flat
 from service.data.place import pointer
-from service.data.rows import fits, read_flat, read_whole
 from service.data.targets import Answer, BinaryTarget, ClassTarget, DistributionTarget, NumberTarget, Target
+from service.data.whole_rows import fits, read_whole
 from service.errors import Fault, InvalidData
 from service.tensors import Array
 

@@ -90,7 +90,7 @@ class Source:
             raise unusable("damaged", f"{self.name}: the gzip file is damaged ({error})") from error
 
     def _weigh(self) -> None:
-        """Refuses early what will be too much: by the trailer, which may lie, or by inflating a dense file to nowhere."""
+        """Refuses early what will be too much: by the trailer, which may lie; a dense file is inflated to nowhere."""
         with open(self.path, "rb") as file:
             start = zlib.decompressobj(wbits=_GZIP_BITS)
             try:

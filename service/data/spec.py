@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
@@ -102,9 +103,11 @@ class DatasetSpec(_Strict):
     def _each_once(self) -> DatasetSpec:
         features, target = self.features or [], self.targets or []
         for word, names in (("features", features), ("target", target)):
-            twice = next((name for at, name in enumerate(names) if name in names[:at]), None)
-            if twice is not None:
-                raise PydanticCustomError("twice", "{word} names {twice} twice", {"word": word, "twice": repr(twice)})
+            twice = Counter(names).most_common(1)
+            if twice and twice[0][1] > 1:
+                raise PydanticCustomError(
+                    "twice", "{word} names {twice} twice", {"word": word, "twice": repr(twice[0][0])}
+                )
         return self
 
     @property

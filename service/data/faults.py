@@ -1,0 +1,55 @@
+"""Collects everything that is wrong, so that all of it is told at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.data.place import pointer
+from service.errors import Fault, InvalidData, InvalidSpec, did_you_mean
+
+MOST_FAULTS = 50
+
+
+class SpecFaults:
+    """Faults found so far; all are told at once."""
+
+    def __init__(self) -> None:
+        self.found: list[Fault] = []
+
+    def add(self, place: str, code: str, message: str, hint: str | None = None, allowed: tuple[str, ...] = ()) -> None:
+        self.found.append(Fault(place, code, message, hint, allowed))
+
+    def raise_any(self) -> None:
+        if self.found:
+            raise InvalidSpec(self.found[0].message, hint=self.found[0].hint, faults=self.found)
+
+
+class RowFaults:
+    """Faults found so far, by row and column."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+        self.found: list[Fault] = []
+
+    def add(self, row: int, name: str | None, code: str, message: str, hint: str | None = None) -> None:
+        """One thing wrong in a row, or in one column of it."""
+        if len(self.found) < MOST_FAULTS:
+            parts: list[str | int] = [row] if name is None else [row, name]
+            where = f"row {row}" if name is None else f"row {row}, column {name!r}"
+            self.found.append(Fault(self._place + pointer(*parts), code, f"{where}: {message}", hint))
+
+    def raise_any(self) -> None:
+        """Raises InvalidData with all faults, if there are any."""
+        if self.found:
+            raise InvalidData(self.found[0].message, hint=self.found[0].hint, faults=self.found)
+
+
+def check_keys(at: int, row: dict[str, Any], names: list[str], known: frozenset[str], faults: RowFaults) -> None:
+    """Every wanted name is there, and no name that the data set does not know."""
+    for name in names:
+        if name not in row:
+            faults.add(at, name, "missing_column", "expected a value, got none", "send null for a missing value")
+    for name in row:
+        if name not in known:
+            hint = did_you_mean(str(name), names) or f"the columns are {', '.join(names[:10])}"
+            faults.add(at, str(name)[:100], "unknown_column", "no such column", hint)
