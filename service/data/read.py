@@ -10,6 +10,7 @@ from typing import Literal
 
 from service.data.columns import Finished
 from service.data.description import Description, Kind, Limits, Parsed, Upload
+from service.data.readers import Read
 from service.data.readers.csv_table import read_csv
 from service.data.readers.idx import is_idx, read_idx
 from service.data.readers.json_rows import read_json_array, read_json_lines, read_rows
@@ -20,7 +21,6 @@ from service.data.spool import Spool, write
 from service.errors import did_you_mean
 
 Format = Literal["csv", "jsonl", "json", "npy", "npz", "idx", "text"]
-Read = tuple[int, list[Finished], list[str]]  # rows, columns, warnings
 Reader = Callable[[Sequence[Source], Spool], Read]
 
 FILE_FORMAT = "netwright.dataset/1"

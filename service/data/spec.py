@@ -103,11 +103,9 @@ class DatasetSpec(_Strict):
     def _each_once(self) -> DatasetSpec:
         features, target = self.features or [], self.targets or []
         for word, names in (("features", features), ("target", target)):
-            twice = Counter(names).most_common(1)
-            if twice and twice[0][1] > 1:
-                raise PydanticCustomError(
-                    "twice", "{word} names {twice} twice", {"word": word, "twice": repr(twice[0][0])}
-                )
+            twice = [repr(name) for name, count in Counter(names).items() if count > 1]
+            if twice:
+                raise PydanticCustomError("twice", "{word} names {twice} twice", {"word": word, "twice": twice[0]})
         return self
 
     @property

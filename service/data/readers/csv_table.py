@@ -11,8 +11,9 @@ from itertools import islice
 
 import numpy as np
 
-from service.data.columns import Finished, is_number
+from service.data.columns import is_number
 from service.data.place import MOST_FAULTS, pointer, refusal, row_words
+from service.data.readers import Read
 from service.data.readers.table import Table
 from service.data.source import Source, oversized, unusable
 from service.data.spool import Spool
@@ -37,8 +38,8 @@ class Head:
     warnings: list[str]
 
 
-def read_csv(sources: Sequence[Source], spool: Spool) -> tuple[int, list[Finished], list[str]]:
-    """(rows, columns, warnings). Raises InvalidData naming row and column, TooLarge."""
+def read_csv(sources: Sequence[Source], spool: Spool) -> Read:
+    """Raises InvalidData naming row and column, TooLarge."""
     head = read_head(sources[0])
     table = _pass(sources, head, Table(spool, MISSING))
     if table.again:  # a word came late in a column of numbers: its spelling is needed from the start

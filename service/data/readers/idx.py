@@ -12,13 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from service.data.columns import Finished
+from service.data.readers import Read
 from service.data.readers.numeric import numeric_column, same_rows
 from service.data.source import Source, unusable
 from service.data.spool import Spool
 from service.tensors import Array
-
-Read = tuple[int, list[Finished], list[str]]  # rows, columns, warnings
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _NAMES = {1: "label", 3: "image", 4: "image"}

@@ -8,8 +8,8 @@ from itertools import chain
 import numpy as np
 import pydantic_core
 
-from service.data.columns import Finished
 from service.data.place import MOST_FAULTS, pointer, refusal, row_words, shown
+from service.data.readers import Read
 from service.data.readers.table import Table
 from service.data.source import Source, oversized, unusable
 from service.data.spool import Spool
@@ -18,8 +18,6 @@ from service.errors import Fault, InvalidData
 from service.tensors import Array
 
 Rows = list[object]
-Read = tuple[int, list[Finished], list[str]]  # rows, columns, warnings
-
 _NONE: frozenset[str] = frozenset()  # in JSON only null is missing
 _NUMBERS = {int, float, type(None)}
 _WORDS = {str, bool, *_NUMBERS}

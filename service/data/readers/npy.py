@@ -15,13 +15,12 @@ from typing import IO, Any, Literal
 import numpy as np
 from numpy.lib import format as npy_format
 
-from service.data.columns import Arrays, Finished, Numbers, Words
+from service.data.columns import Arrays, Numbers, Words
+from service.data.readers import Read
 from service.data.readers.numeric import numeric_column, same_rows
 from service.data.source import BLOCK_BYTES, Source, oversized, unusable
 from service.data.spool import Spool
 from service.tensors import Array
-
-Read = tuple[int, list[Finished], list[str]]  # rows, columns, warnings
 
 _HEADER_CHARACTERS = 10_000
 _HEADER_BYTES = 12 + _HEADER_CHARACTERS
