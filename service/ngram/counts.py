@@ -27,9 +27,9 @@ class Level:
     first: U32
 
 
-def unigrams(stream: U32, vocabulary: int) -> Level:
+def unigrams(tokens: U32, vocabulary: int) -> Level:
     """Order 1: every word of the vocabulary, whether it has a count or not."""
-    counts = np.bincount(stream[1:], minlength=vocabulary).astype(np.uint32)
+    counts = np.bincount(tokens, minlength=vocabulary).astype(np.uint32)
     words = np.arange(vocabulary, dtype=np.uint32)
     return Level(words, counts, np.zeros(vocabulary, np.uint32), np.array([0, vocabulary], np.uint32))
 

@@ -21,7 +21,7 @@ Kept = NDArray[np.bool_] | None
 
 @dataclass
 class Estimates:
-    """Of one order: log10 p of each n-gram, and of each context one order lower log10 gamma (0 where nothing follows)."""
+    """log10 p of each n-gram of an order, and log10 gamma of each context one order lower (0 where nothing follows)."""
 
     log10: F32
     gammas: F32

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from service.ngram.reader import Text
 from service.ngram.spec import NgramSpec
 
+_FIXED_BYTES = 64 << 20  # freed arrays kept for the next ones, blocks at work
+_POSITION_BYTES = 14  # stream 4, positions 4 (or before that half a sort key), shared 1, room 1, and reserve
+_NGRAM_BYTES = 17  # words, counts, suffixes, firsts; then as much in probabilities and backoffs, order by order
+_WORD_BYTES = 300  # a word as a Python object, its digest, and the table
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -18,14 +23,26 @@ class Plan:
 
 
 def peak_bytes(spec: NgramSpec, tokens: int, vocabulary: int, text_bytes: int) -> int:
-    """An upper estimate from how many tokens were read."""
-    return 60_000_000 + text_bytes + 200 * vocabulary + tokens * (30 + 16 * spec.order)
+    """An upper bound, but for the interpreter's own: as if every n-gram that can be different were."""
+    columns = max(spec.order - 2, 0)
+    positions = _POSITION_BYTES + 4 * (columns if columns <= 2 else 4 * -(-columns // 4))
+    different, ngrams = 1, 0
+    for _ in range(spec.order):
+        different = min(different * vocabulary, tokens)
+        ngrams += different
+    return _FIXED_BYTES + text_bytes + _WORD_BYTES * vocabulary + positions * tokens + _NGRAM_BYTES * ngrams
 
 
 def plan(spec: NgramSpec, text_bytes: int, sample: Text = b"") -> Plan:
     """From the size of the text, and if at hand its beginning, from which the number of tokens is estimated."""
     tokens = int(text_bytes * _density(spec, bytes(sample))) + 1
-    return Plan(tokens, peak_bytes(spec, tokens, tokens // 10, text_bytes))
+    return Plan(tokens, peak_bytes(spec, tokens, _vocabulary(spec, tokens), text_bytes))
+
+
+def _vocabulary(spec: NgramSpec, tokens: int) -> int:
+    """At most; words of natural text grow in number as Heaps' law says, 30 n ** 0.6 is generous."""
+    most = {"word": int(30 * tokens**0.6), "character": 0x110000, "byte": 256}[spec.tokenizer.unit]
+    return 3 + min(most, tokens)
 
 
 def _density(spec: NgramSpec, sample: bytes) -> float:

@@ -33,36 +33,37 @@ def train(spec: NgramSpec, text: Text, memory_bytes: int | None = None) -> Itera
     stream = yield from _read(spec, text, numbering)
     tokens, digests, final = numbering.settle()
     stream = final[stream]
+    count = len(stream) - 1 - spec.order
     words = int(np.count_nonzero(stream != END))
     if not words:
         raise DataUnusable("the text holds no token")
-    _check_memory(peak_bytes(spec, len(stream), len(tokens), len(memoryview(text))), memory_bytes)
+    _check_memory(peak_bytes(spec, count, len(tokens), len(memoryview(text))), memory_bytes)
     yield from _reserved_words(numbering)
     orders = _Orders(spec, len(tokens))
     yield from orders.build(stream)
-    facts = {"tokens": words, "sentences": len(stream) - 1 - words, "discounts": orders.discounts()}
+    facts = {"tokens": words, "sentences": count - words, "discounts": orders.discounts()}
     arrays, metadata = pack(spec, arrays_of(tokens, digests), orders.packed, facts)
     ngrams = tuple(len(order.words) for order in orders.packed)
-    yield Trained(arrays, metadata, words, len(stream) - 1 - words, len(tokens), ngrams)
+    yield Trained(arrays, metadata, words, count - words, len(tokens), ngrams)
 
 
 def _keep_freed_pages() -> None:
-    """Has glibc keep small freed arrays for the next ones: half the time of the kernel goes into handing pages out again.
+    """Has glibc keep small freed arrays for the next ones: asking the kernel again costs a fifth of the time.
 
-    Freeing one block of this size lifts its limits for that (mallopt(3), M_MMAP_THRESHOLD); its pages are never touched.
+    Freeing one block of this size lifts its limits for that (mallopt(3), M_MMAP_THRESHOLD); they are never touched.
     """
     np.empty(31 << 20, np.uint8)
 
 
 def _read(spec: NgramSpec, text: Text, numbering: Growing) -> Generator[Event, None, U32]:
-    """Yields progress, returns the stream in provisional numbers."""
+    """Yields progress, returns the stream in provisional numbers, with `order` more ENDs behind it."""
     reader, size, done = Reader(spec, numbering), max(len(memoryview(text)), 1), 0
     parts = [np.full(1, END, np.uint32)]
     for block in blocks(text):
         parts.append(reader.read(block))
         done += len(block)
         yield Progressed("reading", _READ * done / size)
-    return np.concatenate([*parts, reader.close()])
+    return np.concatenate([*parts, reader.close(), np.full(spec.order, END, np.uint32)])
 
 
 def _check_memory(needed: int, allowed: int | None) -> None:
@@ -90,10 +91,9 @@ class _Orders:
 
     def build(self, stream: U32) -> Iterator[Event]:
         """Yields progress and warnings; afterwards `packed` holds all orders."""
-        levels = [unigrams(stream, self.vocabulary)]
+        levels = [unigrams(stream[1 : -self.spec.order], self.vocabulary)]
         if self.spec.order > 1:
             sorting = Sorting(stream, self.spec.order, self.vocabulary)
-            del stream
             for fraction in sorting.work():
                 yield Progressed("sorting", _READ + _SORT * fraction)
             collection = Collection(sorting, self.vocabulary)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from service.ngram.contract import RESERVED, UNKNOWN
+from service.ngram.contract import RESERVED
 from service.tensors import Array
 
 U32 = NDArray[np.uint32]
