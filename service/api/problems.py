@@ -107,7 +107,7 @@ def document(problem: Problem, path: str, request_id: str) -> dict[str, Any]:
     }
     if problem.hint and not any(fault.hint for fault in problem.faults):
         body["hint"] = _short(problem.hint, _HINT_BYTES)
-    if path.startswith(_OPENAI_PATHS):
+    if path.startswith(_OPENAI_PATHS) and not path.endswith("/predict"):
         body["error"] = _openai(problem)
     return body | _listed(problem.faults, MAX_BYTES - len(to_json(body)))
 

@@ -1,0 +1,122 @@
+"""A user's way from a file to answers, over HTTP, with a real server process and its workers."""
+
+from __future__ import annotations
+
+import csv
+import random
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from service.client import ApiError, Client
+
+if TYPE_CHECKING:
+    from conftest import Serve, Served
+
+
+@pytest.fixture(scope="module")
+def server(serve: Serve) -> Served:
+    return serve(None, "--workers", "2")
+
+
+@pytest.fixture
+def client(server: Served) -> Any:
+    with Client(server.url) as client:
+        yield client
+
+
+def _points(path: Path, count: int = 600) -> Path:
+    """A table with words and numbers: inside the circle or not, and a colour that does not matter."""
+    dice = random.Random(3)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("x", "y", "colour", "place"))
+        for _ in range(count):
+            x, y = dice.uniform(-1, 1), dice.uniform(-1, 1)
+            writer.writerow((f"{x:.3f}", f"{y:.3f}", dice.choice(("red", "blue")), "in" if x * x + y * y < 0.5 else "out"))
+    return path
+
+
+def _job(dataset_id: str, epochs: int = 40, **training: Any) -> dict[str, Any]:
+    layers = [
+        {"kind": "dense", "units": 32, "activation": "relu"},
+        {"kind": "dense", "units": 2, "activation": "softmax"},
+    ]
+    spec = {
+        "dataset": {"id": dataset_id, "target": "place", "validation": 0.2, "split_seed": 7},
+        "network": {"layers": layers},
+        "loss": {"kind": "cross_entropy"},
+        "optimizer": {"kind": "adam", "learning_rate": 0.01},
+        "training": {"epochs": epochs, "batch_size": 16, "seed": 1} | training,
+        "metrics": ["accuracy"],
+    }
+    return {"type": "train", "name": "circle", "tags": ["journey"], "spec": spec}
+
+
+def test_from_a_table_to_named_answers(client: Client, tmp_path: Path) -> None:
+    dataset = client.upload(_points(tmp_path / "points.csv"), name="points")
+    assert (dataset["kind"], dataset["rows"]) == ("table", 600)
+    job = client.submit(_job(dataset["id"]))
+    events = list(client.follow(job["id"]))
+    kinds = [event["kind"] for event in events if event.get("id")]
+    assert kinds[:2] == ["queued", "started"]
+    assert kinds[-1] == "finished"
+    assert kinds.count("epoch") == 40
+    ids = [event["id"] for event in events if event.get("id")]
+    assert ids == sorted(set(ids))
+    done = client.job(job["id"])
+    assert (done["status"], done["progress"], done["stopped_by"], done["attempt"]) == ("succeeded", 1.0, "epochs", 1)
+    metrics = client.metrics(done["run_id"])
+    assert metrics["val_accuracy"]["best"] > 0.9
+    series = client.series(done["run_id"], ["train_loss"])["train_loss"]
+    assert len(series["values"]) == 40
+    assert series["values"][-1] < series["values"][0]
+    (first, *_) = client.runs(tag="journey", sort="-best.val_accuracy")
+    assert first["id"] == done["run_id"]
+    rows = [{"x": 0.0, "y": 0.1, "colour": "red"}, {"x": 0.95, "y": -0.9, "colour": "blue"}]
+    assert [each["label"] for each in client.predict(done["run_id"], rows)] == ["in", "out"]
+    assert client.publish("circle", done["run_id"])["version"] == 1
+    assert client.predict("circle", rows, top_k=1)[0]["probabilities"].keys() == {"in"}
+    confusion = client.confusion(done["run_id"])
+    assert confusion["classes"] == ["in", "out"]
+    assert sum(map(sum, confusion["counts"])) == 120
+
+
+def test_a_cancelled_job_keeps_a_usable_model_and_predictions_go_on_meanwhile(client: Client, tmp_path: Path) -> None:
+    dataset = client.upload(_points(tmp_path / "points.csv"))
+    job = client.submit(_job(dataset["id"], epochs=100_000))
+    for event in client.follow(job["id"]):
+        if event["kind"] == "epoch" and event["data"]["epoch"] >= 3:
+            break
+    run_id = client.job(job["id"])["run_id"]
+    row = {"x": 0.0, "y": 0.0, "colour": "red"}
+    until = time.monotonic() + 20
+    while not client.run(run_id)["has_model"] and time.monotonic() < until:
+        time.sleep(0.05)
+    assert client.predict(f"{run_id}@latest", [row])[0]["label"] in ("in", "out")
+    client.cancel(job["id"])
+    done = client.wait(job["id"], timeout_s=20)
+    assert (done["status"], done["error"]) == ("cancelled", None)
+    assert client.cancel(job["id"])["status"] == "cancelled"
+    assert client.predict(run_id, [row])[0]["label"] in ("in", "out")
+
+
+def test_a_run_that_diverges_says_why_and_what_to_do(client: Client, tmp_path: Path) -> None:
+    dataset = client.upload(_points(tmp_path / "points.csv"))
+    job = _job(dataset["id"])
+    job["spec"]["optimizer"] = {"kind": "sgd", "learning_rate": 1e6, "momentum": 0.9}
+    job["spec"]["network"]["layers"][0]["activation"] = "linear"
+    done = client.wait(client.submit(job)["id"], timeout_s=30)
+    assert done["status"] == "failed"
+    assert done["error"]["code"] == "diverged"
+    assert done["error"]["hint"]
+
+
+def test_a_refusal_is_one_exception_that_names_every_fault(client: Client) -> None:
+    with pytest.raises(ApiError) as caught:
+        client.submit({"type": "train", "spec": {"dataset": {"sample": "irsi"}, "network": {"layer": []}}})
+    assert caught.value.status == 422
+    assert {"/spec/network/layer", "/spec/network/layers"} <= {each["pointer"] for each in caught.value.errors}
+    assert "layers" in str(caught.value)
