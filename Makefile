@@ -31,6 +31,7 @@ lint: $(DEV) ## the gates without pytest
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@for each in $(wildcard tests/*/conftest.py); do $(BIN)/mypy --no-error-summary $$each || exit 1; done
 	$(BIN)/lint-imports
 
 BENCHES := bench-engine bench-text bench-metrics bench-predict bench-jobs

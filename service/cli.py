@@ -11,8 +11,8 @@ from pathlib import Path
 from service import __version__
 from service.errors import ServiceError
 
-# Each module offers `main(arguments) -> exit code`.
-COMMANDS = {"serve": "service.serve", "demo": "service.demo"}
+# Each module offers `main(arguments) -> exit code`; `worker` is what the server starts, not a command for people.
+COMMANDS = {"serve": "service.serve", "demo": "service.demo", "worker": "service.jobs.worker"}
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -36,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="command", required=True)
     _serve(commands.add_parser("serve", help="run the server (the same settings by NETWRIGHT_*; see the README)"))
     _demo(commands.add_parser("demo", help="start a server, train on real data, watch, ask the models"))
+    commands.add_parser("worker")
     return top
 
 

@@ -47,6 +47,7 @@ class Served:
     url: str
     process: subprocess.Popen[str]
     data_dir: Path
+    log: Path
 
     def stop(self, timeout_s: float = 10.0) -> int:
         """Sends SIGTERM and returns the exit code; the test fails when the server does not leave."""
@@ -64,20 +65,21 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
 
     def start(data_dir: Path | None = None, *words: str, **environ: str) -> Served:
         folder = data_dir or tmp_path_factory.mktemp("served") / "data"
-        log = open(tmp_path_factory.mktemp("log") / "server.log", "w+", encoding="utf-8")  # noqa: SIM115
+        log = tmp_path_factory.mktemp("log") / "server.log"
         command = [sys.executable, "-m", "service", "serve", "--port", "0", "--data-dir", str(folder), *words]
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | environ, stdout=subprocess.PIPE, stderr=log, text=True
-        )
+        with open(log, "w", encoding="utf-8") as errors:
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=os.environ | environ, stdout=subprocess.PIPE, stderr=errors, text=True
+            )
         assert process.stdout is not None
         ready, _, _ = select.select([process.stdout], [], [], START_S)
         said = re.search(r"http://\S+", process.stdout.readline() if ready else "")
         if said is None:
             process.kill()
             process.wait()
-            log.seek(0)
-            pytest.fail(f"the server did not start: {log.read()[-2000:]}")
-        started.append(Served(said.group(), process, folder))
+            process.stdout.close()
+            pytest.fail(f"the server did not start: {log.read_text('utf-8')[-2000:]}")
+        started.append(Served(said.group(), process, folder, log))
         return started[-1]
 
     yield start

@@ -63,6 +63,7 @@ def test_every_error_code_has_its_row() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
-    targets = re.findall(r"\]\(([^)#\s]+)", page.read_text("utf-8"))
+    prose = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text("utf-8"), flags=re.DOTALL)
+    targets = re.findall(r"\]\(([^)#\s]+)", prose)
     local = [target for target in targets if "://" not in target]
-    assert [target for target in local if not (page.parent / target).exists() and "NNNN" not in target] == []
+    assert [target for target in local if not (page.parent / target).exists()] == []

@@ -13,7 +13,9 @@ FUNCTION_LINES = 40
 # Path or `path::function`, and the reason. A line here is a debt: it must still be needed, or the last test fails.
 LONG_FILES: dict[str, str] = {}
 LONG_FUNCTIONS: dict[str, str] = {}
-HIDDEN_IMPORTS: dict[str, str] = {}
+HIDDEN_IMPORTS: dict[str, str] = {
+    "service/storage/migrate.py::_upgrade": "Alembic costs 0.4 s, paid only when something is migrated",
+}
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "service").rglob("*.py"))

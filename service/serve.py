@@ -1,0 +1,132 @@
+"""`netwright serve`: wires the rooms together and runs them until a signal."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import logging
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from threading import Thread
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from service import config, log, storage
+from service.api import create_app
+from service.config import Settings
+from service.errors import InvalidSpec
+from service.jobs import LocalExecutor, Supervisor
+from service.serving import Registry
+
+LOG = logging.getLogger(__name__)
+GRACE_S = 2  # for requests and streams that are open when the server leaves; with all the rest it is gone within 3 s
+_BACKLOG = 2048
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Serves until SIGTERM or SIGINT. Raises InvalidSpec when the settings or the address cannot be."""
+    words = ("host", "port", "allow_remote", "data_dir", "workers")
+    settings = config.load(**{word: getattr(arguments, word) for word in words})
+    log.configure(settings.log_level)
+    check_host(settings)
+    listener = listen(settings.host, settings.port)
+    with closing(listener), closing(storage.open(settings.url, settings.data_dir)) as store:
+        supervisor = Supervisor(store, LocalExecutor(settings), settings.lease_s)
+        app = create_app(settings, store, Registry(store, settings.cache_bytes), supervisor.poke)
+        supervisor.start()
+        try:
+            Server(app, (app.state.leave, supervisor.drain)).run([listener])
+        finally:
+            supervisor.drain()
+    return 0
+
+
+class Server(uvicorn.Server):
+    """uvicorn, with two moments of ours: when it answers, and when it is asked to leave."""
+
+    def __init__(self, app: FastAPI, leaving: Sequence[Callable[[], None]]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                loop="uvloop",
+                http="httptools",
+                ws="none",
+                access_log=False,
+                log_config=None,
+                log_level=logging.WARNING,
+                server_header=False,
+                timeout_graceful_shutdown=GRACE_S,
+            )
+        )
+        self._leaving = leaving
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or ():
+            say(f"netwright answers on {address(listener)}")
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Streams end and runs go back to the queue at once, not after the last request."""
+        if not self.should_exit:
+            for step in self._leaving:
+                Thread(target=step, name="leaving").start()
+        self.should_exit = True
+
+
+def check_host(settings: Settings) -> None:
+    """Nobody needs a key yet, so what can be reached from elsewhere must be asked for by name (decision 0004)."""
+    if is_loopback(settings.host):
+        return
+    if not settings.allow_remote:
+        raise InvalidSpec(
+            f"will not listen on {settings.host}: nobody needs a key, so all who reach it could do everything",
+            hint="Set NETWRIGHT_ALLOW_REMOTE=true (or --allow-remote) if all of them may.",
+        )
+    LOG.warning("listening on %s without keys: whoever reaches this address can do everything", settings.host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the host's address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; whoever connects from now on waits to be answered. Raises InvalidSpec when it cannot be."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(_BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise InvalidSpec(
+            f"cannot listen on {host}, port {port}: {error.strerror}",
+            hint="Another port: --port (or NETWRIGHT_PORT); 0 takes a free one.",
+        ) from error
+    return listener
+
+
+def address(listener: socket.socket) -> str:
+    """Where to send a request, with the port that was really taken."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def say(line: str) -> None:
+    """One line to whoever started us; the log goes elsewhere, and nobody need listen."""
+    with suppress(OSError, ValueError):
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()

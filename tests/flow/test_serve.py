@@ -1,0 +1,121 @@
+"""The server as a process: how it starts, what it refuses, how it leaves."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+LEAVES_S = 3.0
+IDLE_RSS_MIB = 100
+
+
+def _run(root: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "service", *words]
+    return subprocess.run(
+        command, cwd=root, env=os.environ | environ, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_the_server_says_where_it_listens_and_answers_there(serve: Callable[..., Any]) -> None:
+    server = serve()
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", server.url)
+    assert httpx.get(f"{server.url}/health/live").status_code == 200
+    assert httpx.get(f"{server.url}/health/ready").status_code == 200
+    assert (server.data_dir / "netwright.db").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc to see a process's memory")
+def test_an_idle_server_is_small(serve: Callable[..., Any]) -> None:
+    server = serve(None, "--workers", "1")
+    httpx.get(f"{server.url}/health/ready")
+    status = Path(f"/proc/{server.process.pid}/status").read_text("ascii")
+    resident = re.search(r"VmRSS:\s+(\d+) kB", status)
+    assert resident is not None
+    assert int(resident.group(1)) / 1024 <= IDLE_RSS_MIB
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_ends_the_server_in_time_though_a_stream_is_open(
+    serve: Callable[..., Any], number: signal.Signals
+) -> None:
+    server = serve()
+    spec = {
+        "dataset": {"sample": "digits", "target": "label"},
+        "network": {"layers": [{"kind": "flatten"}, {"kind": "dense", "units": 10, "activation": "softmax"}]},
+        "loss": {"kind": "cross_entropy"},
+        "optimizer": {"kind": "adam"},
+        "training": {"epochs": 100_000, "batch_size": 32},
+    }
+    job = httpx.post(f"{server.url}/v1/jobs", json={"type": "train", "spec": spec}, timeout=30)
+    assert job.status_code == 202, job.text
+    headers = {"Accept": "text/event-stream"}
+    with httpx.stream("GET", f"{server.url}/v1/jobs/{job.json()['id']}/events", headers=headers, timeout=30) as stream:
+        lines = stream.iter_lines()
+        while '"running"' not in next(lines):
+            pass
+        begin = time.monotonic()
+        server.process.send_signal(number)
+        code = server.process.wait(10)
+        took = time.monotonic() - begin
+    assert code == 0
+    assert took <= LEAVES_S
+    again = serve(server.data_dir)
+    found = httpx.get(f"{again.url}/v1/jobs/{job.json()['id']}").json()
+    assert found["status"] in {"queued", "running"}
+    assert "queued" in [each["status"] for each in found["transitions"]][1:], "it went back to the queue"
+
+
+def test_a_taken_port_is_one_sentence(root: Path, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = _run(root, "serve", "--port", port, "--data-dir", str(tmp_path / "data"))
+    assert done.returncode == 2
+    assert port in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "data").exists(), "nothing is written by a server that cannot listen"
+
+
+def test_a_host_beyond_loopback_is_refused_until_asked_for(root: Path, tmp_path: Path) -> None:
+    done = _run(root, "serve", "--host", "0.0.0.0", "--port", "0", "--data-dir", str(tmp_path / "data"))
+    assert done.returncode == 2
+    assert "NETWRIGHT_ALLOW_REMOTE" in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_host_beyond_loopback_is_served_when_asked_for(serve: Callable[..., Any], tmp_path: Path) -> None:
+    server = serve(tmp_path / "data", "--host", "0.0.0.0", NETWRIGHT_ALLOW_REMOTE="true")
+    port = server.url.rpartition(":")[2]
+    assert httpx.get(f"http://127.0.0.1:{port}/health/live").status_code == 200
+
+
+def test_an_unknown_setting_is_refused_with_the_nearest_name(root: Path) -> None:
+    done = _run(root, "serve", NETWRIGHT_WORKRES="2")
+    assert done.returncode == 2
+    assert "NETWRIGHT_WORKRES" in done.stderr
+    assert "NETWRIGHT_WORKERS" in done.stderr
+
+
+def test_the_version_is_told_without_importing_the_house(root: Path) -> None:
+    code = "import sys; from service.cli import main\ntry: main(['--version'])\nexcept SystemExit: pass\n"
+    heavy = "print(sorted({'numpy', 'pydantic', 'fastapi', 'sqlalchemy', 'httpx', 'rich'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code + heavy], cwd=root, capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"netwright \d+\.\d+\.\d+\n\[\]\n", done.stdout)
+
+
+def test_the_server_does_not_import_what_only_others_need(root: Path) -> None:
+    code = "import sys, service.serve; print(sorted({'httpx', 'rich', 'alembic', 'service.demo'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
