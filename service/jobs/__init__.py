@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from service.jobs.executor import Executor
+from service.jobs.executor import Executor, Gone
 from service.jobs.local import LocalExecutor
 from service.jobs.supervisor import Supervisor
 
-__all__ = ["Executor", "LocalExecutor", "Supervisor"]
+__all__ = ["Executor", "Gone", "LocalExecutor", "Supervisor"]

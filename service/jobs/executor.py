@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 from service.storage import Attempt, Owner
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The end of an attempt's process. `told`: it gave its verdict to the store before.
+
+    `words`: else its last ones; the very last line says how it ended.
+    """
+
+    told: bool
+    words: str = ""
+    code: Literal["worker_lost", "out_of_memory"] = "worker_lost"
 
 
 class Executor(Protocol):
@@ -25,8 +38,8 @@ class Executor(Protocol):
     def stop(self, attempt: Attempt) -> None:
         """Ends the attempt's process at once, stubborn, frozen or not."""
 
-    def gone(self, attempt: Attempt) -> str | None:
-        """None while the attempt lives; then its last words, empty when it told its verdict to the store itself."""
+    def gone(self, attempt: Attempt) -> Gone | None:
+        """None while the attempt lives; then how its process ended."""
 
     def forget(self, attempt: Attempt) -> None:
         """Lets go of an attempt whose end has been settled; its place is free again."""

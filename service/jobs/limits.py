@@ -21,7 +21,9 @@ def memory(bytes_: int) -> Iterator[None]:
         yield
     except MemoryError as error:
         raise OutOfMemory(
-            f"the run needed more than its {bytes_ / 2**20:,.0f} MiB" if bytes_ else "the machine's memory is full",
+            f"the run needed more memory than its {bytes_ / 2**20:,.0f} MiB"
+            if bytes_
+            else "the machine's memory is full",
             hint="Use a smaller batch or network, or raise max_memory_bytes.",
         ) from error
     finally:

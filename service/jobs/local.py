@@ -17,6 +17,7 @@ import service
 from service.clock import monotonic_s
 from service.config import PREFIX, Settings
 from service.jobs import process
+from service.jobs.executor import Gone
 from service.storage import Attempt, Owner
 
 THREAD_SETTINGS = (
@@ -36,6 +37,7 @@ class _Worker:
     said: bytes = b""
     attempt: Attempt | None = None
     finished: bool = False  # it has told the store the end of its attempt
+    oom_kills: int = 0  # of the whole control group, before the attempt began
 
 
 @dataclass
@@ -75,7 +77,7 @@ class LocalExecutor:
         worker = self._idle()
         if worker is None:
             raise RuntimeError("no idle worker")
-        worker.attempt, worker.finished = attempt, False
+        worker.attempt, worker.finished, worker.oom_kills = attempt, False, process.oom_kills()
         line = json.dumps(asdict(attempt)).encode() + b"\n"
         with suppress(BrokenPipeError):  # it died meanwhile: `gone` will say so
             assert worker.process.stdin is not None
@@ -92,17 +94,14 @@ class LocalExecutor:
             if each.attempt == attempt:
                 process.end(each.owner, signal.SIGKILL)
 
-    def gone(self, attempt: Attempt) -> str | None:
+    def gone(self, attempt: Attempt) -> Gone | None:
         worker = self._holder(attempt)
         if worker is not None:
-            if worker.finished:
-                return ""
-            code = worker.process.poll()
-            return None if code is None else f"{ending(code)}\n{self._words(worker.owner)}".strip()
+            return Gone(told=True) if worker.finished else self._ended(worker)
         owner = next((each.owner for each in self._adopted if each.attempt == attempt), None)
         if owner is not None and process.alive(owner):
             return None
-        return f"the worker process of an earlier server ended\n{self._words(owner)}".strip()
+        return self._gone("the worker process of an earlier server ended", owner)
 
     def forget(self, attempt: Attempt) -> None:
         worker = self._holder(attempt)
@@ -197,8 +196,17 @@ class LocalExecutor:
         child.stdin.close()
         process.words_file(self.settings.data_dir, child.pid).unlink(missing_ok=True)
 
-    def _words(self, owner: Owner | None) -> str:
-        return process.last_words(self.settings.data_dir, owner.pid) if owner else ""
+    def _ended(self, worker: _Worker) -> Gone | None:
+        code = worker.process.poll()
+        if code is None:
+            return None
+        if code == -signal.SIGKILL and process.oom_kills() > worker.oom_kills:
+            return Gone(told=False, words="the system killed the worker: out of memory", code="out_of_memory")
+        return self._gone(ending(code), worker.owner)
+
+    def _gone(self, how: str, owner: Owner | None) -> Gone:
+        words = process.last_words(self.settings.data_dir, owner.pid) if owner else ""
+        return Gone(told=False, words=f"{words}\n{how}".strip())
 
 
 def ending(code: int) -> str:

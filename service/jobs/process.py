@@ -11,7 +11,9 @@ from service.clock import boot_id
 from service.storage import Owner
 
 _START_TIME = 19  # place of `starttime` after the command's closing bracket in /proc/PID/stat, proc(5)
-_WORDS_BYTES = 2_000
+_WORDS = 1_500  # characters kept of either end
+_BORING = "\nExtension modules:"  # how a crash report ends
+_CGROUPS = Path("/sys/fs/cgroup")
 
 
 def owner_of(pid: int) -> Owner:
@@ -41,12 +43,22 @@ def words_file(data_dir: Path, pid: int) -> Path:
 
 
 def last_words(data_dir: Path, pid: int) -> str:
-    """The end of what it left, empty when it had no time to."""
+    """What it left, its middle cut out when it is long; empty when it had no time to."""
     try:
-        data = words_file(data_dir, pid).read_bytes()
+        said = words_file(data_dir, pid).read_text(encoding="utf-8", errors="replace").partition(_BORING)[0].strip()
     except OSError:
         return ""
-    return data[-_WORDS_BYTES:].decode("utf-8", "replace").strip()
+    return said if len(said) <= 2 * _WORDS else f"{said[:_WORDS]}\n...\n{said[-_WORDS:]}"
+
+
+def oom_kills() -> int:
+    """How many processes of our control group the kernel has killed for want of memory; 0 where it does not tell."""
+    try:
+        place = Path("/proc/self/cgroup").read_text(encoding="ascii").strip().rpartition("::")[2]
+        told = (_CGROUPS / place.lstrip("/") / "memory.events").read_text(encoding="ascii")
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in told.splitlines() if line.startswith("oom_kill ")), 0)
 
 
 def _exists(pid: int) -> bool:

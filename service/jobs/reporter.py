@@ -80,6 +80,7 @@ class Reporter:
         self._snapshots: list[Snapshot] = []
         self._stop: Literal["cancel", "pause"] | None = None
         self._failure: BaseException | None = None
+        self._forgotten: tuple[str, ...] = ()
         self._wake, self._closing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._write, name="reporter", daemon=True)
 
@@ -181,8 +182,15 @@ class Reporter:
         if snapshot is not None:
             self._stop = self.store.runs.report(self.attempt, Report(checkpoints=(self._stored(snapshot),))).stop
             self._snapshots.pop(0)
+            self._tidy()
         elif not told:
             self._stop = self.store.runs.renew(self.attempt).stop
+
+    def _tidy(self) -> None:
+        """Lets go of older checkpoints; a file younger than the blob store's grace stays until a later time."""
+        forgotten = (*self._forgotten, *self.store.runs.retain(self.attempt.run_id))
+        self.store.blobs.delete(forgotten)
+        self._forgotten = tuple(each for each in forgotten if self.store.blobs.path(each).exists())
 
     def _stored(self, snapshot: Snapshot) -> Checkpoint:
         blob = self.store.blobs.put(snapshot.arrays, snapshot.metadata)

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 
 from service.clock import monotonic_s
 from service.errors import ServiceError
-from service.jobs.executor import Executor
+from service.jobs.executor import Executor, Gone
 from service.storage import Attempt, Fenced, Store
 
 LOG = logging.getLogger(__name__)
 TURN_S = 0.5  # the longest sleep: a dead adopted worker is noticed within it
 HARD_STOP_S = 4.0  # a worker that does not heed a cancel for so long is killed
 GRACE_S = 2.4  # to checkpoint and give runs back when the server leaves
+_LIVES = {"worker_lost": 3, "out_of_memory": 2}  # lost in a row without a new checkpoint, until the run fails
 _REST_S = 1.0  # after the store refused us (disk full, locked)
 
 
@@ -31,14 +32,17 @@ class Supervisor:
     lease_s: float
     _held: set[Attempt] = field(default_factory=set)
     _stop_seen_s: dict[Attempt, float] = field(default_factory=dict)
+    _silent: dict[Attempt, Gone] = field(default_factory=dict)
     _draining: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+        self._watchdog = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def start(self) -> None:
         """Adopts the attempts that outlived an earlier server, then begins to claim."""
         self._thread.start()
+        self._watchdog.start()
 
     def poke(self) -> None:
         """Something was submitted or asked to stop; from any thread, costs a microsecond."""
@@ -71,14 +75,16 @@ class Supervisor:
     def _settle(self) -> None:
         """Tells the store of attempts whose process ended without a verdict, and frees their places."""
         for attempt in list(self._held):
-            words = self.executor.gone(attempt)
-            if words is None:
+            gone = self.executor.gone(attempt)
+            if gone is None:
                 continue
-            if words:
-                (self._release if self._draining.is_set() else self._lose)(attempt, words)
+            if not gone.told:
+                gone = self._silent.pop(attempt, gone)
+                (self._release if self._draining.is_set() else self._lose)(attempt, gone)
             self.executor.forget(attempt)
             self._held.discard(attempt)
             self._stop_seen_s.pop(attempt, None)
+            self._silent.pop(attempt, None)
 
     def _claim(self) -> None:
         while (owner := self.executor.place()) is not None:
@@ -96,17 +102,31 @@ class Supervisor:
                 self._held.add(live.attempt)
                 self.executor.adopt(live.attempt, live.owner)
             elif live.lease_left_s <= 0:
-                self._lose(live.attempt, f"no sign of life for {self.lease_s:g} s")
-                self.executor.stop(live.attempt)
+                self._lose(live.attempt, self._silence(live.attempt))
             elif live.stop_requested and now > self._stop_seen_s.setdefault(live.attempt, now) + HARD_STOP_S:
                 self.executor.stop(live.attempt)
 
-    def _lose(self, attempt: Attempt, words: str) -> None:
-        with suppress(Fenced):  # it ended properly, or was lost before
-            LOG.warning("run %s lost its worker: %s", attempt.run_id, words.partition("\n")[0])
-            self.store.runs.lose(attempt, words)
+    def _watch(self) -> None:
+        """A worker that froze while it was writing holds the store's lock, and the other thread waits for it too."""
+        while not self._draining.wait(TURN_S):
+            try:
+                for live in self.store.runs.live():  # reading waits for nobody
+                    if live.lease_left_s <= 0:
+                        self._silence(live.attempt)
+            except Exception:
+                LOG.exception("the watchdog stumbled")
 
-    def _release(self, attempt: Attempt, words: str) -> None:
+    def _silence(self, attempt: Attempt) -> Gone:
+        """The process of an attempt whose lease is over is ended before anything else, and so lets go of every lock."""
+        self.executor.stop(attempt)
+        return self._silent.setdefault(attempt, Gone(told=False, words=f"no sign of life for {self.lease_s:g} s"))
+
+    def _lose(self, attempt: Attempt, gone: Gone) -> None:
+        with suppress(Fenced):  # it ended properly, or was lost before
+            LOG.warning("run %s lost its worker: %s", attempt.run_id, gone.words.rpartition("\n")[2])
+            self.store.runs.lose(attempt, gone.words, code=gone.code, max_attempts=_LIVES[gone.code])
+
+    def _release(self, attempt: Attempt, gone: Gone) -> None:
         with suppress(Fenced):  # it has given its run back itself
             self.store.runs.release(attempt)
 
@@ -118,5 +138,5 @@ class Supervisor:
             self._settle()
         for attempt in self._held:  # too slow to leave by themselves; not their fault
             self.executor.stop(attempt)
-            self._release(attempt, "")
+            self._release(attempt, Gone(told=False))
         self.executor.close()

@@ -1,0 +1,157 @@
+"""The drill that every executor passes: what it starts is finished once, whatever dies on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from functools import partial
+
+import pytest
+from jobs_machine import EXECUTORS, LONG, Build, Machine, digits, freeze, gone
+
+from service.storage import Job
+
+pytestmark = pytest.mark.parametrize("executor", EXECUTORS)
+
+
+def undisturbed(machine: Machine, epochs: int) -> tuple[str | None, dict[str, tuple[list[int], list[float]]]]:
+    job = machine.until(machine.submit(digits(epochs)), "succeeded")
+    return machine.run(job).weights_sha256, machine.points(job)
+
+
+def began(machine: Machine, job: Job, lives: int) -> bool:
+    return len(machine.events(job, "started")) == lives
+
+
+def test_a_small_job_flows_through_a_warm_worker(build: Build, executor: str) -> None:
+    machine = build(executor=executor)
+    job = machine.until(machine.submit(digits()), "succeeded")
+    run = machine.run(job)
+    assert (job.attempt, job.progress, job.stopped_by) == (1, 1.0, "epochs")
+    assert machine.store.blobs.verify(run.model_blob or "")
+    assert run.summary["val_accuracy"]["n"] == 3
+
+
+def test_a_killed_worker_is_replaced_and_nothing_shows(build: Build, executor: str) -> None:
+    machine = build(executor=executor)
+    sha256, points = undisturbed(machine, LONG)
+    job = machine.submit(digits(LONG))
+    for _ in range(2):
+        machine.saved(job, machine.run(job).step)
+        os.kill(machine.live(job).owner.pid, signal.SIGKILL)
+    job = machine.until(job, "succeeded")
+    assert job.attempt == 3
+    assert machine.run(job).weights_sha256 == sha256
+    assert machine.points(job) == points
+    assert [each.kind for each in machine.events(job) if each.kind in ("lost", "resumed")] == ["lost", "resumed"] * 2
+
+
+def test_a_dead_worker_is_replaced_within_two_seconds(build: Build, executor: str) -> None:
+    machine = build(executor=executor, workers=2)
+    job = machine.submit(digits(LONG))
+    machine.saved(job)
+    os.kill(machine.live(job).owner.pid, signal.SIGKILL)
+    killed_s = time.monotonic()
+    machine.poll(lambda: len(machine.events(job, "started")) == 2)
+    assert time.monotonic() - killed_s < 2.0
+
+
+def test_a_cancel_is_heeded_and_leaves_a_model(build: Build, executor: str) -> None:
+    machine = build(executor=executor)
+    job = machine.submit(digits(100_000))
+    pid = machine.live(job).owner.pid
+    machine.saved(job)
+    asked_s = time.monotonic()
+    machine.stop(job, "cancel")
+    job = machine.until(job, "cancelled")
+    assert time.monotonic() - asked_s < 2.0
+    assert job.stopped_by == "user"
+    assert machine.store.blobs.verify(machine.run(job).model_blob or "")
+    assert not gone(pid), "a worker that heeds is not killed"
+
+
+def test_a_worker_that_never_looks_is_stopped_within_five_seconds(build: Build, executor: str) -> None:
+    machine = build(executor=executor)
+    job = machine.submit(digits(100_000))
+    pid = machine.live(job).owner.pid
+    machine.poll(lambda: machine.store.runs.checkpoints(job.run_ids[0], "model"))
+    freeze(machine, pid)
+    asked_s = time.monotonic()
+    machine.stop(job, "cancel")
+    job = machine.until(job, "cancelled")
+    assert time.monotonic() - asked_s < 5.0
+    assert gone(pid)
+    assert machine.run(job).model_blob, "the best model published before stays the run's"
+    next_job = machine.until(machine.submit(digits()), "succeeded")
+    assert next_job.attempt == 1, "its place is free again"
+
+
+@pytest.mark.parametrize("writing", [False, True])
+def test_a_frozen_worker_is_replaced_when_its_lease_is_over(build: Build, executor: str, writing: bool) -> None:
+    """Even one that holds the store's lock, which until then keeps everybody else from writing."""
+    machine = build(executor=executor, lease_s=1.0, workers=2)
+    sha256, points = undisturbed(machine, LONG)
+    job = machine.submit(digits(LONG))
+    machine.saved(job)
+    pid = machine.live(job).owner.pid
+    freeze(machine, pid, writing=writing)
+    job = machine.until(job, "succeeded")
+    assert job.attempt == 2
+    assert machine.events(job, "lost")[0].data["words"] == "no sign of life for 1 s"
+    assert (machine.run(job).weights_sha256, machine.points(job)) == (sha256, points)
+    assert gone(pid)
+
+
+def test_a_poison_job_fails_after_three_lives_and_blocks_nobody(build: Build, executor: str) -> None:
+    machine = build(executor=executor, checkpoint_s=1000.0)
+    poison, other = machine.submit(digits(100_000)), machine.submit(digits())
+    for life in range(1, 4):
+        machine.poll(partial(began, machine, poison, life))
+        os.kill(machine.live(poison).owner.pid, signal.SIGABRT)
+    poison = machine.until(poison, "failed")
+    assert poison.error is not None
+    assert poison.error["code"] == "worker_lost"
+    assert poison.error["hint"] == "the worker process ended by SIGABRT"
+    assert "Fatal Python error: Aborted" in machine.events(poison, "lost")[-1].data["words"]
+    assert machine.until(other, "succeeded").attempt == 1
+
+
+def test_a_pause_frees_the_worker_and_a_resume_goes_on_bit_for_bit(build: Build, executor: str) -> None:
+    machine = build(executor=executor)
+    sha256, points = undisturbed(machine, LONG)
+    job = machine.submit(digits(LONG))
+    machine.saved(job)
+    machine.stop(job, "pause")
+    machine.until(job, "paused")
+    assert machine.until(machine.submit(digits()), "succeeded").attempt == 1
+    machine.store.jobs.resume(job.id)
+    machine.poke()
+    job = machine.until(job, "succeeded")
+    assert (machine.run(job).weights_sha256, machine.points(job)) == (sha256, points)
+
+
+def test_a_drain_gives_runs_back_within_three_seconds_and_burns_no_attempt(build: Build, executor: str) -> None:
+    machine = build(executor=executor)
+    sha256, points = undisturbed(machine, LONG)
+    job = machine.submit(digits(LONG))
+    pid = machine.live(job).owner.pid
+    asked_s = time.monotonic()
+    machine.drain()
+    assert time.monotonic() - asked_s < 3.0
+    assert gone(pid)
+    waiting = machine.store.jobs.get(job.id)
+    assert (waiting.status, waiting.attempt) == ("queued", 0)
+    machine.start()
+    job = machine.until(job, "succeeded")
+    assert job.attempt == 1
+    assert (machine.run(job).weights_sha256, machine.points(job)) == (sha256, points)
+
+
+def test_the_more_urgent_job_goes_first(build: Build, executor: str) -> None:
+    machine = build(executor=executor, start=False)
+    jobs = [machine.submit(digits() | {"priority": urgency}) for urgency in (0, 5, 0)]
+    machine.start()
+    ended = [machine.until(job, "succeeded") for job in jobs]
+    order = sorted(ended, key=lambda job: job.started_at or job.created_at)
+    assert [job.id for job in order] == [jobs[1].id, jobs[0].id, jobs[2].id]
