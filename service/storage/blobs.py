@@ -7,6 +7,7 @@ that lost nothing). Nothing here is ever changed in place.
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import re
@@ -88,35 +89,37 @@ class Blobs:
     def delete(self, unreferenced: Collection[str], *, grace_s: float = GRACE_S) -> int:
         """Removes blobs that nothing points at, but none put within the last `grace_s`; returns the bytes freed.
 
-        A blob may be put anew while it is being removed: moved aside first, it is looked at, and moved back if young.
+        A blob may be put again just then; so both the look at its age and the removal are under a lock.
         """
         return sum(self._remove(self.path(sha256), grace_s) for sha256 in unreferenced)
 
     def _remove(self, path: Path, grace_s: float) -> int:
-        aside = self._folder / "new" / f"gone-{path.name}-{token_hex(4)}"
-        try:
-            if time.time() - path.stat().st_mtime < grace_s:
-                return 0
-            path.rename(aside)
-        except FileNotFoundError:
-            return 0
-        status = aside.stat()
-        if time.time() - status.st_mtime < grace_s:
-            aside.rename(path)
-            return 0
-        aside.unlink()
-        return status.st_size
+        with self._locked(fcntl.LOCK_EX), suppress(FileNotFoundError):
+            status = path.stat()
+            if time.time() - status.st_mtime >= grace_s:
+                path.unlink()
+                return status.st_size
+        return 0
 
     def _name(self, path: Path, sha256: str, size: int) -> Blob:
+        """Gives a file its name; where it is there already, that one becomes young again."""
         target = self.path(sha256)
         with _full_told():
-            if not _touch(target):
-                if not target.parent.exists():
-                    target.parent.mkdir(exist_ok=True)
-                    _fsync(self._folder)
-                path.rename(target)
-                _fsync(target.parent)
+            if not target.parent.exists():
+                target.parent.mkdir(exist_ok=True)
+                _fsync(self._folder)
+            with self._locked(fcntl.LOCK_SH):
+                if not _touch(target):
+                    os.utime(path)  # young from now on, however long the writing took
+                    path.rename(target)
+            _fsync(target.parent)
         return Blob(sha256, size)
+
+    @contextmanager
+    def _locked(self, how: int) -> Iterator[None]:
+        with open(self._folder / "lock", "wb") as file:
+            fcntl.flock(file, how)
+            yield
 
 
 def _touch(path: Path) -> bool:

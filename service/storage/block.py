@@ -130,7 +130,7 @@ def _sum(first: int, base: int, body: Planes, places: list[int], numbers: NDArra
     """The way back; integers wrap as they did on the way here."""
     if places:
         beyond = _numbers(body, places, f"<u{len(places)}")
-        np.add(beyond.view(np.int64) if len(places) == 8 else beyond, base, out=numbers)
+        np.add(beyond.view(np.int64) if len(places) == 8 else beyond, np.int64(base), out=numbers)
         numbers[0] = first
         np.cumsum(numbers, out=numbers)
     else:

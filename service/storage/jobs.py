@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from sqlalchemy import Connection, Select, delete, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from service.errors import Conflict, Fault, InvalidSpec, NotFound, QueueFull
 from service.storage import cursor, events, idempotency, ids, job_view, moment, status
 from service.storage.database import Database
-from service.storage.rows import FINAL, Idempotency, Job, Page
+from service.storage.rows import FINAL, Idempotency, Job, Page, Status
 from service.storage.tables import datasets, job_tags, jobs, run_tags, runs, transitions
 
 
@@ -64,6 +64,13 @@ class Jobs:
             rows = connection.execute(query.order_by(jobs.c.key.desc()).limit(limit + 1)).all()
             found = job_view.several(connection, rows[:limit])
         return Page(found, cursor.encode(rows[limit - 1].key) if len(rows) > limit else None)
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs are in each state that is not final; a state that none is in is left out."""
+        open_ = tuple(each for each in get_args(Status) if each not in FINAL)
+        query = select(jobs.c.status, func.count()).where(jobs.c.status.in_(open_)).group_by(jobs.c.status)
+        with self._database.read() as connection:
+            return {state: number for state, number in connection.execute(query)}
 
     def request_stop(self, job_id: str, how: Literal["cancel", "pause"]) -> Job:
         """Asks for it; a job that waits is stopped at once. Asking again, or when it is already so, changes nothing.

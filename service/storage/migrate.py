@@ -17,6 +17,11 @@ from service.storage.tables import metadata
 HEAD = "0001"  # the newest revision in migrations/versions; a test holds the two together
 FOLDER = Path(service.__file__).resolve().parent.parent / "migrations"  # in a checkout and in an installed package
 
+_VERSION_TABLE = (  # as Alembic makes it
+    "CREATE TABLE alembic_version "
+    "(version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+)
+
 
 def migrate(database: Database, data_dir: Path) -> None:
     """Makes or upgrades the tables, one process at a time. Raises ServiceError for a newer store."""
@@ -41,13 +46,13 @@ def _stamp(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
     found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none()
-    return None if found is None else str(found)
+    return str(found or "")
 
 
 def _create(connection: Connection) -> None:
     """An empty database gets today's tables at once; that the migrations lead to the same ones is a test."""
     metadata.create_all(connection)
-    connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+    connection.exec_driver_sql(_VERSION_TABLE)
     connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
 
 
@@ -58,7 +63,7 @@ def _upgrade(connection: Connection, found: str) -> None:
     settings.set_main_option("script_location", str(FOLDER))
     settings.attributes["connection"] = connection
     try:
-        script.ScriptDirectory.from_config(settings).get_revision(found)
+        script.ScriptDirectory.from_config(settings).get_revision(found or "base")
     except util.CommandError as error:
         message = f"the store was written by a newer version of this program (its revision {found} is unknown here)"
         raise ServiceError(message, hint="Install that version again, or use another data folder.") from error

@@ -80,7 +80,8 @@ class Models:
 
     def aliases(self, name: str) -> dict[str, int]:
         """Where each alias points now."""
-        return {move.alias: move.version for move in self.alias_history(name) if move.version is not None}
+        newest = {move.alias: move.version for move in self.alias_history(name)}
+        return {alias: version for alias, version in newest.items() if version is not None}
 
     def alias_history(self, name: str, alias: str | None = None) -> tuple[AliasMove, ...]:
         """Every move, oldest first."""

@@ -60,7 +60,12 @@ def mirror(connection: Connection, run: Row[Any], target: Status, at: int, **col
     """Gives the job of a run the run's new state."""
     if run.job_id is None:
         return
-    state = {"status": target, "phase": _PHASES.get(target, target), "stop_requested": None, "eta_s": None}
+    state: dict[str, Any] = {
+        "status": target,
+        "phase": _PHASES.get(target, target),
+        "stop_requested": None,
+        "eta_s": None,
+    }
     if target == "succeeded":
         state |= {"progress": 1.0}
     values = state | columns | {"started_at": run.started_at}

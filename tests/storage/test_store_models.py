@@ -1,0 +1,140 @@
+"""Models by name: versions that never change, aliases that move and remember, references that resolve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from service.errors import Conflict, InvalidSpec, NotFound
+from service.storage import Attempt, Checkpoint, Idempotency, Job, Report, Resolved, Store
+
+Publish = Callable[..., Checkpoint]
+
+
+@pytest.fixture
+def trained(
+    store: Store, submit: Callable[..., Job], claim: Callable[[], Attempt], publish: Publish
+) -> Callable[[], tuple[str, str]]:
+    """Trains a run to its end; its id and its model's blob."""
+
+    def train() -> tuple[str, str]:
+        submit()
+        attempt = claim()
+        blob = publish(attempt.run_id, 1).blob
+        store.runs.finish(attempt, "succeeded", model_blob=blob)
+        return attempt.run_id, blob
+
+    return train
+
+
+Trained = Callable[[], tuple[str, str]]
+
+
+def test_every_way_to_name_a_model_resolves(store: Store, trained: Trained) -> None:
+    (run_1, blob_1), (run_2, blob_2) = trained(), trained()
+    assert store.models.add_version("fashion", run_1, note="first").version == 1
+    assert store.models.add_version("fashion", run_2).version == 2
+    store.models.set_alias("fashion", "production", 1)
+    resolved = {
+        "fashion": (run_2, blob_2, "fashion", 2), "fashion:1": (run_1, blob_1, "fashion", 1),
+        "fashion:2": (run_2, blob_2, "fashion", 2), "fashion@production": (run_1, blob_1, "fashion", 1),
+        run_1: (run_1, blob_1, None, None), f"{run_1}@latest": (run_1, blob_1, None, None),
+    }  # fmt: skip
+    for ref, (run_id, blob, name, version) in resolved.items():
+        assert store.models.resolve(ref) == Resolved(ref, run_id, "train", blob, name, version)
+
+
+@pytest.mark.parametrize(
+    "ref",
+    ["nothing", "fashion:2", "fashion:0", "fashion:x", "fashion:", "fashion:-1", "fashion:1 ", "fashion@production",
+     "fashion@", "run_none", "", ":1", "@x", "fashion:" + "9" * 50, "fashion:¹"],
+)  # fmt: skip
+def test_a_name_that_means_nothing_is_not_found(ref: str, store: Store, trained: Trained) -> None:
+    store.models.add_version("fashion", trained()[0])
+    with pytest.raises(NotFound):
+        store.models.resolve(ref)
+
+
+def test_a_run_still_training_serves_its_newest_model(
+    store: Store, submit: Callable[..., Job], claim: Callable[[], Attempt], publish: Publish
+) -> None:
+    submit()
+    attempt = claim()
+    with pytest.raises(Conflict):
+        store.models.resolve(attempt.run_id)
+    for step in (1, 5):
+        model = publish(attempt.run_id, step)
+        store.runs.report(attempt, Report(checkpoints=(model, publish(attempt.run_id, step, "state"))))
+        assert store.models.resolve(f"{attempt.run_id}@latest").blob == model.blob
+        assert store.models.resolve(attempt.run_id).blob == model.blob
+
+
+def test_a_version_outlives_no_run_and_so_holds_it(store: Store, trained: Trained) -> None:
+    run_id, _ = trained()
+    store.models.add_version("m", run_id)
+    job_id = store.runs.get(run_id).job_id
+    assert job_id is not None
+    with pytest.raises(Conflict):
+        store.jobs.delete(job_id)
+    assert store.runs.get(run_id).id == run_id
+
+
+def test_versions_and_models_are_listed(store: Store, trained: Trained) -> None:
+    runs = [trained()[0] for _ in range(3)]
+    a1, b1, a2 = (store.models.add_version(name, run_id) for name, run_id in zip("aba", runs, strict=True))
+    assert store.models.versions("a") == (a2, a1)
+    page = store.models.list(limit=1)
+    assert (page.data, store.models.list(after=page.next).data) == ((a2,), (b1,))
+    with pytest.raises(NotFound):
+        store.models.versions("c")
+
+
+def test_an_alias_moves_and_remembers(store: Store, trained: Trained) -> None:
+    for _ in range(2):
+        store.models.add_version("m", trained()[0])
+    for version in (1, 2, None, 1):
+        store.models.set_alias("m", "production", version)
+    store.models.set_alias("m", "staging", 2)
+    assert store.models.aliases("m") == {"production": 1, "staging": 2}
+    assert [move.version for move in store.models.alias_history("m", "production")] == [1, 2, None, 1]
+    with pytest.raises(NotFound):
+        store.models.set_alias("m", "production", 3)
+
+
+def test_an_alias_taken_away_points_nowhere(store: Store, trained: Trained) -> None:
+    store.models.add_version("m", trained()[0])
+    store.models.set_alias("m", "production", 1)
+    store.models.set_alias("m", "production", None)
+    assert store.models.aliases("m") == {}
+    with pytest.raises(NotFound):
+        store.models.resolve("m@production")
+
+
+def test_a_key_used_again_makes_no_second_version(store: Store, trained: Trained) -> None:
+    run_id, _ = trained()
+    key = Idempotency("k", "1")
+    version = store.models.add_version("m", run_id, idempotency_key=key)
+    assert store.models.add_version("m", run_id, idempotency_key=key) == version
+    assert len(store.models.versions("m")) == 1
+
+
+@pytest.mark.parametrize("name", ["", "run_x", "a b", "a:b", "a@b", "../a", ".a", "a/b", "ä", "a" * 101, "a\n"])
+def test_a_name_that_could_not_be_referred_to_is_refused(name: str, store: Store, trained: Trained) -> None:
+    with pytest.raises(InvalidSpec) as error:
+        store.models.add_version(name, trained()[0])
+    assert error.value.faults[0].pointer == "/name"
+
+
+@pytest.mark.parametrize("alias", ["", "latest", "1", "a b", "a@b", "a\n"])
+def test_an_alias_that_could_not_be_referred_to_is_refused(alias: str, store: Store, trained: Trained) -> None:
+    store.models.add_version("m", trained()[0])
+    with pytest.raises(InvalidSpec):
+        store.models.set_alias("m", alias, 1)
+
+
+def test_a_run_without_weights_makes_no_version(store: Store, submit: Callable[..., Job]) -> None:
+    with pytest.raises(Conflict):
+        store.models.add_version("m", submit().run_ids[0])
+    with pytest.raises(NotFound):
+        store.models.add_version("m", "run_none")
