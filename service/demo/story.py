@@ -182,7 +182,8 @@ def go_on(out: Console, client: Client, runs: Mapping[str, str]) -> None:
         f"{client.url}/docs",
         f"curl {client.url}/v1/models/network",
         f"curl {client.url}/v1/runs/{runs['network']}/metrics",
-        f"curl {client.url}/v1/completions -H 'content-type: application/json' \\",
+        f"curl {client.url}/v1/completions \\",
+        "  -H 'content-type: application/json' \\",
         f"  -d '{asked}'",
     )
     for line in lines:
