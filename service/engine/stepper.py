@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from service.engine.arena import Arena
 from service.engine.contract import Array, Signature
 from service.engine.feed import Examples
+from service.engine.float_mode import flushing
 from service.engine.network import Compiled
 from service.engine.optimizers import Update
 from service.engine.program import Memory, Program, Setting
@@ -84,6 +85,7 @@ class Stepper:
         for program in self._programs.values():
             program.arena.reset()
 
+    @flushing()
     @np.errstate(all="ignore")
     def run(self, indices: Array, epoch: int, place: int, t: int, rates: Sequence[float]) -> None:
         """A step for each of `rates` on `indices`. `place`: the first one's number in its epoch; `t`: steps done."""
