@@ -34,11 +34,13 @@ lint: $(DEV) ## the gates without pytest
 	@for each in $(wildcard tests/*/conftest.py); do $(BIN)/mypy --no-error-summary $$each || exit 1; done
 	$(BIN)/lint-imports
 
-BENCHES := bench-engine bench-text bench-metrics bench-predict bench-jobs
+# bench_engine.py is bench-engine, bench_first_light.py is bench-first-light, ...
+BENCHES := $(subst _,-,$(patsubst tests/benchmarks/bench_%.py,bench-%,$(wildcard tests/benchmarks/bench_*.py)))
 .PHONY: bench $(BENCHES)
-bench: $(BENCHES) ## every benchmark; or one: bench-engine, -text, -metrics, -predict, -jobs
+bench: $(BENCHES) ## every benchmark; one alone: make bench-start, bench-engine, ...
 $(BENCHES): bench-%: $(DEV)
-	$(BIN)/python -m pytest -s -m benchmark -k $* tests/benchmarks
+	$(BIN)/python -m pytest -s -m benchmark tests/benchmarks/bench_$(subst -,_,$*).py
+bench-engine: $(ORACLE)
 
 oracle: $(ORACLE) ## compare with torch, kenlm and others (a large installation)
 	$(BIN)/python -m pytest -m oracle
