@@ -123,7 +123,12 @@ def _openai(problem: Problem) -> dict[str, Any]:
     first = problem.faults[0] if problem.faults else None
     kind = "server_error" if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
     param = _short(first.pointer.strip("/").replace("/", "."), _POINTER_BYTES // 2) if first else None
-    return {"message": _short(problem.detail, _HINT_BYTES // 2), "type": kind, "param": param or None, "code": problem.code}
+    return {
+        "message": _short(problem.detail, _HINT_BYTES // 2),
+        "type": kind,
+        "param": param or None,
+        "code": problem.code,
+    }
 
 
 def _listed(faults: Sequence[Fault], room: int) -> dict[str, Any]:

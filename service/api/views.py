@@ -222,7 +222,7 @@ class RunView(View):
     best: dict[str, PointView]
     summary: dict[str, MetricView]
     weights_sha256: str | None
-    has_model: bool = Field(description="Whether its id may be used as a model reference.")
+    model_sha256: str | None = Field(description="The file of its best weights; a run still training may serve others.")
     receipt: dict[str, Any] | None
     warnings: list[str]
     error: ErrorView | None
@@ -237,7 +237,7 @@ class RunView(View):
         same = ("id", "job_id", "type", "name", "notes", "status", "dataset_id", "step", "weights_sha256")
         return cls(
             **{name: getattr(run, name) for name in (*same, "created_at", "started_at", "ended_at")},
-            tags=list(run.tags), spec=dict(run.spec), best=best, summary=summary, has_model=run.model_blob is not None,
+            tags=list(run.tags), spec=dict(run.spec), best=best, summary=summary, model_sha256=run.model_blob,
             receipt=None if run.receipt is None else dict(run.receipt),
             warnings=list(run.report.get("warnings", [])), error=ErrorView.of(run.error),
         )  # fmt: skip

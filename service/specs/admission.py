@@ -73,7 +73,9 @@ def resolve(
     """Every choice made that follows from the spec and the data. Raises InvalidSpec."""
     loss = spec.loss or loss_for(spec.network, spec.dataset, description)
     found = outline(description, spec.dataset, loss.target, dtype=spec.dtype, validation=validation, test=test)
-    chosen = engine.resolve(recipe_of(spec, loss), signature_of(found), found.outputs, found.rows)
+    recipe, signature = recipe_of(spec, loss), signature_of(found)
+    engine.plan(recipe, signature, found.outputs, found.rows)  # says every fault; resolve only takes what can be built
+    chosen = engine.resolve(recipe, signature, found.outputs, found.rows)
     update = {"dataset": found.spec, "loss": loss, "training": chosen.training, "metrics": list(chosen.metrics or ())}
     return spec.model_copy(update=update), found
 

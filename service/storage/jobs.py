@@ -70,7 +70,7 @@ class Jobs:
         open_ = tuple(each for each in get_args(Status) if each not in FINAL)
         query = select(jobs.c.status, func.count()).where(jobs.c.status.in_(open_)).group_by(jobs.c.status)
         with self._database.read() as connection:
-            return {state: number for state, number in connection.execute(query)}
+            return dict(connection.execute(query).all())
 
     def request_stop(self, job_id: str, how: Literal["cancel", "pause"]) -> Job:
         """Asks for it; a job that waits is stopped at once. Asking again, or when it is already so, changes nothing.

@@ -65,7 +65,12 @@ async def test_versions_and_aliases_lead_to_their_runs(tmp_path: Path) -> None:
             answer = await api.http.post(f"/v1/models/{ref}/predict", json={"rows": [SETOSA]})
             assert answer.json()["model"] == "flowers:1"
         model = (await api.http.get("/v1/models/flowers@live")).json()
-        assert (model["object"], model["version"], model["run_id"], model["aliases"]) == ("model", 1, first, {"live": 1})
+        assert (model["object"], model["version"], model["run_id"], model["aliases"]) == (
+            "model",
+            1,
+            first,
+            {"live": 1},
+        )
         assert [each["version"] for each in model["versions"]] == [1]
         assert (await api.http.put("/v1/models/flowers/aliases/live", json={"version": None})).status_code == 200
         problem(await api.http.get("/v1/models/flowers@live"), 404)
@@ -91,7 +96,9 @@ async def test_rows_that_do_not_fit_are_named_every_one(tmp_path: Path) -> None:
         problem(await api.http.post("/v1/models/nothing/predict", json={"rows": [SETOSA]}), 404)
         queued = (await api.submit()).json()["run_id"]
         problem(await api.http.post(f"/v1/models/{queued}/predict", json={"rows": [SETOSA]}), 409)
-        assert "predict" in problem(await api.http.post("/v1/completions", json={"model": url.split("/")[3]}), 422)["hint"]
+        assert (
+            "predict" in problem(await api.http.post("/v1/completions", json={"model": url.split("/")[3]}), 422)["hint"]
+        )
 
 
 # --- text

@@ -41,7 +41,9 @@ def _operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]
 
 
 def test_the_committed_document_is_the_one_we_serve(document: dict[str, Any]) -> None:
-    assert SNAPSHOT.read_text("utf-8") == _written(document), f"PYTHONPATH=. python {Path(__file__).relative_to(ROOT)} writes it anew"
+    assert SNAPSHOT.read_text("utf-8") == _written(document), (
+        f"PYTHONPATH=. python {Path(__file__).relative_to(ROOT)} writes it anew"
+    )
 
 
 def test_every_route_tells_how_it_refuses(document: dict[str, Any]) -> None:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from service.client import ApiError, Client
 
-if TYPE_CHECKING:
-    from conftest import Serve, Served
-
 TALE = "the cat sat on the mat\nthe dog sat on the log\nthe cat saw the dog\n" * 30
 
 
 @pytest.fixture(scope="module")
-def server(serve: Serve) -> Served:
+def server(serve: Callable[..., Any]) -> Any:
     return serve(None, "--workers", "1")
 
 
 @pytest.fixture(scope="module")
-def model(server: Served) -> str:
+def model(server: Any) -> str:
     with Client(server.url) as client:
         dataset = client.upload_text(TALE, "tale.txt")
         spec = {"dataset": {"id": dataset["id"]}, "order": 4, "smoothing": {"kind": "modified_kneser_ney"}}
@@ -30,7 +28,7 @@ def model(server: Served) -> str:
     return "tale"
 
 
-def test_our_client_completes_suggests_and_scores(server: Served, model: str) -> None:
+def test_our_client_completes_suggests_and_scores(server: Any, model: str) -> None:
     with Client(server.url) as client:
         (text,) = client.complete(model, "the dog sat", max_tokens=3, temperature=0)
         assert text.split() == ["on", "the", "log"]
@@ -44,7 +42,7 @@ def test_our_client_completes_suggests_and_scores(server: Served, model: str) ->
 
 
 @pytest.mark.oracle
-def test_openais_client_works_unchanged(server: Served, model: str) -> None:
+def test_openais_client_works_unchanged(server: Any, model: str) -> None:
     openai = pytest.importorskip("openai")
     client: Any = openai.OpenAI(base_url=f"{server.url}/v1", api_key="none")
     with client:
