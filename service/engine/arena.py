@@ -53,8 +53,8 @@ def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     count = int(np.prod(shape, dtype=np.int64))
     raw = np.zeros(count * dtype.itemsize + 64, np.uint8)
     start = -raw.ctypes.data % 64
-    whole: Array = np.asarray(raw[start : start + count * dtype.itemsize].view(dtype))
-    return whole.reshape(shape)
+    whole: Array = np.ndarray(shape, dtype, raw.data, start)
+    return whole
 
 
 class Bits:

@@ -103,7 +103,7 @@ class LayerPlan:
     warnings: tuple[str, ...] = ()
 
 
-class Unfit(Exception):  # noqa: N818  a finding, collected with others
+class Unfit(Exception):
     """A layer cannot take this shape; `place` is a pointer inside the layer, such as `/units` or ``.
 
     `assume`: a shape to go on with, so that faults further on are found in the same answer.

@@ -1,8 +1,8 @@
 """Flush subnormal numbers to zero while steps run.
 
-Moments of units that no longer learn decay by a constant factor until they are smaller than a normal number, and there
-they stay: rounding holds them at the smallest steps. A processor takes a hundred cycles for each such number, and a
-whole Adam step on 235,000 parameters became ten times slower (3.2 ms for 0.31). PyTorch has set_flush_denormal for this.
+Moments of units that no longer learn decay by a constant factor until they are smaller than a normal number. There
+rounding holds them for good, and a processor takes a hundred cycles for each: a whole Adam step on 235,000 parameters
+became ten times slower (3.2 ms for 0.31). PyTorch has set_flush_denormal for this.
 """
 
 from __future__ import annotations

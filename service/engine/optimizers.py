@@ -33,6 +33,7 @@ class OptimizerSpec(Spec):
     clip_norm: float | None = Field(default=None, gt=0, le=1e9, description="Largest length of the whole gradient.")
     clip_value: float | None = Field(default=None, gt=0, le=1e9, description="Largest size of any number in it.")
 
+    learning_rate: Rate = 0.01
     slots: ClassVar[tuple[str, ...]] = ()
     whole_batch: ClassVar[bool] = False
     decoupled: ClassVar[bool] = False

@@ -66,7 +66,7 @@ class RowPlan:
         return any(part.layer.couples_rows for part in self.parts)
 
 
-class Unfits(Exception):  # noqa: N818
+class Unfits(Exception):
     """Every fault found in a row, each with its layer's index."""
 
     def __init__(self, faults: Sequence[tuple[int, Unfit]]) -> None:
@@ -92,7 +92,7 @@ def plan_row(layers: Sequence[LayerSpec], shape: Shape) -> RowPlan:
     return RowPlan(tuple(_with_starts(parts)), shape, now)
 
 
-class _Stop(Exception):  # noqa: N818
+class _Stop(Exception):
     """The shape behind a fault is unknown: nothing after it can be judged."""
 
 

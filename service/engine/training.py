@@ -243,13 +243,16 @@ class Training:
         return "steps" if self._standing.step >= self.total_steps else None
 
     def _finish(self) -> Finished:
-        """The best weights are put back and scored on the test part."""
-        np.copyto(self._memory.theta, self._best_theta)
-        np.copyto(self._memory.state, self._best_kept)
+        """The best weights are scored on the test part; the last ones stay where they are."""
         scores: dict[str, float] = {}
         if self._test is not None and len(self._test):
+            last = self._memory.theta.copy(), self._memory.state.copy()
+            np.copyto(self._memory.theta, self._best_theta)
+            np.copyto(self._memory.state, self._best_kept)
             found = self._evaluator.score(self._test, self._metrics)
             scores = {f"test_{name}": value for name, value in found.items()}
+            np.copyto(self._memory.theta, last[0])
+            np.copyto(self._memory.state, last[1])
         now = self._standing
         return Finished(now.stopped_by or "epochs", now.step, now.best.step, scores)
 

@@ -1,15 +1,11 @@
 """The engine against PyTorch at its best settings: same data, same start, interleaved; `make bench-engine`.
 
 Every contender trains for the same number of steps in turn, several rounds; the lower quartile of the seconds counts.
-Run alone on the machine: `quiet .venv/bin/python tests/benchmarks/bench_engine.py [tiny mlp32 mlp128 mlp1024]`.
+Run alone on the machine, one BLAS thread:
+`OPENBLAS_NUM_THREADS=1 quiet .venv/bin/python tests/benchmarks/bench_engine.py [tiny mlp32 mlp128 mlp1024]`.
 """
 
 from __future__ import annotations
-
-import os
-
-for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
 
 import sys
 import time

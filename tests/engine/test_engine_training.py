@@ -110,8 +110,8 @@ def test_a_training_goes_on_from_any_event_to_the_same_bits(spec: Recipe, monkey
         arrays, meta = whole.state()
         states.append((arrays, json.dumps(meta)))
     assert sum(isinstance(event, Tick) for event in told) > 5
-    for place, (arrays, meta) in enumerate(states):
-        again = Training(spec, SIGNATURE, 3, rows(61), rows(20, 1), rows(20, 2), state=(arrays, json.loads(meta)))
+    for place, (arrays, text) in enumerate(states):
+        again = Training(spec, SIGNATURE, 3, rows(61), rows(20, 1), rows(20, 2), state=(arrays, json.loads(text)))
         rest = list(again)
         assert again.weights_sha256() == whole.weights_sha256(), f"after event {place}"
         assert again.weights_sha256(best=False) == whole.weights_sha256(best=False)
@@ -123,7 +123,7 @@ def test_a_training_goes_on_from_any_event_to_the_same_bits(spec: Recipe, monkey
 
 
 def _points(events: list[Event]) -> dict[tuple[str, int], float]:
-    found = {}
+    found: dict[tuple[str, int], float] = {}
     for event in events:
         if isinstance(event, Measured):
             for name, (steps, values) in event.series.items():
