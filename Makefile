@@ -27,12 +27,14 @@ test: $(DEV) ## every gate: ruff, mypy strict, import-linter, pytest
 	$(BIN)/python -m pytest || failed=1; \
 	exit $$failed
 
-lint: $(DEV) ## the gates without pytest
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	@for each in $(wildcard tests/*/conftest.py); do $(BIN)/mypy --no-error-summary $$each || exit 1; done
-	$(BIN)/lint-imports
+lint: $(DEV) ## the gates without pytest; all of them, even if the first one fails
+	@failed=0; \
+	$(BIN)/ruff check --quiet . || failed=1; \
+	$(BIN)/ruff format --quiet --check . || failed=1; \
+	$(BIN)/mypy || failed=1; \
+	for each in tests/*/conftest.py; do $(BIN)/mypy --no-error-summary $$each || failed=1; done; \
+	$(BIN)/lint-imports --no-cache > $(VENV)/.imports 2>&1 || { cat $(VENV)/.imports; failed=1; }; \
+	exit $$failed
 
 # bench_engine.py is bench-engine, bench_first_light.py is bench-first-light, ...
 BENCHES := $(subst _,-,$(patsubst tests/benchmarks/bench_%.py,bench-%,$(wildcard tests/benchmarks/bench_*.py)))
