@@ -29,8 +29,8 @@ test: $(DEV) ## every gate: ruff, mypy strict, import-linter, pytest
 
 lint: $(DEV) ## the gates without pytest; all of them, even if the first one fails
 	@failed=0; \
-	$(BIN)/ruff check --quiet . || failed=1; \
-	$(BIN)/ruff format --quiet --check . || failed=1; \
+	$(BIN)/ruff check --quiet --output-format concise . || failed=1; \
+	$(BIN)/ruff format --quiet --check --output-format concise . || failed=1; \
 	$(BIN)/mypy || failed=1; \
 	for each in tests/*/conftest.py; do $(BIN)/mypy --no-error-summary $$each || failed=1; done; \
 	$(BIN)/lint-imports --no-cache > $(VENV)/.imports 2>&1 || { cat $(VENV)/.imports; failed=1; }; \

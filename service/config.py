@@ -35,7 +35,9 @@ class Settings(BaseModel):
         default=2_000_000_000, ge=1_000_000, description="Most memory a training run may need by its plan."
     )
     cache_bytes: int = Field(default=1_000_000_000, ge=0, description="Memory for models loaded to predict.")
-    lease_s: float = Field(default=10.0, gt=0.5, description="Seconds without a sign of life until a run is taken over.")
+    lease_s: float = Field(
+        default=10.0, gt=0.5, description="Seconds without a sign of life until a run is taken over."
+    )
     checkpoint_s: float = Field(default=5.0, gt=0, description="Most seconds between two checkpoints of a run.")
 
     @property
