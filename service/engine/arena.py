@@ -69,7 +69,8 @@ class Bits:
         """The view that holds this slot's numbers after `refill`."""
         if name not in self._blocks:
             self._blocks[name] = aligned((self._window, *shape), np.dtype(dtype))
-        return self._blocks[name][self.slot]
+        view: Array = self._blocks[name][self.slot]
+        return view
 
     def refill(self, epoch: int, step: int, shard: int) -> None:
         """New numbers for the block of steps that begins at `step`; the same key gives the same bits."""

@@ -68,8 +68,9 @@ def activation(word: Any, module: nn.Module) -> Case:
 
 def loss(word: Json, criterion: Any, target: str, units: int = 3, end: str | None = None) -> Case:
     modules = {"0": nn.Linear(5, 6), "0a": nn.Tanh(), "1": nn.Linear(6, units)}
-    return Case([dense(6, "tanh"), dense(units, end)], modules, outputs=2 if units == 1 and target == "binary" else units,
-                loss=word, criterion=criterion, target=target)  # fmt: skip
+    outputs = 2 if target == "binary" else units
+    layers = [dense(6, "tanh"), dense(units, end)]
+    return Case(layers, modules, outputs=outputs, loss=word, criterion=criterion, target=target)
 
 
 def optimizer(word: Json, make: Any, clip: Any = lambda p: None) -> Case:
