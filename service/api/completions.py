@@ -16,7 +16,7 @@ from service.api.context import Context, Here, in_thread
 from service.api.events import EventStream
 from service.api.problems import InvalidJson, UnsupportedMedia
 from service.api.replies import Documented, encode, refuses, reply
-from service.api.views import CompletionView
+from service.api.views.text import CompletionView
 from service.errors import Conflict, Fault, InvalidSpec, NotFound
 from service.ngram import Finished, Generated, Options, Sampling
 from service.serving import Choice, complete, stream

@@ -15,7 +15,8 @@ from service.api.context import Context, Here, in_thread
 from service.api.problems import UnsupportedMedia
 from service.api.replies import Documented, ListQuery, listed, refuses, reply
 from service.api.upload import Received, folder, receive
-from service.api.views import DatasetView, ListView, PreviewView
+from service.api.views.base import ListView
+from service.api.views.dataset import DatasetView, PreviewView
 from service.data import Dataset, Parsed, read
 from service.errors import (
     Conflict,

@@ -17,7 +17,8 @@ from starlette.types import Receive, Scope, Send
 
 from service.api.context import Context, Here
 from service.api.replies import encode, refuses, reply
-from service.api.views import EventView, ListView
+from service.api.views.base import ListView
+from service.api.views.job import EventView
 from service.errors import Fault, InvalidSpec, NotFound
 from service.storage import FINAL, Event
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from service import __version__, clock
 from service.api.context import Here
 from service.api.replies import refuses, reply
-from service.api.views import HealthView, SystemView
+from service.api.views.operation import HealthView, SystemView
 from service.errors import Draining, StorageBusy
 
 router = APIRouter(tags=["operations"])

@@ -12,7 +12,8 @@ from service.api.bodies import IdempotencyKey, JsonBody
 from service.api.context import Context, Here, in_thread
 from service.api.problems import InvalidJson, UnsupportedMedia
 from service.api.replies import ListQuery, encode, listed, refuses, reply
-from service.api.views import JobView, ListView, Status
+from service.api.views.base import ListView, Status
+from service.api.views.job import JobView
 from service.errors import Conflict, Draining, InvalidData, NotFound, QueueFull, StorageFull, TooLarge
 from service.specs import Job, JobRequest, admit, parse
 from service.storage import Idempotency

@@ -16,7 +16,7 @@ from service.api.bodies import Body, JsonBody
 from service.api.context import Context, Here, in_thread
 from service.api.problems import InvalidJson, UnsupportedMedia
 from service.api.replies import Documented, encode, refuses, reply
-from service.api.views import MetricsView, MetricView, QueryView, RunSeriesView
+from service.api.views.metric import MetricsView, MetricView, QueryView, RunSeriesView
 from service.errors import NotFound
 from service.storage import Series
 

@@ -13,7 +13,7 @@ from service.api.bodies import Body, IdempotencyKey, JsonBody
 from service.api.context import Here, in_thread
 from service.api.problems import InvalidJson, UnsupportedMedia
 from service.api.replies import ListQuery, listed, refuses, reply
-from service.api.views import AliasMoveView, ModelsView, ModelView, NamedModelView, VersionView
+from service.api.views.model import AliasMoveView, ModelsView, ModelView, NamedModelView, VersionView
 from service.errors import Conflict, NotFound, StorageFull
 
 router = APIRouter(prefix="/v1/models", tags=["models"])

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from service import __version__
 from service.api.bodies import JsonBody
-from service.api.views import ProblemView
+from service.api.views.problem import ProblemView
 
 TITLE = "netwright"
 _REFERENCE = "#/components/schemas/{model}"

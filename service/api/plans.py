@@ -12,7 +12,7 @@ from service.api.bodies import JsonBody
 from service.api.context import Here, in_thread
 from service.api.problems import InvalidJson, UnsupportedMedia
 from service.api.replies import refuses, reply
-from service.api.views import PlanView
+from service.api.views.job import PlanView
 from service.errors import InvalidData, TooLarge
 from service.specs import Job, JobRequest, admit, parse
 

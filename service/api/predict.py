@@ -12,7 +12,7 @@ from service.api.bodies import Body, JsonBody
 from service.api.context import Here, in_thread
 from service.api.problems import InvalidJson, UnsupportedMedia
 from service.api.replies import refuses, reply
-from service.api.views import PredictionsView
+from service.api.views.model import PredictionsView
 from service.errors import Conflict, InvalidData, NotFound, TooLarge
 from service.serving import SMALL, predict
 

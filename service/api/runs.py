@@ -13,7 +13,8 @@ from service.api.bodies import Body, JsonBody
 from service.api.context import Context, Here, in_thread
 from service.api.problems import InvalidJson, UnsupportedMedia
 from service.api.replies import ListQuery, listed, refuses, reply
-from service.api.views import CheckpointView, ConfusionView, ListView, RunView, Status, WorstRowsView
+from service.api.views.base import ListView, Status
+from service.api.views.run import CheckpointView, ConfusionView, RunView, WorstRowsView
 from service.errors import NotFound
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])

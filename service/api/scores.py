@@ -12,7 +12,7 @@ from service.api.bodies import Body, JsonBody
 from service.api.context import Here, in_thread
 from service.api.problems import InvalidJson, UnsupportedMedia
 from service.api.replies import refuses, reply
-from service.api.views import ScoresView, ScoreView
+from service.api.views.text import ScoresView, ScoreView
 from service.errors import Conflict, NotFound
 from service.serving import score
 

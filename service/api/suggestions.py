@@ -12,7 +12,7 @@ from service.api.bodies import Body, JsonBody
 from service.api.context import Here, in_thread
 from service.api.problems import InvalidJson, UnsupportedMedia
 from service.api.replies import refuses, reply
-from service.api.views import SuggestionsView, SuggestionView
+from service.api.views.text import SuggestionsView, SuggestionView
 from service.errors import Conflict, NotFound
 
 router = APIRouter(prefix="/v1/suggestions", tags=["text"])

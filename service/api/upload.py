@@ -5,28 +5,24 @@ from __future__ import annotations
 import errno
 import hashlib
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
-from python_multipart.exceptions import MultipartParseError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
 from service.api.context import in_thread
+from service.api.multipart import Form
 from service.api.problems import UnsupportedMedia
 from service.data import Upload
-from service.errors import Fault, InvalidSpec, StorageFull, did_you_mean
-
-if TYPE_CHECKING:
-    from python_multipart.multipart import MultipartCallbacks
+from service.errors import Fault, InvalidSpec, StorageFull
 
 _FLUSH_BYTES = 1 << 20
-_MAX_FILES, _MAX_FIELD_BYTES = 1_000, 1_000
-_FIELDS = ("file", "name", "format")
+_MAX_FILES = 1_000
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -55,33 +51,22 @@ async def receive(request: Request, into: Path, name: str) -> Received:
     sink = _Sink(into)
     try:
         if kind == b"multipart/form-data":
-            await _multipart(request.stream(), options.get(b"boundary"), sink)
+            form = Form(options.get(b"boundary"), sink)
+            async for chunk in request.stream():
+                form.write(chunk)
+                await sink.flush_if_much()
+            form.end()
         elif kind == b"application/x-www-form-urlencoded" or not kind:
             hint = "Send the file as multipart/form-data in the field `file`, or raw with its own content type."
             raise UnsupportedMedia("a form without a file" if kind else "a body without a content type", hint=hint)
         else:
             sink.begin_file(name)
             async for chunk in request.stream():
-                await sink.take(chunk)
+                sink.append(chunk)
+                await sink.flush_if_much()
         return await in_thread(sink.finish)
     finally:
         sink.close()
-
-
-async def _multipart(chunks: AsyncIterator[bytes], boundary: bytes | None, sink: _Sink) -> None:
-    if not boundary:
-        raise InvalidSpec("multipart/form-data without a boundary")
-    parts = _Parts(sink)
-    parser = MultipartParser(boundary, parts.callbacks())
-    try:
-        async for chunk in chunks:
-            parser.write(chunk)
-            await sink.flush_if_much()
-        parser.finalize()
-    except MultipartParseError as error:
-        raise InvalidSpec(f"not multipart/form-data: {error}") from error
-    if not parts.ended:
-        raise InvalidSpec("the upload ends in the middle of a part")
 
 
 class _Sink:
@@ -111,10 +96,6 @@ class _Sink:
     def append(self, piece: bytes) -> None:
         self._pending.append(piece)
         self._pending_bytes += len(piece)
-
-    async def take(self, piece: bytes) -> None:
-        self.append(piece)
-        await self.flush_if_much()
 
     async def flush_if_much(self) -> None:
         if self._pending_bytes >= _FLUSH_BYTES:
@@ -153,64 +134,6 @@ class _Sink:
             raise
         self._pending.clear()
         self._pending_bytes = 0
-
-
-class _Parts:
-    """Follows the parser from part to part and tells the sink."""
-
-    def __init__(self, sink: _Sink) -> None:
-        self._sink = sink
-        self._header = self._value = b""
-        self._disposition: dict[bytes, bytes] = {}
-        self._field: bytearray | None = None  # None while a file's bytes come
-        self.ended = False
-
-    def callbacks(self) -> MultipartCallbacks:
-        return {
-            "on_part_begin": self.on_part_begin, "on_part_data": self.on_part_data, "on_part_end": self.on_part_end,
-            "on_header_field": self.on_header_field, "on_header_value": self.on_header_value,
-            "on_header_end": self.on_header_end, "on_headers_finished": self.on_headers_finished, "on_end": self.on_end,
-        }  # fmt: skip
-
-    def on_part_begin(self) -> None:
-        self._disposition = {}
-
-    def on_header_field(self, data: bytes, start: int, end: int) -> None:
-        self._header += data[start:end]
-
-    def on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
-    def on_header_end(self) -> None:
-        if self._header.lower() == b"content-disposition":
-            self._disposition = parse_options_header(self._value)[1]
-        self._header = self._value = b""
-
-    def on_headers_finished(self) -> None:
-        name = self._disposition.get(b"name", b"").decode("utf-8", "replace")
-        filename = self._disposition.get(b"filename")
-        if name not in _FIELDS:
-            message = f"unknown part {name[:80]!r}"
-            hint = did_you_mean(name, _FIELDS)
-            raise InvalidSpec(message, faults=[Fault(f"/{name[:80]}", "unknown_field", message, hint, _FIELDS)])
-        self._field = None if name == "file" else bytearray()
-        if name == "file":
-            self._sink.begin_file((filename or b"").decode("utf-8", "replace"))
-
-    def on_part_data(self, data: bytes, start: int, end: int) -> None:
-        if self._field is None:
-            self._sink.append(data[start:end])
-            return
-        self._field += data[start:end]
-        if len(self._field) > _MAX_FIELD_BYTES:
-            raise InvalidSpec(f"a form field is longer than {_MAX_FIELD_BYTES} bytes")
-
-    def on_part_end(self) -> None:
-        if self._field is not None:
-            self._sink.set_field(self._disposition[b"name"].decode(), self._field.decode("utf-8", "replace"))
-
-    def on_end(self) -> None:
-        self.ended = True
 
 
 def _label(name: str) -> str:
