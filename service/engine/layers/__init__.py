@@ -18,15 +18,27 @@ from service.engine.layers.activations import (
     Softplus,
     Tanh,
 )
+from service.engine.layers.average_pool import AveragePool1d, AveragePool2d, AveragePool3d
+from service.engine.layers.conv import Conv1d, Conv2d, Conv3d
 from service.engine.layers.dense import Dense
 from service.engine.layers.dropout import Dropout
 from service.engine.layers.flatten import Flatten, Reshape
+from service.engine.layers.max_pool import MaxPool1d, MaxPool2d, MaxPool3d
 from service.engine.layers.residual import Residual
 from service.engine.layers.softmax import LogSoftmax, Softmax
 from service.engine.layers.swiglu import Swiglu
 
 Layer = Annotated[
     Dense
+    | Conv1d
+    | Conv2d
+    | Conv3d
+    | MaxPool1d
+    | MaxPool2d
+    | MaxPool3d
+    | AveragePool1d
+    | AveragePool2d
+    | AveragePool3d
     | Dropout
     | Flatten
     | Reshape

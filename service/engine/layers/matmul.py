@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from service.engine.contract import Array, Step
+from service.engine.contract import Array, Site, Step
 
 UNPACKED = 1_000_000  # OpenBLAS (SkylakeX and later) skips packing when m n k is at most this
 SKINNY = 10_000  # k n from which the packed kernel is as fast: measured 64 x 144 below, 64 x 288 above
@@ -15,16 +15,12 @@ FEWEST = 24  # rows of a piece; fewer leave the registers half empty
 
 def product(a: Array, b: Array, out: Array) -> Step:
     """out = a b for a: (rows, k), b: (k, n), bound; with a small b the rows go in pieces, 30 to 60 % faster."""
-    rows, k, n = *a.shape, b.shape[1]
-    if k * n > SKINNY or rows * k * n <= UNPACKED:
+    count = _piece(len(a), *b.shape)
+    whole = len(a) // count * count
+    if whole == count:
         return partial(np.matmul, a, b, out)
-    pieces = -(-rows * k * n // UNPACKED)
-    count = rows // pieces
-    if count < FEWEST:
-        return partial(np.matmul, a, b, out)
-    whole = rows // count * count
     main = partial(np.matmul, _pieces(a[:whole], count), b, _pieces(out[:whole], count))
-    if whole == rows:
+    if whole == len(a):
         return main
     rest = partial(np.matmul, a[whole:], b, out[whole:])
 
@@ -35,16 +31,31 @@ def product(a: Array, b: Array, out: Array) -> Step:
     return both
 
 
-def gram(a: Array, b: Array, out: Array, spare: Array) -> Step:
-    """out += a^T b for a: (rows, k), b: (rows, n), bound; `spare`: (k, n), overwritten."""
-    transposed = a.T
+def gram(site: Site, a: Array, b: Array, out: Array) -> Step:
+    """out += a^T b for a: (rows, k), b: (rows, n), bound; in pieces as above."""
+    k, n = out.shape
+    count = _piece(len(a), k, n)
+    whole = len(a) // count * count
+    parts = site.loose(f"gram{len(a)}", (-(-len(a) // count), k, n))
+    left, right = _pieces(a[:whole], count).swapaxes(1, 2), _pieces(b[:whole], count)
+    many, rest, rest_left, rest_right = parts[: whole // count], parts[-1], a[whole:].T, b[whole:]
 
     def step() -> None:
-        np.matmul(transposed, b, spare)
-        np.add(out, spare, out)
+        np.matmul(left, right, many)
+        if whole < len(a):
+            np.matmul(rest_left, rest_right, rest)
+        for part in parts:
+            np.add(out, part, out)
 
     return step
 
+
+def _piece(rows: int, k: int, n: int) -> int:
+    """Rows of a piece; all of them when cutting does not pay."""
+    if k * n > SKINNY or rows * k * n <= UNPACKED:
+        return rows
+    count = rows // -(-rows * k * n // UNPACKED)
+    return count if count >= FEWEST else rows
 
 
 def _pieces(a: Array, count: int) -> Array:

@@ -19,7 +19,7 @@ def _repeated(rank: int) -> BeforeValidator:
     """One number stands for all axes."""
 
     def spread(value: Any) -> Any:
-        return (value,) * rank if isinstance(value, int) else value
+        return (value,) * rank if type(value) is int else value
 
     return BeforeValidator(spread, json_schema_input_type=int | list[int])
 
