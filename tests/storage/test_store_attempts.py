@@ -92,7 +92,11 @@ def test_a_report_and_a_renewal_prolong_the_lease(store: Store, owner: Owner, su
     submit()
     attempt = store.runs.claim(owner, 0.2)
     assert attempt is not None
-    for verb in (lambda: store.runs.report(attempt, Report()), lambda: store.runs.renew(attempt)):
+    verbs: list[Callable[[], object]] = [
+        lambda: store.runs.report(attempt, Report()),
+        lambda: store.runs.renew(attempt),
+    ]
+    for verb in verbs:
         time.sleep(0.1)
         before = store.runs.live()[0].lease_left_s
         verb()
@@ -103,11 +107,12 @@ def test_every_change_of_a_run_shows_in_its_revision(store: Store, submit: Submi
     submit()
     attempt = claim()
     seen = [store.runs.get(attempt.run_id).revision]
-    for verb in (
+    verbs: list[Callable[[], object]] = [
         lambda: store.runs.report(attempt, FULL_REPORT),
         lambda: store.runs.patch(attempt.run_id, notes="n"),
         lambda: store.runs.finish(attempt, "succeeded"),
-    ):
+    ]
+    for verb in verbs:
         verb()
         seen.append(store.runs.get(attempt.run_id).revision)
     assert seen == sorted(set(seen))

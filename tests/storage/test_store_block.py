@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from service.errors import InvalidData
 from service.storage import block, outline
@@ -46,7 +49,7 @@ def test_nothing_opened_is_nothing() -> None:
     ],
     ids=["float32", "float64", "constant"],
 )
-def test_usual_points_seal_small(bytes_a_point: float, values: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_usual_points_seal_small(bytes_a_point: float, values: NDArray[Any]) -> None:
     times = 1_700_000_000_000 + np.arange(2048) // 20 * 100  # flushed every 20 points
     sealed = block.seal(block.points(np.arange(2048) * 10, values, times))
     assert len(sealed) / 2048 <= bytes_a_point

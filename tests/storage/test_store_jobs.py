@@ -130,11 +130,12 @@ def test_a_paused_job_can_be_cancelled(store: Store, submit: Submit) -> None:
 def test_what_has_ended_cannot_be_stopped_or_resumed(status: str, store: Store, submit: Submit, claim: Claim) -> None:
     job = submit()
     store.runs.finish(claim(), status)  # type: ignore[arg-type]
-    for verb in (
+    verbs: list[Callable[[], object]] = [
         lambda: store.jobs.request_stop(job.id, "cancel"),
         lambda: store.jobs.request_stop(job.id, "pause"),
         lambda: store.jobs.resume(job.id),
-    ):
+    ]
+    for verb in verbs:
         with pytest.raises(Conflict):
             verb()
     assert store.jobs.get(job.id).status == status
@@ -167,12 +168,13 @@ def test_only_an_ended_job_is_deleted_and_nothing_of_it_stays(store: Store, subm
 
 
 def test_verbs_on_a_job_that_is_not_there_say_so(store: Store) -> None:
-    for verb in (
+    verbs: list[Callable[[], object]] = [
         lambda: store.jobs.get("job_none"),
         lambda: store.jobs.request_stop("job_none", "cancel"),
         lambda: store.jobs.resume("job_none"),
         lambda: store.jobs.delete("job_none"),
-    ):
+    ]
+    for verb in verbs:
         with pytest.raises(NotFound):
             verb()
 

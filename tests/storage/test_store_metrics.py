@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service import storage
+from service import clock, storage
 from service.errors import Conflict, NotFound
-from service.storage import Attempt, Job, Report, Series, Store
+from service.storage import Attempt, Job, Reduce, Report, Series, Store
 
 FLOATS = st.floats(width=32) | st.floats() | st.sampled_from([math.nan, math.inf, -math.inf, 0.0, -0.0])
-HOWS = ["minmax", "last", "mean", "lttb"]
+HOWS: tuple[Reduce, ...] = ("minmax", "last", "mean", "lttb")
 
 
 @dataclass
@@ -38,11 +38,8 @@ class Plain:
 def same(series: Series, plain: tuple[list[int], list[float], list[int]]) -> bool:
     steps, values, times = plain
     bits = np.asarray(values, np.float64).view(np.int64)
-    return (
-        series.steps.tolist() == steps
-        and series.values.view(np.int64).tolist() == bits.tolist()
-        and series.times.tolist() == times
-    )
+    got = series.steps.tolist(), series.values.view(np.int64).tolist(), series.times.tolist()
+    return bool(got == (steps, bits.tolist(), times))
 
 
 @st.composite
@@ -92,7 +89,7 @@ def assert_summary(summary: dict[str, Any], plain: Plain) -> None:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(writings(), min_size=1, max_size=4), st.integers(5, 900), st.sampled_from(HOWS), st.booleans())
 def test_a_reduced_series_keeps_within_its_points_and_its_extremes(
-    store: Store, pieces: list[tuple[list[int], list[float], list[int]]], max_points: int, how: Any, whole: bool
+    store: Store, pieces: list[tuple[list[int], list[float], list[int]]], max_points: int, how: Reduce, whole: bool
 ) -> None:
     run, plain = store.runs.create_external(), Plain()
     for piece in pieces:
@@ -120,7 +117,7 @@ def test_a_reduced_series_keeps_within_its_points_and_its_extremes(
 
 
 @pytest.fixture
-def attempt(store: Store, submit: Callable[..., Job], claim: Callable[[], Attempt]) -> Iterator[Attempt]:
+def attempt(store: Store, submit: Callable[..., Job], claim: Callable[[], Attempt]) -> Attempt:
     submit()
     return claim()
 
@@ -145,8 +142,6 @@ def test_a_resumed_run_rewrites_its_tail_and_never_doubles_it(store: Store, atte
 
 
 def test_a_point_knows_its_time_even_when_nobody_told_it(store: Store, attempt: Attempt) -> None:
-    from service import clock
-
     before = clock.now().timestamp() * 1000
     store.runs.report(attempt, Report(series={"val_loss": ([1], [0.5])}))
     (time,) = store.metrics.series(attempt.run_id)["val_loss"].times.tolist()
@@ -216,8 +211,8 @@ def test_every_spike_of_a_long_series_survives_in_few_points(store: Store) -> No
 def test_the_same_question_gives_the_same_bytes_twice(store: Store) -> None:
     run, steps = store.runs.create_external(), np.arange(100_000)
     store.metrics.append(run.id, {"loss": (steps, np.sin(steps / 700))})
-    for how in ("minmax", "last", "mean", "lttb"):
-        first, second = (store.metrics.series(run.id, max_points=300, reduce=how)["loss"] for _ in range(2))  # type: ignore[arg-type]
+    for how in HOWS:
+        first, second = (store.metrics.series(run.id, max_points=300, reduce=how)["loss"] for _ in range(2))
         assert [each.tobytes() for each in (first.steps, first.values, first.times)] == [
             each.tobytes() for each in (second.steps, second.values, second.times)
         ]
