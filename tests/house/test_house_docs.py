@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from service.api.problems import STATUS
 from service.config import PREFIX, Settings, load
 from service.errors import RunError, ServiceError
 
@@ -52,9 +53,18 @@ def _errors(kind: type[ServiceError]) -> set[type[ServiceError]]:
     return {kind}.union(*(_errors(each) for each in kind.__subclasses__()))
 
 
-def test_every_error_code_has_its_row() -> None:
+def _error_rows() -> dict[str, str]:
     page = (ROOT / "docs" / "errors.md").read_text("utf-8")
-    rows = dict(re.findall(r"^\| `(\w+)` \| (\S+) \|", page, re.MULTILINE))
+    return dict(re.findall(r"^\| `(\w+)` \| (\S+) \|", page, re.MULTILINE))
+
+
+def test_every_status_is_the_one_that_is_answered() -> None:
+    rows = _error_rows()
+    assert {error.code: rows.get(error.code) for error in STATUS} == {e.code: str(int(s)) for e, s in STATUS.items()}
+
+
+def test_every_error_code_has_its_row() -> None:
+    rows = _error_rows()
     ours = {error for error in _errors(ServiceError) if error.__module__.startswith("service.")}
     on_runs = {error.code for error in ours if issubclass(error, RunError) and "code" in vars(error)}
     assert set(rows) >= {error.code for error in ours if "code" in vars(error)}
