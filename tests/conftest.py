@@ -58,9 +58,12 @@ class Served:
 Serve = Callable[..., Served]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    """Starts servers: `serve()` on a new folder, `serve(folder)` on a known one; extra words go to the command line."""
+    """Starts servers that live as long as the module's tests.
+
+    `serve()` on a new folder, `serve(folder)` on a known one; extra words go to the command line.
+    """
     started: list[Served] = []
 
     def start(data_dir: Path | None = None, *words: str, **environ: str) -> Served:
