@@ -16,10 +16,17 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from service.data.columns import MISSING
 from service.data.statistics import Floats
 from service.tensors import Array
 
 Codes = NDArray[np.intp]
+
+
+def canonical(word: str) -> str | None:
+    """A word without blanks around it; None when it stands for nothing, such as `?` and `NA`."""
+    bare = word.strip()
+    return None if bare in MISSING else bare
 
 
 @dataclass(frozen=True)
@@ -67,15 +74,17 @@ class CategoryFeature:
         """The slot of each word, counted in the whole row."""
         return {word: self.start + at for at, word in enumerate(self.words)}
 
-    @cached_property
-    def unknown(self) -> int:
-        """The slot of a word that training did not know; -1 is none."""
-        return -1 if self.other is None else self.other
-
-    @cached_property
+    @property
     def absent(self) -> int:
         """The slot of a missing word; -1 is none."""
         return -1 if self.missing is None else self.missing
+
+    def slot(self, word: str) -> int:
+        """The slot of a word as it was read or sent; -1 is none."""
+        bare = canonical(word)
+        if bare is None:
+            return self.absent
+        return self.slots.get(bare, -1 if self.other is None else self.other)
 
 
 Feature = NumberFeature | ArrayFeature | CategoryFeature

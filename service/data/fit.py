@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
 
 from service.data.dataset import Column, Dataset
-from service.data.encoders import ArrayFeature, CategoryFeature, Feature, Flat, NumberFeature, Whole
+from service.data.encoders import ArrayFeature, CategoryFeature, Feature, Flat, NumberFeature, Whole, canonical
 from service.data.goal import target_names
 from service.data.layout import MOST_CATEGORIES, Slot
 from service.data.outline import Outline
@@ -87,7 +88,8 @@ def number_scale(values: Array) -> tuple[float, float]:
     moments.add(values.astype(np.float64))
     if not moments.count:
         return 0.0, 1.0
-    return moments.mean, _usable(moments.std, moments.least, moments.greatest)
+    mean = moments.least if moments.least == moments.greatest else moments.mean  # without the sum's rounding
+    return mean, _usable(moments.std, moments.least, moments.greatest)
 
 
 def _elements(column: Column, ids: Ids, raw: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -109,18 +111,21 @@ def _elements(column: Column, ids: Ids, raw: bool) -> tuple[tuple[float, ...], t
 
 def _category(column: Column, slot: Slot, ids: Ids) -> CategoryFeature:
     """One slot for each word that training has, the most frequent ones when there are too many."""
-    codes, distinct = column.values[ids], len(column.words)
-    counts = np.bincount(codes[codes >= 0], minlength=distinct)
-    most = np.argsort(-counts, kind="stable")[:MOST_CATEGORIES]
-    kept = np.sort(most[counts[most] > 0])
-    folded = int((counts > 0).sum()) > len(kept)
-    last = slot.start + slot.width - 1
+    codes, found = column.values[ids], Counter[str | None]()
+    for word, count in zip(column.words, np.bincount(codes[codes >= 0], minlength=len(column.words)), strict=True):
+        found[canonical(word)] += int(count)
+    found[None] += int((codes < 0).sum())
+    seen = [word for word, count in found.items() if word is not None and count]
+    kept = seen
+    if len(seen) > MOST_CATEGORIES:
+        most = set(sorted(seen, key=lambda word: -found[word])[:MOST_CATEGORIES])
+        kept = [word for word in seen if word in most]
     return CategoryFeature(
         column.description.name,
         slot.start,
-        tuple(column.words[code] for code in kept.tolist()),
-        slot.start + MOST_CATEGORIES if folded else None,
-        last if (codes < 0).any() else None,
+        tuple(kept),
+        slot.start + MOST_CATEGORIES if len(seen) > len(kept) else None,
+        slot.start + slot.width - 1 if found[None] and column.description.missing else None,
     )
 
 

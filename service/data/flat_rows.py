@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
@@ -12,7 +13,6 @@ from service.data.columns import number_text
 from service.data.encoders import ArrayFeature, CategoryFeature, Codes, Flat, NumberFeature
 from service.data.faults import RowFaults, check_keys
 from service.data.place import shown
-from service.data.readers.csv_table import MISSING
 from service.data.statistics import Floats
 from service.data.whole_rows import row_array
 from service.tensors import Array
@@ -132,7 +132,7 @@ def _number(at: int, value: Any, feature: NumberFeature, faults: RowFaults) -> f
         hint = "send null for a missing value" if isinstance(value, str) and feature.fills else None
         faults.add(at, feature.name, "not_a_number", f"expected a number, got {shown(value)}", hint)
         return 0.0
-    if abs(value) <= np.finfo(np.float64).max:  # false for NaN
+    if abs(value) <= sys.float_info.max:  # false for NaN
         return float(value)
     faults.add(at, feature.name, "not_finite", f"expected a finite number, got {shown(value)}")
     return 0.0
@@ -144,16 +144,12 @@ def _code(at: int, value: Any, feature: CategoryFeature, faults: RowFaults) -> i
         return feature.absent
     if isinstance(value, bool):
         value = next((word for word in (str(value), str(value).lower()) if word in feature.slots), str(value))
-    elif isinstance(value, int | float) and abs(value) <= np.finfo(np.float64).max:
+    elif isinstance(value, int | float) and abs(value) <= sys.float_info.max:
         value = number_text(value)
     elif not isinstance(value, str):
         faults.add(at, feature.name, "not_a_word", f"expected a word, got {shown(value)}")
         return -1
-    slot = feature.slots.get(value)
-    slot = feature.slots.get(value.strip()) if slot is None else slot
-    if slot is not None:
-        return slot
-    return feature.absent if value.strip() in MISSING else feature.unknown
+    return feature.slot(value)
 
 
 def _array(values: Values, feature: ArrayFeature, faults: RowFaults) -> Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from service.errors import Fault, InvalidData
 
 MOST_FAULTS = 20
+_LONG_BITS = 1100
 
 
 def pointer(*parts: str | int) -> str:
@@ -19,6 +20,8 @@ def row_words(row: int, line: int | None = None) -> str:
 
 def shown(value: object, most: int = 40) -> str:
     """A value as a message may quote it: short, on one line."""
+    if isinstance(value, int) and value.bit_length() > _LONG_BITS:
+        return "a number of very many digits"  # Python refuses to spell the longest ones
     text = repr(value)
     return text if len(text) <= most else text[: most - 3] + "..."
 

@@ -14,7 +14,7 @@ from service.data.fit import fit_encoder, fit_target
 from service.data.goal import TargetKind
 from service.data.layout import FloatType
 from service.data.outline import Outline, outline
-from service.data.place import pointer, refusal
+from service.data.place import pointer, refusal, row_words
 from service.data.preprocessor import Preprocessor
 from service.data.spec import DatasetSpec, Reference
 from service.data.split import Ids, split
@@ -139,7 +139,9 @@ def encode_rows(dataset: Dataset, encoder: Flat | Whole, ids: Ids) -> Array:
     """x of the rows `ids`: a view of the file's pages when it is all of them as they are, else a copy."""
     if isinstance(encoder, Whole):
         values = dataset.columns[encoder.name].values
-        return encoder.cast(values if len(ids) == len(values) else values[ids])
+        x = encoder.cast(values if len(ids) == len(values) else values[ids])
+        _check_finite(x, ids, 0)
+        return x
     x = np.empty((len(ids), encoder.width), encoder.dtype)
     lookups = [_slots(dataset.columns[feature.name], feature, dataset.rows) for feature in encoder.categories]
     columns = [dataset.columns[feature.name] for feature in encoder.numbers]
@@ -147,7 +149,16 @@ def encode_rows(dataset: Dataset, encoder: Flat | Whole, ids: Ids) -> Array:
     for start in range(0, len(ids), step):
         some = ids[start : start + step]
         x[start : start + step] = encoder.assemble(_numbers(columns, some), _codes(lookups, some))
+        _check_finite(x[start : start + step], ids, start)
     return x
+
+
+def _check_finite(x: Array, ids: Ids, start: int) -> None:
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        at = int(np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(axis=1))[0])
+        row = int(ids[start + at])
+        message = f"{row_words(row)} holds a number too large for {x.dtype} after scaling"
+        raise refusal([Fault("/dataset", "too_large", message, 'ask for "dtype": "float64"')])
 
 
 def _numbers(columns: list[Column], ids: Ids) -> Floats:
@@ -164,7 +175,7 @@ def _slots(column: Column, feature: CategoryFeature, rows: int) -> tuple[Codes, 
         words = tuple(dict.fromkeys(str(value) for value in values if value))
         places = {word: at for at, word in enumerate(words)}
         codes = np.array([places[str(value)] if value else -1 for value in values], np.intp)
-    slots = [feature.slots.get(word, feature.unknown) for word in words]
+    slots = [feature.slot(word) for word in words]
     return np.array([*slots, feature.absent], np.intp), codes
 
 

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -36,6 +36,7 @@ class Spool:
     def __init__(self, folder: Path, memory_bytes: int = MEMORY_BYTES) -> None:
         self.folder = folder
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by close()
+        self._owned: list[IO[bytes]] = []
         self._memory_bytes = self._room = memory_bytes
         self._end = 0
 
@@ -63,9 +64,15 @@ class Spool:
         self._file.truncate()
         self._room, self._end = self._memory_bytes, 0
 
+    def own(self, file: IO[bytes]) -> IO[bytes]:
+        """Closes `file` when the spool is closed."""
+        self._owned.append(file)
+        return file
+
     def close(self) -> None:
         """Gives memory and disk back."""
-        self._file.close()
+        for file in (self._file, *self._owned):
+            file.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,9 @@ def text_parts(
 
     A table gives its text column (`column`, or the only one of words), a row a line. Raises InvalidSpec.
     """
+    for part, other in ((spec.validation, validation), (spec.test, test)):
+        if isinstance(part, Reference) != (other is not None):
+            raise ValueError("a referred data set must be handed over, and only that")
     data, offsets = _lines(dataset, spec)
     fractions = [0.0 if isinstance(part, Reference) else part for part in (spec.validation, spec.test)]
     lines = len(offsets) - 1

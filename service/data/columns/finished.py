@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from service.data.description import ColumnDescription
 from service.data.spool import Stream
 
+MISSING = frozenset({"", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None"})
+
 
 @dataclass(frozen=True)
 class Finished:

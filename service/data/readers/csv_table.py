@@ -11,7 +11,7 @@ from itertools import islice
 
 import numpy as np
 
-from service.data.columns import is_number
+from service.data.columns import MISSING, is_number
 from service.data.place import MOST_FAULTS, pointer, refusal, row_words
 from service.data.readers import Read
 from service.data.readers.table import Table
@@ -20,7 +20,6 @@ from service.data.spool import Spool
 from service.data.statistics import Floats
 from service.errors import Fault, InvalidData
 
-MISSING = frozenset({"", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None"})
 DELIMITERS = ",;\t|"
 SNIFFED_LINES = 20
 SNIFFED_BYTES = 1 << 16
@@ -57,14 +56,13 @@ def _pass(sources: Sequence[Source], head: Head, table: Table) -> Table:
 
 
 def _read_one(source: Source, head: Head, table: Table) -> None:
-    rest, fresh = b"", head.header
+    rest, first, fresh = b"", 1, head.header
     for block, line in source.line_blocks():
-        text = rest + block
-        rows = _records(source, text, line - rest.count(b"\n"), table.rows, head)
+        text, first = rest + block, line - rest.count(b"\n")
+        rows = _records(source, text, first, table.rows, head)
         if rows is None:  # a quoted field goes on in the next block
             rest = text
             continue
-        first = line - rest.count(b"\n")
         if fresh:
             first += _drop_header(source, rows, head)
         rest, fresh = b"", False
@@ -73,21 +71,26 @@ def _read_one(source: Source, head: Head, table: Table) -> None:
         if table.rows > source.limits.rows:
             raise oversized(f"{source.name} has more than {source.limits.rows:,} rows")
     if rest:
-        raise _bad_quoting(source, table.rows, None, "a quoted field does not end")
+        _records(source, rest, first, table.rows, head, last=True)
 
 
-def _records(source: Source, text: bytes, line: int, before: int, head: Head) -> Rows | None:
-    """The block's records, blank lines as empty ones; None when it ends inside of quotes."""
+def _records(source: Source, text: bytes, line: int, before: int, head: Head, *, last: bool = False) -> Rows | None:
+    """The block's records, blank lines as empty ones; None when it ends inside of quotes and is not the `last`."""
     reader = csv.reader(io.StringIO(text.decode(), newline=""), delimiter=head.delimiter, strict=True)
     rows: Rows = []
     try:
         rows.extend(reader)  # what came before an error stays in `rows`
     except csv.Error as error:
-        if "unexpected end" in str(error):
+        if "unexpected end" in str(error) and not last:
             return None
         row = before + sum(map(bool, rows)) - (head.header and line == 1)
-        raise _bad_quoting(source, row, line + reader.line_num - 1, str(error)) from error
+        raise _bad_quoting(source, row, line + sum(map(_lines, rows)), str(error)) from error
     return rows
+
+
+def _lines(row: list[str]) -> int:
+    """How many lines of the file a record takes."""
+    return 1 + sum(value.count("\n") for value in row)
 
 
 def _add(table: Table, names: list[str], rows: Rows) -> None:
@@ -127,7 +130,7 @@ def _check_lengths(rows: Rows, names: list[str], before: int, line: int) -> None
     for values in rows:
         if values and len(values) != len(names):
             faults.append(_ragged(values, names, row, line))
-        line += 1 + sum(value.count("\n") for value in values)
+        line += _lines(values)
         row += bool(values)
         if len(faults) == MOST_FAULTS:
             break
@@ -142,7 +145,7 @@ def _ragged(values: list[str], names: list[str], row: int, line: int) -> Fault:
     return Fault(pointer("rows", row, name), "ragged_row", message, "quote values that contain the separator")
 
 
-def _bad_quoting(source: Source, row: int, line: int | None, error: str) -> InvalidData:
+def _bad_quoting(source: Source, row: int, line: int, error: str) -> InvalidData:
     message = f"{source.name}: {row_words(row, line)} cannot be read: {error}"
     return refusal([Fault(pointer("rows", row), "bad_quoting", message, "check the quotes of this row")])
 
@@ -153,7 +156,7 @@ def _drop_header(source: Source, rows: Rows, head: Head) -> int:
     found, _ = _named(rows[at] if rows else [])
     if found != head.names:
         raise unusable("other_columns", f"{source.name} names other columns than the first file", "upload it apart")
-    lines = at + 1 + sum(name.count("\n") for name in rows[at])
+    lines = sum(map(_lines, rows[: at + 1]))
     del rows[: at + 1]
     return lines
 

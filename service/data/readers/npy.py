@@ -82,11 +82,11 @@ def _column(array: _Stored, spool: Spool) -> Numbers | Arrays | Words:
 
 def _plain(source: Source, spool: Spool) -> IO[bytes]:
     """The file, inflated on disk if it was packed."""
-    return _kept(source.blocks(), spool) if source.packed else open(source.path, "rb")
+    return _kept(source.blocks(), spool) if source.packed else spool.own(open(source.path, "rb"))
 
 
 def _kept(blocks: Iterator[bytes], spool: Spool) -> IO[bytes]:
-    file = tempfile.TemporaryFile(dir=spool.folder)  # noqa: SIM115 - gone when the last array over it is
+    file = spool.own(tempfile.TemporaryFile(dir=spool.folder))  # noqa: SIM115
     for block in blocks:
         file.write(block)
     file.seek(0)
