@@ -10,7 +10,7 @@ import numpy as np
 
 from service import ngram, tensors
 from service.clock import monotonic_s
-from service.data import text_parts
+from service.data import Dataset, Reference, text_parts
 from service.errors import RunError
 from service.jobs import receipt
 from service.jobs.verdict import GivenBack, Verdict, Work
@@ -28,7 +28,10 @@ def count(work: Work) -> Verdict:
     """Counting, then scores of the validation and the test part at step 1."""
     spec = NgramJobSpec.model_validate_json(json.dumps(work.run.spec))
     row = work.row()
-    parts = text_parts(work.dataset(row), spec.dataset)
+    said = spec.dataset
+    parts = text_parts(
+        work.dataset(row), said, validation=_referred(work, said.validation), test=_referred(work, said.test)
+    )
     try:
         trained, warnings = _counted(work, spec, parts.train)
         work.reporter.tell(phase="evaluating", progress=_SCORING)
@@ -48,6 +51,10 @@ def count(work: Work) -> Verdict:
         "succeeded", model=(trained.arrays, {**trained.metadata, "run": json.dumps(run)}), weights_sha256=digest,
         receipt=receipt.of(work.run.spec, row.sha256), report=facts | {"ngrams": trained.ngrams, "warnings": warnings},
     )  # fmt: skip
+
+
+def _referred(work: Work, part: object) -> Dataset | None:
+    return work.dataset(work.store.datasets.get(part.id)) if isinstance(part, Reference) else None
 
 
 def _counted(work: Work, spec: NgramJobSpec, text: memoryview) -> tuple[ngram.Trained, list[str]]:
