@@ -1,0 +1,43 @@
+"""The image cannot be built in the tests; what can be known of its Dockerfile without an engine is held here."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+
+from service.config import PREFIX, load
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
+
+
+def test_what_is_copied_exists_and_is_let_in() -> None:
+    sources = [s for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE) for s in line.split()[:-1]]
+    let_in = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text("utf-8"), re.MULTILINE)
+    assert sorted(sources) == sorted(let_in)
+    assert [source for source in sources if not (ROOT / source).exists()] == []
+
+
+def test_it_runs_as_nobody_in_particular_and_keeps_its_data_in_a_volume() -> None:
+    assert re.search(r"^USER [1-9]\d+:[1-9]\d+$", DOCKERFILE, re.MULTILINE)
+    assert re.search(r"^VOLUME /data$", DOCKERFILE, re.MULTILINE)
+    assert re.search(r"^STOPSIGNAL SIGTERM$", DOCKERFILE, re.MULTILINE)
+
+
+def test_its_settings_are_settings() -> None:
+    environ = dict(re.findall(rf"({PREFIX}\w+)=(\S+)", DOCKERFILE))
+    settings = load(environ)
+    assert settings.host == "0.0.0.0"
+    assert settings.allow_remote
+    assert settings.data_dir == Path("/data")
+
+
+def test_its_health_check_is_a_program() -> None:
+    found = re.search(r"^HEALTHCHECK .* CMD (\[.+\])$", DOCKERFILE, re.MULTILINE)
+    assert found is not None
+    python, flag, program = json.loads(found.group(1))
+    assert (python, flag) == ("python", "-c")
+    ast.parse(program)
+    assert "/health/ready" in program
