@@ -103,7 +103,7 @@ class LayerPlan:
     warnings: tuple[str, ...] = ()
 
 
-class Unfit(Exception):
+class Unfit(Exception):  # noqa: N818  a finding, collected with others
     """A layer cannot take this shape; `place` is a pointer inside the layer, such as `/units` or ``.
 
     `assume`: a shape to go on with, so that faults further on are found in the same answer.
@@ -115,7 +115,8 @@ class Unfit(Exception):
 
 
 Layout: TypeAlias = Literal["rows", "ones"] | tuple[int, ...]
-"""How an input should lie in memory: row by row; the same with a column of ones behind; or the order of axes."""
+"""How an input should lie in memory: row by row; an order of the axes, (1, 0) for features first; or "ones", features
+first with one more feature that is always 1."""
 
 
 @dataclass(slots=True)
@@ -123,7 +124,8 @@ class Site:
     """Where a layer is bound: fixed arrays of one program. Nothing here is ever reallocated.
 
     `x, y`: (rows, *dims) input and output; `dx, dy`: the loss's gradients in them, both free to be overwritten
-    by backward; `dx` is None when nobody needs it. `ones`: `x` with a column of ones behind, if that was the layout.
+    by backward; `dx` is None when nobody needs it. `ones`: (n + 1, rows) the memory of x and a last row of ones, if
+    that was the layout.
     `theta, gradient, state`: this layer's arrays by name (ours, not exported). Backward overwrites gradients.
     `lengths`: (rows,) whole numbers, the valid steps of each row, or None when all are full.
     `stateful`: the rows go on where those of the step before ended: begin from `carry` and leave the last state there.
@@ -156,6 +158,13 @@ class Site:
         """Working memory, zero at first; the same array whenever this layer asks again for the same rows."""
         return self.arena.array(f"{self.path}.{name}", (self.rows, *shape), dtype or self.dtype, rows=self.rows)
 
+    def alike(self, name: str, dtype: Any = None) -> Array:
+        """Working memory shaped like x and in its order of memory, so that both are walked through side by side."""
+        order = memory_order(self.x)
+        shape = tuple(self.x.shape[axis] for axis in order)
+        memory = self.arena.array(f"{self.path}.{name}", shape, dtype or self.dtype, rows=self.rows)
+        return memory.transpose(np.argsort(order))
+
     def loose(self, name: str, shape: tuple[int, ...], dtype: Any = None) -> Array:
         """The same for an array that does not begin with the batch axis."""
         return self.arena.array(f"{self.path}.{name}", shape, dtype or self.dtype, rows=self.rows)
@@ -164,9 +173,26 @@ class Site:
         """(rows, *shape) kept from step to step, zero when a stream begins, saved with the training state."""
         return self.arena.carried(f"{self.path}.{name}", (self.rows, *shape), self.dtype)
 
-    def random(self, name: str, shape: tuple[int, ...], dtype: Any = np.uint8) -> Array:
-        """(rows, *shape) unsigned random numbers, fresh for every step, by (seed, epoch, step, shard)."""
-        return self.bits.array(f"{self.path}.{name}", (self.rows, *shape), dtype)
+    def random(self, name: str, dtype: Any = np.uint8, shape: tuple[int, ...] | None = None) -> Array:
+        """Unsigned random numbers, fresh for every step, by (seed, epoch, step, shard).
+
+        Shaped and laid like x, or (rows, *shape).
+        """
+        if shape is not None:
+            return self.bits.array(f"{self.path}.{name}", (self.rows, *shape), dtype)
+        order = memory_order(self.x)
+        memory = self.bits.array(f"{self.path}.{name}", tuple(self.x.shape[axis] for axis in order), dtype)
+        return memory.transpose(np.argsort(order))
+
+
+def features_first(array: Array) -> bool:
+    """Whether a (rows, n) array lies in memory feature by feature."""
+    return array.ndim == 2 and array.strides[0] < array.strides[1]
+
+
+def memory_order(array: Array) -> tuple[int, ...]:
+    """The axes from the slowest to the fastest in memory."""
+    return tuple(sorted(range(array.ndim), key=lambda axis: -array.strides[axis]))
 
 
 class LayerSpec(Spec):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from service.engine.arena import Arena
 from service.engine.contract import Array, Layout, Signature
-from service.engine.row import lay
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,47 +24,35 @@ class Examples:
 
 
 class Feed:
-    """The input of `slots` steps: `views[i]` (rows, *shape) is what step i reads."""
+    """The input of `slots` steps: `views[i]` (rows, *shape) is what step i reads; `ones[i]` its memory with ones."""
 
     def __init__(
         self, signature: Signature, rows: int, slots: int, layout: Layout, dtype: np.dtype[np.generic], arena: Arena
     ) -> None:
-        self.signature, self.rows, self.slots = signature, rows, slots
+        self.signature, self.rows = signature, rows
         whole = np.dtype(np.intp) if signature.vocabulary is not None else dtype
-        laid = [
-            lay(arena.array, f"feed.x{slot}" if layout != "rows" else "", rows, signature.shape, layout, whole)
-            for slot in range(slots if layout != "rows" else 0)
-        ]
-        if layout == "rows":
-            self.block = arena.array("feed.x", (slots, rows, *signature.shape), whole, rows=rows)
-            laid = [(each, None) for each in self.block]
-        self.views, self.ones = [view for view, _ in laid], [ones for _, ones in laid]
-        self._whole = layout == "rows"
+        self._block, memory = _block(arena, (slots, rows, *signature.shape), layout, whole)
+        self.views: list[Array] = list(self._block)
+        self.ones: list[Array | None] = [None] * slots if memory is None else list(memory)
         self._scale, self._offset = np.array(signature.scale, whole), np.array(signature.offset, whole)
-        self._direct = self._whole and signature.dtype == whole.name and self._scale == 1 and self._offset == 0
+        plain = self._scale == 1 and self._offset == 0 and signature.dtype == whole.name
+        self._direct = bool(plain) and self._block.flags.c_contiguous
         shape = (0,) if self._direct else (slots * rows, *signature.shape)
         self._raw = arena.array("feed.raw", shape, np.dtype(signature.dtype), rows=rows)
 
     def load(self, source: Array, indices: Array) -> None:
         """Rows `indices` of the source become the input of as many steps as they fill."""
+        count = len(indices) // self.rows
         if self._direct:
-            source.take(indices, 0, self.block.reshape(-1, *self.signature.shape)[: len(indices)], "clip")
+            source.take(indices, 0, self._block[:count].reshape(len(indices), *self.signature.shape), "clip")
             return
         raw = self._raw[: len(indices)]
         source.take(indices, 0, raw, "clip")
-        self._convert(raw)
+        self._affine(raw.reshape(count, self.rows, *self.signature.shape), self._block[:count])
 
     def put(self, rows: Array) -> None:
         """Rows as they come, into the first step; those behind them keep what they had."""
-        self._convert(rows)
-
-    def _convert(self, raw: Array) -> None:
-        if self._whole:
-            self._affine(raw, self.block.reshape(-1, *self.signature.shape)[: len(raw)])
-            return
-        for slot, start in enumerate(range(0, len(raw), self.rows)):
-            piece = raw[start : start + self.rows]
-            self._affine(piece, self.views[slot][: len(piece)])
+        self._affine(rows, self._block[0, : len(rows)])
 
     def _affine(self, raw: Array, x: Array) -> None:
         if self._scale == 1:
@@ -77,5 +63,16 @@ class Feed:
             np.add(x, self._offset, x)
 
 
-Augment = Callable[[Array, Array, np.random.Generator], None]
-"""(x, targets, generator): changes a block of rows in place, in training only."""
+def _block(
+    arena: Arena, shape: tuple[int, ...], layout: Layout, dtype: np.dtype[np.generic]
+) -> tuple[Array, Array | None]:
+    """A (slots, rows, ...) view of memory in which every slot has this layout, and the memory when it has ones."""
+    slots, rows = shape[:2]
+    if layout == "ones":
+        memory = arena.array("feed.x", (slots, shape[2] + 1, rows), dtype, rows=rows)
+        memory[:, -1] = 1
+        return memory[:, :-1].transpose(0, 2, 1), memory
+    if layout == "rows" or layout == (1, 0):  # rows come as rows: turning wide ones costs more than it gains
+        return arena.array("feed.x", shape, dtype, rows=rows), None
+    memory = arena.array("feed.x", (slots, *(shape[1 + axis] for axis in layout)), dtype, rows=rows)
+    return memory.transpose(0, *(1 + np.argsort(layout))), None

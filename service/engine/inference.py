@@ -13,7 +13,7 @@ from service.engine.feed import Feed
 from service.engine.layers import LogSoftmax, Sigmoid, Softmax
 from service.engine.losses import LossSpec
 from service.engine.network import Compiled, NetworkSpec, kind_of
-from service.engine.row import RowPlan, bind_row, fuse, plan_row
+from service.engine.row import RowPlan, bind_row, fuse, layouts, plan_row
 
 LARGEST = 256  # rows of the largest program; more rows are answered in portions
 _ENDS = {"softmax": Softmax(), "sigmoid": Sigmoid(), "log_softmax": LogSoftmax()}
@@ -65,7 +65,7 @@ class Network:
     def bind(self, rows: int) -> tuple[Feed, Array, Array, tuple[Step, ...]]:
         """(feed, lengths, y, steps) of a new program for so many rows."""
         net, row, arena = self._net, self._row, Arena()
-        feed = Feed(self.signature, rows, 1, row.parts[0].layer.layout(row.shape, rows), net.dtype, arena)
+        feed = Feed(self.signature, rows, 1, layouts(row, rows)[0], net.dtype, arena)
         y = arena.array("y", (rows, *row.out.dims), net.dtype)
         lengths = np.full(rows, row.shape.dims[0] if row.shape.dims else 1, np.intp)
         site = Site(

@@ -13,7 +13,7 @@ from service.engine.feed import Examples, Feed
 from service.engine.losses import LossSite, LossSpec, Sums
 from service.engine.network import Compiled
 from service.engine.randomness import generator
-from service.engine.row import RowPlan, bind_row
+from service.engine.row import RowPlan, bind_row, layouts
 
 BUDGET = 256 * 1024  # bytes of inputs, and of evidence, that wait in the second-level cache
 MOST = 64  # steps at most in one block, so that a tiny network still looks up now and then
@@ -66,25 +66,32 @@ class Program:
         self.row = net.row(loss.absorbs)
         self.fed, self.kept = slots_of(self.row, rows, net.dtype.itemsize)
         self.bits = Bits(setting.seed, self.fed)
-        layout = self.row.parts[0].layer.layout(self.row.shape, rows)
+        layout = layouts(self.row, rows)[0]
         self.feed = Feed(feed, rows, self.fed, layout, net.dtype, arena)
         out = (rows, *self.row.out.dims)
         whole = loss.target == "class"
         self.y = arena.array(
             "program.y", (self.kept, *(out[:-1] if whole else out)), np.intp if whole else net.dtype, rows=rows
         )
-        self.evidence = arena.array("program.evidence", (self.kept, *out), net.dtype, rows=rows)
+        self.evidence = self._ends("evidence", self.kept, out, net)
         self.divisors = np.ones(self.kept, net.dtype)
         elements = loss.elements(self.row.out)
         self.constant = None if setting.divisor is None else float(setting.divisor * elements)
         if self.constant is not None:
             self.divisors[:] = self.constant
         self._encode = loss.encode(out[-1], net.dtype, self.constant) if setting.training else None
-        self.t = self.y if self._encode is None else arena.array("program.t", (self.fed, *out), net.dtype, rows=rows)
+        self.t = self.y if self._encode is None else self._ends("t", self.fed, out, net)
         self._masks(net, rows)
-        self.z = arena.array("program.z", out, net.dtype, rows=rows)
-        self.dz = arena.array("program.dz", out, net.dtype, rows=rows) if setting.training else None
+        self.z = self._ends("z", 1, out, net)[0]
+        self.dz = self._ends("dz", 1, out, net)[0] if setting.training else None
         self.steps = tuple(self._bind(net, memory, slot) for slot in range(self.kept))
+
+    def _ends(self, name: str, slots: int, out: tuple[int, ...], net: Compiled) -> Array:
+        """(slots, *out), class by class in memory when that is better for the loss."""
+        if len(out) == 2 and 1 < out[-1] <= self.loss.columns:
+            shape = (slots, out[1], out[0])
+            return self.arena.array(f"program.{name}", shape, net.dtype, rows=out[0]).transpose(0, 2, 1)
+        return self.arena.array(f"program.{name}", (slots, *out), net.dtype, rows=out[0])
 
     def _masks(self, net: Compiled, rows: int) -> None:
         self.lengths = self.mask = None

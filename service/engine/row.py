@@ -66,7 +66,7 @@ class RowPlan:
         return any(part.layer.couples_rows for part in self.parts)
 
 
-class Unfits(Exception):
+class Unfits(Exception):  # noqa: N818  a finding
     """Every fault found in a row, each with its layer's index."""
 
     def __init__(self, faults: Sequence[tuple[int, Unfit]]) -> None:
@@ -92,7 +92,7 @@ def plan_row(layers: Sequence[LayerSpec], shape: Shape) -> RowPlan:
     return RowPlan(tuple(_with_starts(parts)), shape, now)
 
 
-class _Stop(Exception):
+class _Stop(Exception):  # noqa: N818  a sign, not an error
     """The shape behind a fault is unknown: nothing after it can be judged."""
 
 
@@ -187,9 +187,10 @@ class _Values:
         self.views: list[Array] = [site.x]
         self.ones: list[Array | None] = [site.ones]
         self.layouts: list[Layout] = ["rows"]
+        wishes = layouts(row, site.rows)
         for i, (part, own) in enumerate(zip(row.parts, row.owners(site.backward), strict=True)):
             last = i + 1 == len(row.parts)
-            wish: Layout = "rows" if last else row.parts[i + 1].layer.layout(part.plan.shape, site.rows)
+            wish = wishes[i + 1]
             x, dims = self.views[i], part.plan.shape.dims
             if last:
                 self._add(site.y, None, "rows")
@@ -208,14 +209,26 @@ class _Values:
         self.layouts.append(layout)
 
 
+def layouts(row: RowPlan, rows: int) -> list[Layout]:
+    """How every part's input should lie, and the output: elementwise parts pass on what the part after them wants."""
+    found: list[Layout] = ["rows"] * (len(row.parts) + 1)
+    for i in range(len(row.parts) - 1, -1, -1):
+        part, after = row.parts[i], found[i + 1]
+        if part.layer.elementwise and part.shape.size == part.plan.shape.size:
+            found[i] = (1, 0) if after == "ones" else after
+        else:
+            found[i] = part.layer.layout(part.shape, rows)
+    return found
+
+
 def lay(
     make: Callable[..., Array], name: str, rows: int, dims: tuple[int, ...], layout: Layout, dtype: Any
 ) -> tuple[Array, Array | None]:
-    """A (rows, *dims) view of new memory in this layout, and the array with its column of ones."""
+    """A (rows, *dims) view of new memory in this layout, and the (n + 1, rows) array with its row of ones."""
     if layout == "ones":
-        base = make(name, (rows, dims[0] + 1), dtype, rows=rows)
-        base[:, -1] = 1
-        return base[:, :-1], base
+        base = make(name, (dims[0] + 1, rows), dtype, rows=rows)
+        base[-1] = 1
+        return base[:-1].T, base
     shape = (rows, *dims)
     if layout == "rows":
         return make(name, shape, dtype, rows=rows), None
@@ -237,9 +250,10 @@ def _gradients(row: RowPlan, site: Site, layouts: list[Layout]) -> list[Any]:
             break
         part, dy = row.parts[i], found[i + 1]
         assert dy is not None
-        shared = part.layer.alias or (part.layer.elementwise and layouts[i] == layouts[i + 1])
+        same = axes_of(layouts[i]) == axes_of(layouts[i + 1])
+        shared = part.layer.alias or (part.layer.elementwise and same)
         if shared and (dy.flags.c_contiguous or not part.layer.alias):
-            found[i] = dy.reshape((site.rows, *part.shape.dims))
+            found[i] = dy.reshape((site.rows, *part.shape.dims)) if part.layer.alias else dy
             continue
         pool = site.arena.array(f"{site.path}.d{turn}", (site.rows * row.widest,), site.dtype, rows=site.rows)
         found[i] = _pooled(pool, (site.rows, *part.shape.dims), layouts[i])
@@ -248,8 +262,14 @@ def _gradients(row: RowPlan, site: Site, layouts: list[Layout]) -> list[Any]:
     return found
 
 
+def axes_of(layout: Layout) -> Layout:
+    """The order of axes alone."""
+    return (1, 0) if layout == "ones" else layout
+
+
 def _pooled(pool: Array, shape: tuple[int, ...], layout: Layout) -> Array:
     flat = pool[: int(np.prod(shape))]
-    if isinstance(layout, str):
+    if layout == "rows":
         return flat.reshape(shape)
+    layout = (1, 0) if layout == "ones" else layout
     return flat.reshape(tuple(shape[axis] for axis in layout)).transpose(np.argsort(layout))

@@ -48,6 +48,62 @@ LAYERS: dict[str, list[LayerExample]] = {
         LayerExample({"kind": "dense", "units": 2, "activation": "relu"}, (5, 3)),
         LayerExample({"kind": "dense", "units": 2, "initial": "orthogonal"}, (9000,)),
     ],
+    "conv1d": [
+        LayerExample({"kind": "conv1d", "filters": 3, "kernel_size": 3}, (7, 2)),
+        LayerExample({"kind": "conv1d", "filters": 4, "kernel_size": 2, "strides": 2, "groups": 2}, (7, 6)),
+        LayerExample({"kind": "conv1d", "filters": 2, "kernel_size": 3, "dilation": 2, "activation": "tanh"}, (9, 9)),
+        LayerExample(
+            {"kind": "conv1d", "filters": 3, "kernel_size": 3, "padding": "same", "activation": "tanh"},
+            (5, 2),
+            lengths=(5, 2, 3, 1),
+        ),
+    ],
+    "conv2d": [
+        LayerExample({"kind": "conv2d", "filters": 3, "kernel_size": 3}, (5, 6, 1)),
+        LayerExample({"kind": "conv2d", "filters": 3, "kernel_size": 3, "bias": False}, (5, 6, 2)),
+        LayerExample({"kind": "conv2d", "filters": 3, "kernel_size": 3, "padding": "same", "strides": 2}, (5, 6, 2)),
+        LayerExample({"kind": "conv2d", "filters": 3, "kernel_size": [1, 4], "strides": [2, 1]}, (5, 6, 9)),
+        LayerExample({"kind": "conv2d", "filters": 4, "kernel_size": 2, "padding": "same", "dilation": 2}, (5, 4, 9)),
+        LayerExample({"kind": "conv2d", "filters": 6, "kernel_size": 3, "groups": 3, "activation": "relu"}, (5, 4, 9)),
+        LayerExample({"kind": "conv2d", "filters": 4, "kernel_size": 3, "groups": 4, "padding": "same"}, (5, 6, 4)),
+        LayerExample({"kind": "conv2d", "filters": 8, "kernel_size": 3, "groups": 4, "strides": 2}, (7, 6, 4)),
+        LayerExample({"kind": "conv2d", "filters": 8, "kernel_size": 3}, (20, 19, 8)),
+        LayerExample(
+            {"kind": "conv2d", "filters": 9, "kernel_size": 3, "padding": "same", "activation": "relu"}, (17, 16, 8)
+        ),
+    ],
+    "conv3d": [
+        LayerExample({"kind": "conv3d", "filters": 2, "kernel_size": 2}, (3, 4, 3, 2)),
+        LayerExample({"kind": "conv3d", "filters": 8, "kernel_size": [1, 2, 3], "groups": 8}, (2, 3, 4, 8)),
+        LayerExample({"kind": "conv3d", "filters": 3, "kernel_size": 3, "strides": 2, "padding": "same"}, (4, 3, 5, 8)),
+    ],
+    "max_pool1d": [LayerExample({"kind": "max_pool1d", "pool_size": 2}, (7, 3))],
+    "max_pool2d": [
+        LayerExample({"kind": "max_pool2d", "pool_size": 2}, (5, 6, 3)),
+        LayerExample({"kind": "max_pool2d", "pool_size": 3, "strides": 2, "padding": "same"}, (5, 6, 3)),
+        LayerExample({"kind": "max_pool2d", "pool_size": [2, 3], "strides": 1}, (5, 6, 3)),
+    ],
+    "max_pool3d": [LayerExample({"kind": "max_pool3d", "pool_size": [1, 2, 2]}, (3, 5, 4, 2))],
+    "average_pool1d": [LayerExample({"kind": "average_pool1d", "pool_size": 2}, (7, 3))],
+    "average_pool2d": [
+        LayerExample({"kind": "average_pool2d", "pool_size": 2}, (5, 6, 3)),
+        LayerExample({"kind": "average_pool2d", "pool_size": 3, "strides": 2, "padding": "same"}, (5, 6, 3)),
+    ],
+    "average_pool3d": [LayerExample({"kind": "average_pool3d", "pool_size": [1, 2, 2]}, (3, 5, 4, 2))],
+    "global_max_pool": [
+        LayerExample({"kind": "global_max_pool"}, (4, 3, 2)),
+        LayerExample({"kind": "global_max_pool"}, (5, 3), lengths=(5, 2, 3, 1)),
+    ],
+    "global_average_pool": [
+        LayerExample({"kind": "global_average_pool"}, (4, 3, 2)),
+        LayerExample({"kind": "global_average_pool"}, (5, 3), lengths=(5, 2, 3, 1)),
+    ],
+    "batch_norm": [
+        LayerExample({"kind": "batch_norm"}, (5,)),
+        LayerExample({"kind": "batch_norm", "momentum": 0.3, "epsilon": 0.01}, (3, 4, 2)),
+        LayerExample({"kind": "batch_norm"}, (5, 3), lengths=(5, 2, 3, 1)),
+    ],
+    "layer_norm": [*_simple("layer_norm"), *_simple("layer_norm", epsilon=0.1)],
     "dropout": [*_simple("dropout", rate=0.5), *_simple("dropout", rate=0.1), *_simple("dropout", rate=0.0)],
     "flatten": [LayerExample({"kind": "flatten"}, (3, 4, 2)), LayerExample({"kind": "flatten"}, (5,))],
     "reshape": [LayerExample({"kind": "reshape", "shape": [2, -1]}, (3, 4))],

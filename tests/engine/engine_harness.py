@@ -12,7 +12,7 @@ from service.engine.arena import Arena, Bits
 from service.engine.contract import Array, Site, Step
 from service.engine.losses import LossSite, LossSpec
 from service.engine.network import Vector
-from service.engine.row import bind_row, fuse, lay, plan_row
+from service.engine.row import bind_row, fuse, lay, layouts, plan_row
 
 
 @dataclass
@@ -59,7 +59,7 @@ def bound(
         place.view(state)[...] = place.parameter.value
     arena, bits = Arena(), Bits(5, 1)
     whole = np.dtype(np.intp) if shape.vocabulary is not None else np.dtype(dtype)
-    x, ones = lay(arena.array, "x", rows, shape.dims, row.parts[0].layer.layout(shape, rows), whole)
+    x, ones = lay(arena.array, "x", rows, shape.dims, layouts(row, rows)[0], whole)
     if shape.vocabulary is None:
         x[...] = random.standard_normal(x.shape)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -12,6 +13,8 @@ from service.engine.fast import clip
 from service.engine.layers.erf import Erf
 from service.engine.layers.softmax import LogSoftmax, Softmax
 from service.engine.layers.swiglu import Swiglu
+
+FEW = 4096  # numbers
 
 
 class Activation(LayerSpec):
@@ -82,17 +85,28 @@ class Relu(Activation):
 
     def bind(self, site: Site) -> tuple[Step, Step]:
         x, y, dy, dx = site.x, site.y, site.dy, site.dx
-        zero, infinity, on = constant(0, site), constant(np.inf, site), spare(site, np.bool_)
-        greater, multiply = np.greater, np.multiply
-
-        def forward() -> None:
-            clip(x, zero, infinity, y)
+        zero, infinity = constant(0, site), constant(np.inf, site)
+        forward = partial(clip, x, zero, infinity, y)
+        if x.size <= FEW:
+            return forward, _gate_few(y, dy, dx, spare(site))
+        on, greater, multiply = spare(site, np.bool_), np.greater, np.multiply
 
         def backward() -> None:
             greater(y, zero, on)
             multiply(dy, on, dx)
 
         return forward, backward
+
+
+def _gate_few(y: Array, dy: Array, dx: Array | None, t: Array) -> Step:
+    """dx = dy where y > 0: with few numbers the sign is quicker than a comparison, whose truths must be converted."""
+    sign, multiply = np.sign, np.multiply
+
+    def backward() -> None:
+        sign(y, t)
+        multiply(dy, t, dx)
+
+    return backward
 
 
 class LeakyRelu(Activation):
@@ -287,8 +301,8 @@ def constant(value: float, site: Site) -> Array:
 
 
 def spare(site: Site, dtype: Any = None, name: str = "t") -> Array:
-    """Working memory shaped like x."""
-    return site.scratch(name if dtype is None else f"{name}_{np.dtype(dtype)}", site.shape.dims, dtype)
+    """Working memory shaped and laid like x."""
+    return site.alike(name if dtype is None else f"{name}_{np.dtype(dtype)}", dtype)
 
 
 AnyActivation = Annotated[

@@ -21,10 +21,12 @@ from service.engine.contract import (
     Step,
     Unfit,
     Units,
+    features_first,
 )
 from service.engine.layers.activations import ActivationField
 
-FOLD_BELOW = 16_384  # numbers; in a small layer the bias is one more row of the weights and two calls are saved
+FOLD_BELOW = 4096  # numbers; in a small layer the bias is one more row of the weights and two calls are saved
+SKINNY_ROWS, SKINNY_LEAST, SKINNY_MOST = 32, 32, 112  # rows, and heights of a block, measured on OpenBLAS 0.3.31
 
 
 class Dense(LayerSpec):
@@ -52,8 +54,10 @@ class Dense(LayerSpec):
         return LayerPlan(out, parameters, flops=2 * out.size * n)
 
     def layout(self, shape: Shape, rows: int) -> Layout:
-        small = self.bias and len(shape.dims) == 1 and rows * max(shape.size, self.units) <= FOLD_BELOW
-        return "ones" if small else "rows"
+        if len(shape.dims) != 1:
+            return "rows"
+        small = self.bias and rows * max(shape.size, self.units) <= FOLD_BELOW
+        return "ones" if small else (1, 0)  # features first: dy W' is then a product without a transposed copy
 
     def bind(self, site: Site) -> tuple[Step, Step]:
         if site.ones is not None:
@@ -61,23 +65,39 @@ class Dense(LayerSpec):
         x, y, dy = in_rows(site.x), in_rows(site.y), in_rows(site.dy)
         dx = None if site.dx is None else in_rows(site.dx)
         W, b = site.theta["weight"], site.theta.get("bias")
-        dW, db = site.gradient.get("weight"), site.gradient.get("bias")
-        ones = np.ones(len(x), site.dtype)
-        x_t, W_t, matmul, add = x.T, W.T, np.matmul, np.add
+        W_t, matmul, add = W.T, np.matmul, np.add
 
         def forward() -> None:
             matmul(x, W, y)
             if b is not None:
                 add(y, b, y)
 
+        if not site.backward:
+            return forward, forward
+        db, ones, products = (
+            site.gradient.get("bias"),
+            np.ones(len(x), site.dtype),
+            _outer(x, dy, site.gradient["weight"]),
+        )
+
         def backward() -> None:
-            matmul(x_t, dy, dW)
-            if b is not None:
+            matmul(*products)
+            if db is not None:
                 ones.dot(dy, db)
             if dx is not None:
                 matmul(dy, W_t, dx)
 
         return forward, backward
+
+
+def _outer(x: Array, dy: Array, dW: Array) -> tuple[Array, Array, Array]:
+    """(x', dy, dW) as matmul takes them; with few rows in blocks of dW, which stay in the cache: up to 1.4 x faster."""
+    rows, n = x.shape
+    heights = [h for h in range(SKINNY_LEAST, SKINNY_MOST + 1) if n % h == 0 and n > h]
+    if rows > SKINNY_ROWS or not heights or not x.flags.c_contiguous:
+        return x.T, dy, dW
+    h = heights[-1]
+    return x.reshape(rows, n // h, h).transpose(1, 2, 0), dy, dW.reshape(n // h, h, dW.shape[1])
 
 
 def in_rows(array: Array) -> Array:
@@ -96,22 +116,19 @@ def stacked(W: Array, b: Array) -> Array:
 
 
 def _folded(site: Site, x: Array) -> tuple[Step, Step]:
-    """The small layer: x has a column of ones, the bias is the last row of W; one call each way."""
+    """The small layer: x (n + 1, rows) ends with ones, the bias is the last row of W; one call each way."""
     y, dy, dx, W = site.y, site.dy, site.dx, site.theta["weight"]
     joined = stacked(W, site.theta["bias"])
-    x_t, W_t, dy_times = x.T, W.T, dy.dot
-    if y.flags.c_contiguous:
-        forward: Step = partial(x.dot, joined, y)
-    else:
-        forward = partial(np.matmul, x, joined, y)
+    forward: Step = partial(joined.T.dot, x, y.T) if features_first(y) else partial(x.T.dot, joined, y)
     if not site.backward:
         return forward, forward
-    d_joined, times_t = stacked(site.gradient["weight"], site.gradient["bias"]), x_t.dot
+    d_joined, times = stacked(site.gradient["weight"], site.gradient["bias"]), x.dot
     if dx is None:
-        return forward, partial(times_t, dy, d_joined)
+        return forward, partial(times, dy, d_joined)
+    down: Step = partial(W.dot, dy.T, dx.T) if features_first(dx) else partial(dy.dot, W.T, dx)
 
     def backward() -> None:
-        times_t(dy, d_joined)
-        dy_times(W_t, dx)
+        times(dy, d_joined)
+        down()
 
     return forward, backward

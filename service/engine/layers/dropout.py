@@ -33,8 +33,7 @@ class Dropout(LayerSpec):
         levels, dtype = (65_536, np.uint16) if fine else (256, np.uint8)
         drop = min(round(self.rate * levels), levels - 1)
         threshold, scale = np.array(drop, dtype), np.array(levels / (levels - drop), site.dtype)
-        bits, keep = site.random("bits", site.shape.dims, dtype), site.scratch("keep", site.shape.dims, np.bool_)
-        mask = site.scratch("mask", site.shape.dims)
+        bits, keep, mask = site.random("bits", dtype), site.alike("keep", np.bool_), site.alike("mask")
 
         def forward() -> None:
             np.greater_equal(bits, threshold, keep)

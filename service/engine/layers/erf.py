@@ -36,6 +36,8 @@ class Erf:
         self._low, self._high = np.array(-4, dtype), np.array(4, dtype)
 
     def __call__(self, x: Array, out: Array) -> None:
+        if x.flags.f_contiguous and out.flags.f_contiguous:
+            x, out = x.T, out.T
         flat, result = x.reshape(-1), out.reshape(-1)
         for start in range(0, flat.size, CHUNK):
             piece, target = flat[start : start + CHUNK], result[start : start + CHUNK]

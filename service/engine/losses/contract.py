@@ -55,12 +55,14 @@ class LossSpec(Spec):
 
     target     what the data must give: class (whole numbers), binary (0 or 1), number, distribution
     absorbs    kinds of a final activation computed together with the loss; the network's answers still have it
+    columns    up to so many outputs, z is best laid class by class
     finish     kind of the activation that makes answers of a linear end (probabilities), if any
     """
 
     target: ClassVar[Target]
     name: ClassVar[str]
     absorbs: ClassVar[tuple[str, ...]] = ()
+    columns: ClassVar[int] = 0
     finish: ClassVar[str | None] = None
 
     def width(self, outputs: int) -> int:

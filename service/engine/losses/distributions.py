@@ -12,7 +12,7 @@ from service.engine.contract import Array, Shape, Step, Target
 from service.engine.fast import clip, largest, total
 from service.engine.losses.contract import Doubles, LossSite, LossSpec, Sums, count_steps, divided, sum_steps
 
-FEW = 5  # up to so many classes, a chain of two-array maxima is faster than a reduction
+FEW = 5  # up to so many classes are worked through one by one
 Weights = Annotated[
     tuple[Annotated[float, Field(ge=0, le=1e6)], ...], Field(strict=False, min_length=2, max_length=100_000)
 ]
@@ -31,6 +31,7 @@ class CrossEntropy(LossSpec):
     class_weights: Weights | None = Field(default=None, description="One weight per class, in the classes' order.")
     target: ClassVar[Target] = "class"
     name: ClassVar[str] = "cross_entropy"
+    columns: ClassVar[int] = FEW
     absorbs: ClassVar[tuple[str, ...]] = ("softmax", "log_softmax")
     finish: ClassVar[str | None] = "softmax"
 
@@ -58,7 +59,14 @@ class CrossEntropy(LossSpec):
 
     def encode(self, width: int, dtype: Any, constant: float | None) -> Callable[[Array, Array], object] | None:
         table = (self.targets(width) / (constant or 1)).astype(dtype)
-        return lambda y, t: table.take(y, 0, t, "clip")
+
+        def encode(y: Array, t: Array) -> None:
+            if t.flags.c_contiguous:
+                table.take(y, 0, t, "clip")
+            else:
+                np.copyto(t, table.take(y, 0, mode="clip"))
+
+        return encode
 
     def bind(self, site: LossSite) -> Step:
         if site.dz is not None and site.constant and site.mask is None:
@@ -112,10 +120,12 @@ def _advice(loss: str, last: str | None) -> str | None:
 
 
 def _fast(site: LossSite) -> Step:
-    """Constant divisor n: t comes divided by n, and the row sums are taken n-fold, so no call is spent on it."""
-    k = site.z.shape[-1]
+    """Constant divisor n: t comes divided by n, and the sums are taken n-fold, so no call is spent on it."""
     assert site.dz is not None
     assert site.constant is not None
+    k = site.z.shape[-1]
+    if site.z.ndim == 2 and 1 < k <= FEW:
+        return _few(site, site.dz, site.constant)
     dz, e, t = site.dz.reshape(-1, k), site.scratch("e", site.z.shape).reshape(-1, k), site.t.reshape(-1, k)
     evidence, sums = site.evidence.reshape(-1, k), site.scratch("sums", (site.z.size // k, 1))
     n = np.full((k, 1), site.constant, site.z.dtype)
@@ -125,6 +135,28 @@ def _fast(site: LossSite) -> Step:
         shift()
         exp(evidence, e)
         times(n, sums)
+        divide(e, sums, dz)
+        subtract(dz, t, dz)
+
+    return step
+
+
+def _few(site: LossSite, dz: Array, constant: float) -> Step:
+    """The same with few classes: class by class, each a (rows,) array; two-array maxima instead of a reduction."""
+    z, dz, t, shifted = site.z.T, dz.T, site.t.T, site.evidence.T
+    k, rows = z.shape
+    e, sums, top = site.scratch("e", (k, rows)), site.scratch("sums", (rows,)), site.scratch("top", (rows,))
+    n, infinity = np.full(k, constant, z.dtype), np.array(np.inf, z.dtype)
+    first, second, *rest = z
+    exp, divide, subtract, times = np.exp, np.divide, np.subtract, n.dot
+
+    def step() -> None:
+        clip(first, second, infinity, top)  # the larger of two; NumPy's maximum with `out` costs twice as much
+        for each in rest:
+            clip(top, each, infinity, top)
+        subtract(z, top, shifted)
+        exp(shifted, e)
+        times(e, sums)
         divide(e, sums, dz)
         subtract(dz, t, dz)
 
@@ -151,23 +183,10 @@ def _general(site: LossSite) -> Step:
 
 def _shift(site: LossSite) -> Step:
     """Evidence: z less the largest of its row, so that the right answer's is 0 exactly when it is the top one."""
-    k = site.z.shape[-1]
-    z, evidence, top = site.z, site.evidence, site.scratch("top", (*site.z.shape[:-1], 1))
-    subtract = np.subtract
-    if 1 < k <= FEW:
-        first, *rest = (z[..., i : i + 1] for i in range(k))
-        infinity, second, others = np.array(np.inf, z.dtype), rest[0], rest[1:]
+    z, evidence, top, subtract = site.z, site.evidence, site.scratch("top", (*site.z.shape[:-1], 1)), np.subtract
 
-        def few() -> None:
-            clip(first, second, infinity, top)  # NumPy's maximum with `out` costs twice as much
-            for each in others:
-                clip(top, each, infinity, top)
-            subtract(z, top, evidence)
-
-        return few
-
-    def many() -> None:
+    def shift() -> None:
         largest(z, -1, None, top, True)
         subtract(z, top, evidence)
 
-    return many
+    return shift
