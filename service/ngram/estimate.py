@@ -20,14 +20,6 @@ Kept = NDArray[np.bool_] | None
 
 
 @dataclass
-class Estimates:
-    """log10 p of each n-gram of an order, and log10 gamma of each context one order lower (0 where nothing follows)."""
-
-    log10: F32
-    gammas: F32
-
-
-@dataclass
 class Block:
     """Some contexts, and the n-grams that continue them. `bounds`: where each context's n-grams begin, and the end."""
 
@@ -73,6 +65,10 @@ def adjusted(level: Level, above: Level | None, left: bool) -> U32:
     return seen
 
 
+Estimate = tuple[Block, F64, F64]
+"""A block of an order, log10 p of its n-grams, and log10 gamma of its contexts (0 where nothing follows)."""
+
+
 class Chain:
     """The estimator of all interpolated smoothings: `order` is called for order 1, 2, ... in turn."""
 
@@ -82,32 +78,28 @@ class Chain:
         self.lower: F32 = np.full(1, self.uniform, np.float32)
         self.taken: list[Discounts] = []
 
-    def order(self, level: Level, counts: U32, kept: Kept) -> Estimates:
+    def order(self, level: Level, counts: U32, kept: Kept) -> Iterator[Estimate]:
         """The formula of `smoothing.py`; `counts` are adjusted."""
         taken = self.smoothing.discounts(np.bincount(np.minimum(counts, 5), minlength=6)[:5])
         self.taken.append(taken)
         discount = taken.table()
         p = np.empty(len(counts), np.float32)
-        made = Estimates(np.empty(len(counts), np.float32), np.empty(len(level.first) - 1, np.float32))
         for block in blocks(level.first):
-            self._block(level, block, counts[block.ngrams], kept, discount, p, made)
+            suffix = level.suffix[block.ngrams]
+            lower = self.uniform if self.smoothing.to_uniform else self.lower[suffix]
+            here = kept if kept is None else kept[block.ngrams]
+            estimated, gamma = self._block(block, counts[block.ngrams], here, discount, lower)
+            p[block.ngrams] = estimated
+            yield block, np.log10(estimated), np.log10(gamma)
         self.lower = p
-        return made
 
-    def _block(
-        self, level: Level, block: Block, counts: U32, kept: Kept, discount: F64, p: F32, made: Estimates
-    ) -> None:
+    def _block(self, block: Block, counts: U32, kept: Kept, discount: F64, lower: F32 | float) -> tuple[F64, F64]:
         taken = discount.take(counts, mode="clip")
-        left = counts - taken
         extra = self.smoothing.extra(block.types(), self.vocabulary - 1)
         total = block.sums(counts) + extra
-        lost = taken if kept is None else np.where(kept[block.ngrams], taken, counts)
+        lost = taken if kept is None else np.where(kept, taken, counts)
         gamma = np.divide(block.sums(lost) + extra, total, out=np.ones_like(total), where=block.types() > 0)
-        lower = self.uniform if self.smoothing.to_uniform else self.lower[level.suffix[block.ngrams]]
-        estimate = left / block.spread(total) + block.spread(gamma) * lower
-        p[block.ngrams] = estimate
-        made.log10[block.ngrams] = np.log10(estimate)
-        made.gammas[block.contexts] = np.log10(gamma)
+        return (counts - taken) / block.spread(total) + block.spread(gamma) * lower, gamma
 
 
 class Stupid:
@@ -123,11 +115,10 @@ class Stupid:
         self.suffix: U32 = np.zeros(1, np.uint32)
         self.taken: list[Discounts] = []
 
-    def order(self, level: Level, counts: U32, kept: Kept) -> Estimates:
+    def order(self, level: Level, counts: U32, kept: Kept) -> Iterator[Estimate]:
         """One order's normalised scores."""
         scores = np.empty(len(counts), np.float32)
         sums = np.empty(len(level.first) - 1)
-        made = Estimates(np.empty(len(counts), np.float32), np.empty(len(level.first) - 1, np.float32))
         for block in blocks(level.first):
             lower = self.lower[level.suffix[block.ngrams]].astype(np.float64)
             part = counts[block.ngrams]
@@ -138,8 +129,7 @@ class Stupid:
             z = block.sums(np.where(seen, score, 0.0)) + self.factor * rest
             followed = block.types() > 0
             sums[block.contexts] = np.where(followed, z, shorter)
-            made.gammas[block.contexts] = np.log10(np.where(followed, self.factor * shorter / z, 1.0))
+            gamma = np.divide(self.factor * shorter, z, out=np.ones_like(z), where=followed)
             scores[block.ngrams] = score
-            made.log10[block.ngrams] = np.log10(score / block.spread(z))
+            yield block, np.log10(score / block.spread(z)), np.log10(gamma)
         self.sums, self.suffix, self.lower = sums, level.suffix, scores
-        return made

@@ -94,14 +94,14 @@ class Model:
     def distribution(self, state: State) -> NDArray[np.float64]:
         """p of every word of the vocabulary after `state`, by id; sums to one. <s> has none."""
         contexts = self._contexts(state)
-        logs = self.trie.logp[1].astype(np.float64)
+        logs = self.trie.unigrams.astype(np.float64)
         for level in range(1, len(contexts) + 1):
             low, high = self.trie.children(level, state[level - 1])
             if high == low:
                 continue
             weight = self.trie.weight(level, state[level - 1])
             logs = logs + weight if self.uniform is None else np.full_like(logs, self.uniform + weight)
-            logs[self.trie.words[level + 1][low:high]] = self.trie.logp[level + 1][low:high]
+            logs[self.trie.words(level + 1, low, high)] = self.trie.logs(level + 1, low, high)
         logs[START] = -np.inf
         return np.asarray(np.exp(logs * LN10))
 

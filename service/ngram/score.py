@@ -66,40 +66,30 @@ class TokenScores:
 
 
 def score_stream(trie: Trie, ids: U32, uniform: float | None) -> TokenScores:
-    """Scores what follows a sentence start; `uniform`: log10 of what backoffs lead to, None: the shorter context."""
-    log10 = trie.logp[1][ids]
+    """Scores what follows a sentence start; `uniform`: log10 of what backoffs lead to, None: the shorter context.
+
+    Order by order: those tokens whose context is an n-gram of the model are looked up after it; where that fails, the
+    context's backoff is added to what the shorter one said.
+    """
+    log10 = trie.unigrams[ids]
     matched = np.ones(len(ids), np.uint8)
-    context = np.concatenate([np.full(1, START, np.uint32), ids[:-1]]).astype(np.int64)
-    context[context == END] = START
+    here, contexts = np.arange(len(ids)), _preceding(ids)
     for level in range(1, trie.order):
-        here = np.flatnonzero(context >= 0)
-        nodes = find_children(trie, level, context[here], ids[here])
-        found = nodes >= 0
-        hit, missed = here[found], here[~found]
-        log10[hit] = trie.logp[level + 1][nodes[found]]
-        matched[hit] = level + 1
-        if uniform is None:
-            log10[missed] += trie.backoff[level][context[missed]]
-        else:
-            first = trie.first[level]
-            fed = missed[first[context[missed] + 1] > first[context[missed]]]
-            log10[fed] = uniform + trie.backoff[level][context[fed]]
-        after = hit[(ids[hit] != END) & (hit + 1 < len(ids))] + 1
-        context = np.full(len(ids), -1)
-        context[after] = nodes[found][(ids[hit] != END) & (hit + 1 < len(ids))]
+        low, high, weights = trie.contexts(level, contexts)
+        nodes, found, logs = trie.find(level + 1, low, high, ids[here])
+        hit, missed = np.flatnonzero(found), np.flatnonzero(~found if uniform is None else ~found & (low < high))
+        log10[here[missed]] = weights[missed] + (log10[here[missed]] if uniform is None else np.float32(uniform))
+        places, nodes = here[hit], nodes[hit]
+        log10[places] = logs[hit]
+        matched[places] = level + 1
+        on = np.flatnonzero((ids[places] != END) & (places + 1 < len(ids)))
+        here, contexts = places[on] + 1, nodes[on]
     return TokenScores(ids, log10, matched)
 
 
-def find_children(trie: Trie, level: int, parents: NDArray[np.int64], words: U32) -> NDArray[np.int64]:
-    """The child of each parent with each word, -1 where there is none: all binary searches side by side."""
-    first, stored = trie.first[level], trie.words[level + 1]
-    low, high = first[parents].astype(np.int64), first[parents + 1].astype(np.int64)
-    end = high.copy()
-    while len(open_ := np.flatnonzero(low < high)):
-        middle = (low[open_] + high[open_]) >> 1
-        below = stored[middle] < words[open_]
-        low[open_[below]] = middle[below] + 1
-        high[open_[~below]] = middle[~below]
-    found = low < end
-    found[found] = stored[low[found]] == words[found]
-    return np.where(found, low, -1)
+def _preceding(ids: U32) -> NDArray[np.int64]:
+    """The word before each; START after an END and before the first."""
+    before = np.empty(len(ids), np.int64)
+    before[:1], before[1:] = START, ids[:-1]
+    before[before == END] = START
+    return before

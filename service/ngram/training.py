@@ -7,10 +7,10 @@ from collections.abc import Generator, Iterator
 import numpy as np
 
 from service.errors import DataUnusable, TooLarge
-from service.ngram.artifact import Packed, Tally, pack
+from service.ngram.artifact import MAX_VOCABULARY, Packing, pack, tally
 from service.ngram.contract import END, RESERVED, START
 from service.ngram.counts import Collection, Level, unigrams
-from service.ngram.estimate import Chain, Estimates, Kept, Stupid, adjusted
+from service.ngram.estimate import Chain, Estimate, Kept, Stupid, adjusted
 from service.ngram.events import Event, Progressed, Trained, Warned
 from service.ngram.numbering import Growing
 from service.ngram.plan import peak_bytes
@@ -19,6 +19,7 @@ from service.ngram.smoothing import Smoothing, StupidBackoff
 from service.ngram.sorting import Sorting
 from service.ngram.spec import NgramSpec
 from service.ngram.vocabulary import U32, arrays_of
+from service.tensors import Array
 
 _READ, _SORT, _COUNT = 0.25, 0.25, 0.2  # shares of the time, for the progress shown
 
@@ -38,13 +39,14 @@ def train(spec: NgramSpec, text: Text, memory_bytes: int | None = None) -> Itera
     if not words:
         raise DataUnusable("the text holds no token")
     _check_memory(peak_bytes(spec, count, len(tokens), len(memoryview(text))), memory_bytes)
+    if len(tokens) > MAX_VOCABULARY:
+        raise TooLarge(f"the text has {len(tokens)} different tokens, {MAX_VOCABULARY} is the most a model holds")
     yield from _reserved_words(numbering)
     orders = _Orders(spec, len(tokens))
     yield from orders.build(stream)
     facts = {"tokens": words, "sentences": count - words, "discounts": orders.discounts()}
-    arrays, metadata = pack(spec, arrays_of(tokens, digests), orders.packed, facts)
-    ngrams = tuple(len(order.words) for order in orders.packed)
-    yield Trained(arrays, metadata, words, count - words, len(tokens), ngrams)
+    arrays, metadata = pack(spec, arrays_of(tokens, digests), orders.arrays, facts)
+    yield Trained(arrays, metadata, words, count - words, len(tokens), tuple(orders.sizes))
 
 
 def _keep_freed_pages() -> None:
@@ -87,10 +89,13 @@ class _Orders:
     def __init__(self, spec: NgramSpec, vocabulary: int) -> None:
         self.spec, self.vocabulary = spec, vocabulary
         self.estimator = _estimator(spec.smoothing, vocabulary)
-        self.packed: list[Packed] = []
+        self.arrays: dict[str, Array] = {}
+        self.sizes: list[int] = []
+        self.order = 0
+        self.kept: Kept = None
 
     def build(self, stream: U32) -> Iterator[Event]:
-        """Yields progress and warnings; afterwards `packed` holds all orders."""
+        """Yields progress and warnings; afterwards `arrays` holds all orders."""
         levels = [unigrams(stream[1 : -self.spec.order], self.vocabulary)]
         if self.spec.order > 1:
             sorting = Sorting(stream, self.spec.order, self.vocabulary)
@@ -103,35 +108,43 @@ class _Orders:
             levels += collection.levels
             del collection
         while levels:
-            self._add(levels[0], levels[1] if levels[1:] else None)
+            share = (1 - _READ - _SORT - _COUNT) / self.spec.order
+            for fraction in self._add(levels[0], levels[1] if levels[1:] else None):
+                yield Progressed("smoothing", 1 - share * (len(levels) - fraction))
             del levels[0]
-            yield Progressed("smoothing", 1 - (1 - _READ - _SORT - _COUNT) * len(levels) / self.spec.order)
         yield from self._fallbacks()
 
-    def _add(self, level: Level, above: Level | None) -> None:
-        threshold = self.spec.thresholds()[len(self.packed)]
+    def _add(self, level: Level, above: Level | None) -> Iterator[float]:
+        self.order += 1
+        threshold = self.spec.thresholds()[self.order - 1]
         kept = level.counts > threshold if threshold else None
-        counts = adjusted(level, above, self.spec.smoothing.counts_left)
-        estimates = self.estimator.order(level, counts, kept)
-        if self.packed:
-            self._close(level, estimates, kept)
+        estimates = self.estimator.order(level, adjusted(level, above, self.spec.smoothing.counts_left), kept)
+        if self.order == 1:
+            log10 = np.concatenate([log10 for _, log10, _ in estimates])
+            log10[START] = 0.0
+            self.arrays["1.log10"] = log10.astype(np.float32)
         else:
-            estimates.log10[START] = 0.0
-        np.minimum(estimates.log10, 0, out=estimates.log10)
-        self.packed.append(_packed(level, estimates, kept))
+            yield from self._pack(level, estimates, kept)
+        counts = level.counts if kept is None else level.counts[kept]
+        self.arrays |= {f"{self.order}.{name}": array for name, array in tally(counts).items()}
+        self.sizes.append(len(counts))
         self.kept = kept
 
-    def _close(self, level: Level, estimates: Estimates, kept: Kept) -> None:
-        """Gives the order below its backoffs and the places of its continuations."""
-        below, gammas, first = self.packed[-1], estimates.gammas, level.first
-        if kept is not None:
-            passed = np.append(np.uint32(0), np.cumsum(kept, dtype=np.uint32))
-            first = passed[first]
-            gammas = np.where(first[1:] > first[:-1], gammas, np.float32(0))
-        if self.kept is not None:
-            gammas = gammas[self.kept]
-            first = np.append(first[:-1][self.kept], first[-1])
-        below.first, below.backoff = first, gammas
+    def _pack(self, level: Level, estimates: Iterator[Estimate], kept: Kept) -> Iterator[float]:
+        ngrams = len(level.words) if kept is None else int(np.count_nonzero(kept))
+        packing = Packing(ngrams, self.sizes[-1], self.vocabulary)
+        for block, log10, gammas in estimates:
+            words, types = level.words[block.ngrams], block.types()
+            if kept is not None:
+                here = kept[block.ngrams]
+                words, log10, types = words[here], log10[here], block.sums(here).astype(np.int64)
+            if self.kept is not None:
+                here = self.kept[block.contexts]
+                types, gammas = types[here], gammas[here]
+            packing.add(words, np.minimum(log10, 0), types, np.where(types > 0, gammas, 0))
+            yield block.ngrams.stop / len(level.words)
+        self.arrays[f"{self.order - 1}.contexts"] = packing.contexts
+        self.arrays[f"{self.order}.grams"] = packing.grams
 
     def _fallbacks(self) -> Iterator[Warned]:
         for order, taken in enumerate(self.estimator.taken, 1):
@@ -146,9 +159,3 @@ class _Orders:
 
 def _estimator(smoothing: Smoothing, vocabulary: int) -> Chain | Stupid:
     return Stupid(smoothing, vocabulary) if isinstance(smoothing, StupidBackoff) else Chain(smoothing, vocabulary)
-
-
-def _packed(level: Level, estimates: Estimates, kept: Kept) -> Packed:
-    if kept is None:
-        return Packed(level.words, estimates.log10, Tally.of(level.counts))
-    return Packed(level.words[kept], estimates.log10[kept], Tally.of(level.counts[kept]))

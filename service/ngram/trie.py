@@ -1,7 +1,7 @@
-"""The stored n-grams as a forward trie: from a context to what may follow it.
+"""The stored n-grams as a forward trie: from a context to what may follow it (arrays: `artifact.py`).
 
-Level k holds the k-grams; a node is its index there. Its children lie side by side one level up, sorted by word.
-Scalars are read through memory views (three times faster than an array's element), batches through arrays.
+Level k holds the k-grams; a node is its index there. Single look-ups read through memory views, three times faster than
+an array's elements; batches gather.
 """
 
 from __future__ import annotations
@@ -12,56 +12,113 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from service.ngram.artifact import MANY
+from service.ngram.artifact import LOST, MANY, fraction, guesses
+from service.ngram.vocabulary import U32, U64
 from service.tensors import Array
 
 F32 = NDArray[np.float32]
+_WORD = 0xFFFFFF
 
 
 class Trie:
-    """Levels 1 to `order`; `words[k]`, `logp[k]`, `backoff[k]`, `first[k]` are level k's arrays (index 0 is unused)."""
+    """Levels 1 to `order`, and look-ups in them."""
 
     def __init__(self, arrays: Mapping[str, Array], order: int) -> None:
-        self.order = order
-        orders = range(1, order + 1)
-        empty = np.zeros(0, np.uint32)
-        self.words: list[Array] = [empty, empty, *(arrays[f"{k}.words"] for k in orders[1:])]
-        self.logp: list[F32] = [empty.view(np.float32), *(arrays[f"{k}.logp"] for k in orders)]
-        self.backoff: list[F32] = [empty.view(np.float32), *(arrays[f"{k}.backoff"] for k in orders[:-1])]
-        self.first: list[Array] = [empty, *(arrays[f"{k}.first"] for k in orders[:-1])]
-        self._counts = [(memoryview(b""), empty, empty)] + [
-            (arrays[f"{k}.counts"].data, arrays[f"{k}.large"], arrays[f"{k}.large_counts"]) for k in orders
+        self.order, self.vocabulary = order, len(arrays["1.log10"])
+        self.unigrams: F32 = arrays["1.log10"]
+        none = np.zeros(1, np.uint64)
+        self._contexts: list[U64] = [none, *(arrays[f"{k}.contexts"] for k in range(1, order))]
+        self._grams: list[U64] = [none, none, *(arrays[f"{k}.grams"] for k in range(2, order + 1))]
+        self._counts = [
+            (arrays[f"{k}.counts"].data, arrays[f"{k}.large"], arrays[f"{k}.large_counts"]) for k in range(1, order + 1)
         ]
-        self._words, self._logp, self._backoff, self._first = (
-            [array.data for array in each] for each in (self.words, self.logp, self.backoff, self.first)
-        )
+        self._first, self._weight = _halves(self._contexts)
+        self._word, self._log10 = _halves(self._grams)
+        self._unigram = self.unigrams.data
+        self._fraction = fraction(self.vocabulary)
 
     def sizes(self) -> tuple[int, ...]:
-        """How large n-grams of each order."""
-        return tuple(len(logp) for logp in self.logp[1:])
+        """How many n-grams of each order."""
+        return (self.vocabulary, *(len(grams) - 1 for grams in self._grams[2:]))
 
     def children(self, level: int, node: int) -> tuple[int, int]:
         """Where the continuations of a node lie on the next level."""
         first = self._first[level]
-        return first[node], first[node + 1]
+        return first[2 * node], first[2 * node + 2]
+
+    def words(self, level: int, low: int, high: int) -> U32:
+        """The last words of some neighbours."""
+        return self._grams[level][low:high].astype(np.uint32) & np.uint32(_WORD)
+
+    def logs(self, level: int, low: int, high: int) -> F32:
+        """log10 p of some neighbours, a view."""
+        return self._grams[level][low:high].view(np.float32)[1::2]
 
     def child(self, level: int, node: int, word: int) -> int:
         """The node of the n-gram followed by `word`, on the next level; -1 if there is none."""
-        first, words = self._first[level], self._words[level + 1]
-        low, high = first[node], first[node + 1]
-        at = bisect_left(words, word, low, high)
-        return at if at < high and words[at] == word else -1
+        first, words = self._first[level], self._word[level + 1]
+        low, high = first[2 * node], first[2 * node + 2]
+        at = low + ((high - low) * (word * self._fraction >> 8) >> 32)
+        detour = words[2 * at] >> 24
+        if detour == LOST & 255:
+            at = bisect_left(range(high), word, low, key=lambda place: words[2 * place] & _WORD)
+        else:
+            at += detour - ((detour & 128) << 1)
+        while at < high:
+            there = words[2 * at] & _WORD
+            if there >= word:
+                return at if there == word else -1
+            at += 1
+        return -1
 
     def log10(self, level: int, node: int) -> float:
         """log10 p of the node's last word after its other words."""
-        return float(self._logp[level][node])
+        log10: float = self._unigram[node] if level == 1 else self._log10[level][2 * node + 1]
+        return log10
 
     def weight(self, level: int, node: int) -> float:
         """log10 of the node's backoff."""
-        return float(self._backoff[level][node])
+        weight: float = self._weight[level][2 * node + 1]
+        return weight
 
     def count(self, level: int, node: int) -> int:
         """How often the n-gram stands in the training text."""
-        counts, large, large_counts = self._counts[level]
-        count = counts[node]
-        return int(large_counts[np.searchsorted(large, np.uint32(node))]) if count == MANY else int(count)
+        counts, large, large_counts = self._counts[level - 1]
+        count: int = counts[node]
+        return int(large_counts[np.searchsorted(large, np.uint32(node))]) if count == MANY else count
+
+    def contexts(self, level: int, nodes: NDArray[np.int64]) -> tuple[U32, U32, F32]:
+        """Of many nodes: where their continuations begin and end, and log10 of their backoffs."""
+        pairs = np.ndarray((len(self._contexts[level]) - 1,), np.complex128, self._contexts[level], strides=(8,))
+        rows = pairs[nodes].view(np.uint32).reshape(-1, 4)  # two neighbours in one gather of 16 bytes
+        return rows[:, 0], rows[:, 2], rows.view(np.float32)[:, 1]
+
+    def find(self, level: int, low: U32, high: U32, words: U32) -> tuple[NDArray[np.int64], NDArray[np.bool_], F32]:
+        """Of many words: their nodes on `level` between `low` and `high`, whether they are there, and log10 p if so."""
+        grams = self._grams[level]
+        places = guesses(low, (high - low).astype(np.uint64), words, self.vocabulary)
+        held = grams[places]
+        detour = (held.view(np.int64) << 32) >> 56
+        places += detour
+        if detour.size and detour.min() == LOST:
+            self._search(level, places, np.flatnonzero(detour == LOST), low, high, words)
+        held = grams[places]
+        there = held.astype(np.uint32) & np.uint32(_WORD)
+        short = np.flatnonzero((there < words) & (places < high))
+        while len(short):
+            places[short] += 1
+            held[short] = grams[places[short]]
+            there[short] = stepped = held[short].astype(np.uint32) & np.uint32(_WORD)
+            short = short[(stepped < words[short]) & (places[short] < high[short])]
+        return places, (there == words) & (places < high), held.view(np.float32)[1::2]
+
+    def _search(
+        self, level: int, places: NDArray[np.int64], which: NDArray[np.int64], low: U32, high: U32, words: U32
+    ) -> None:
+        for lost in which.tolist():
+            places[lost] = low[lost] + np.searchsorted(self.words(level, low[lost], high[lost]), words[lost])
+
+
+def _halves(arrays: list[U64]) -> tuple[list[memoryview], list[memoryview]]:
+    """The same memory as 32 bit numbers and as floats: element 2 i is the lower half of i, 2 i + 1 the upper."""
+    return [array.view(np.uint32).data for array in arrays], [array.view(np.float32).data for array in arrays]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from ngram_models import golden_arpa, golden_text, model_of, trained
 
@@ -41,15 +42,21 @@ def test_perplexities_are_those_of_kenlm_query(
 
 
 def _entries(last: Trained) -> dict[tuple[str, ...], tuple[float, float]]:
-    vocabulary = Vocabulary(last.arrays)
+    """log10 probability and backoff of every n-gram, read from the arrays as the file's description says."""
+    arrays, orders = last.arrays, len(last.ngrams)
+    vocabulary = Vocabulary(arrays)
     words = [vocabulary.token(number).decode() for number in range(len(vocabulary))]
     level: list[tuple[str, ...]] = [(word,) for word in words]
+    logs: list[float] = arrays["1.log10"].tolist()
     entries: dict[tuple[str, ...], tuple[float, float]] = {}
-    for order in range(1, len(last.ngrams) + 1):
+    for order in range(1, orders + 1):
         if order > 1:
-            first = last.arrays[f"{order - 1}.first"].tolist()
-            last_words = last.arrays[f"{order}.words"].tolist()
-            level = [(*level[at], words[w]) for at in range(len(level)) for w in last_words[first[at] : first[at + 1]]]
-        backoffs = last.arrays[f"{order}.backoff"].tolist() if order < len(last.ngrams) else [0.0] * len(level)
-        entries |= dict(zip(level, zip(last.arrays[f"{order}.logp"].tolist(), backoffs, strict=True), strict=True))
+            grams = arrays[f"{order}.grams"][:-1]
+            ends = (grams.astype(np.uint32) & 0xFFFFFF).tolist()
+            level = [(*level[at], words[ends[w]]) for at in range(len(level)) for w in range(first[at], first[at + 1])]
+            logs = grams.view(np.float32)[1::2].tolist()
+        contexts = arrays[f"{order}.contexts"] if order < orders else np.zeros(len(level) + 1, np.uint64)
+        first = contexts.astype(np.uint32).tolist()
+        backoffs = contexts.view(np.float32)[1:-1:2].tolist()
+        entries |= dict(zip(level, zip(logs, backoffs, strict=True), strict=True))
     return entries
