@@ -19,10 +19,13 @@ from service.engine.layers.activations import (
     Tanh,
 )
 from service.engine.layers.average_pool import AveragePool1d, AveragePool2d, AveragePool3d
+from service.engine.layers.batch_norm import BatchNorm
 from service.engine.layers.conv import Conv1d, Conv2d, Conv3d
 from service.engine.layers.dense import Dense
 from service.engine.layers.dropout import Dropout
 from service.engine.layers.flatten import Flatten, Reshape
+from service.engine.layers.global_pool import GlobalAveragePool, GlobalMaxPool
+from service.engine.layers.layer_norm import LayerNorm
 from service.engine.layers.max_pool import MaxPool1d, MaxPool2d, MaxPool3d
 from service.engine.layers.residual import Residual
 from service.engine.layers.softmax import LogSoftmax, Softmax
@@ -39,6 +42,10 @@ Layer = Annotated[
     | AveragePool1d
     | AveragePool2d
     | AveragePool3d
+    | GlobalMaxPool
+    | GlobalAveragePool
+    | BatchNorm
+    | LayerNorm
     | Dropout
     | Flatten
     | Reshape

@@ -87,7 +87,9 @@ class Conv1d(Conv):
 
 
 class Conv2d(Conv):
-    """y[i, j, f] = activation(b[f] + sum over k, l, c of x[i s + k d, j s + l d, c] W[k, l, c, f]), s strides, d dilation.
+    """y[i, j, f] = activation(b[f] + sum over k, l, c of x[i s + k d, j s + l d, c] W[k, l, c, f]).
+
+    s: strides, d: dilation.
 
     x: (batch, height, width, channels), W: (*kernel_size, channels / groups, filters). LeCun et al. 1989. PyTorch's
     Conv2d keeps channels before space and W as (filters, channels / groups, *kernel_size).

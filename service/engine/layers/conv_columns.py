@@ -21,7 +21,8 @@ def columns(task: Task, site: Site) -> Method:
     planes = task.groups == 1 and task.channels < FEW
     begin = [partial(site.gradient[name].fill, 0) for name in ("weight", "bias") if name in site.gradient]
     bind = partial(_planes if planes else _rows, task, site)
-    return Method((1,) * task.rank, task.reads, per_row, bind, begin=tuple(begin), biased=planes and "bias" in site.theta)
+    biased = planes and "bias" in site.theta
+    return Method((1,) * task.rank, task.reads, per_row, bind, begin=tuple(begin), biased=biased)
 
 
 def _rows(task: Task, site: Site, x: Array, dx: Array | None, alone: bool) -> Kernel:

@@ -13,8 +13,10 @@ from service.engine.layers.conv_depthwise import depthwise, is_depthwise
 from service.engine.layers.epilogue import epilogue
 from service.engine.layers.kernel import Algorithm, Kernel, Method, Task, blocks_of, in_turn
 from service.engine.layers.staging import clear, direct, fill, spill
+from service.engine.layers.valid import valid_steps
 from service.engine.layers.window import Window, space_first
 from service.engine.layers.winograd import fits_winograd, winograd
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -71,19 +73,8 @@ class _Bench:
 
     def __init__(self, task: Task, method: Method, site: Site, alone: bool) -> None:
         self.task, self.method, self.site, self.alone = task, method, site, alone
-        self.begin: list[Step] = []
+        self.begin, self._valid = valid_steps(site)
         self._kernels: dict[int, tuple[Array, Array | None, Kernel]] = {}
-        self._valid: Array | None = None
-        if site.lengths is not None:
-            steps, inside = (
-                np.arange(task.window.size[0])[:, None],
-                site.loose("inside", (len(site.x[0]), site.rows), np.bool_),
-            )
-            self._valid = site.loose("valid", (*inside.shape, 1))
-            self.begin = [
-                partial(np.less, steps, site.lengths, inside),
-                partial(np.copyto, self._valid[..., 0], inside),
-            ]
 
     def cut(self, array: Array, rows: slice) -> Array:
         """(*space, rows, channels) of these rows."""

@@ -55,7 +55,8 @@ class Epilogue:
         if passes is None:
             return []
         rest = passes[0]
-        steps: list[Step] = [partial(np.greater, y, np.zeros((), y.dtype), rest) if self.relu else partial(rest.fill, 1)]
+        everywhere = partial(np.greater, y, np.zeros((), y.dtype), rest) if self.relu else partial(rest.fill, 1)
+        steps: list[Step] = [everywhere]
         for beats in passes[:0:-1]:
             steps += [partial(np.logical_and, beats, rest, beats), partial(np.not_equal, rest, beats, rest)]
         return steps

@@ -17,7 +17,7 @@ class Pool(LayerSpec):
     """What pools of every rank share; each says its own `pool_size` and `strides`."""
 
     kind: str = ""
-    padding: Padding = Field(default="valid", description="valid: whole windows only; same: size / strides, rounded up.")
+    padding: Padding = Field(default="valid", description="valid: whole windows only; same: size / strides.")
 
     @property
     def extents(self) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -30,67 +30,56 @@ def winograd(task: Task, site: Site) -> Method:
           0 -1  0  1        0    0    1
     Every transform works on planes of (tiles, rows, channels) at once: 16 planes in, 16 products, 4 planes out.
     """
-    c, f = task.channels, task.filters
-    th, tw = task.grid
+    (th, tw), c, f = task.grid, task.channels, task.filters
     per_row = 16 * th * tw * (c + f) + 8 * th * (tw + 1) * c + 4 * (th + 1) * (tw + 1) * c
-    U = site.loose("U", (4, 4, c, f))
-    prepare = _weights_in(site.theta["weight"], U, site.loose("wide", (4, 3, c, f)))
-    method = partial(Method, (2, 2), (th + 1, tw + 1), per_row)
+    w, wide = site.theta["weight"], site.loose("wide", (4, 3, c, f))
+    U, turned, dU = site.loose("U", (4, 4, c, f)), site.loose("turned", (4, 4, f, c)), site.loose("dU", (4, 4, c, f))
+    method = partial(Method, (2, 2), (th + 1, tw + 1), per_row, partial(_bind, task, site, U, turned, dU))
+    prepare: tuple[Step, ...] = (partial(_weights_in, w, U, wide),)
     if not site.backward:
-        return method(partial(_bind, task, site, U, None, None), tuple(prepare))
-    dU, turned = site.loose("dU", (4, 4, c, f)), site.loose("turned", (4, 4, f, c))
-    prepare.append(partial(np.copyto, turned, U.transpose(0, 1, 3, 2)))
-    finish = _weights_out(dU, site.gradient["weight"], site.loose("wide", (4, 3, c, f)))
-    return method(partial(_bind, task, site, U, dU, turned), tuple(prepare), (partial(dU.fill, 0),), tuple(finish))
+        return method(prepare)
+    prepare = (*prepare, partial(np.copyto, turned, U.transpose(0, 1, 3, 2)))
+    return method(prepare, (partial(dU.fill, 0),), (partial(_weights_out, dU, site.gradient["weight"], wide),))
 
 
-def _weights_in(w: Array, U: Array, wide: Array) -> list[Step]:
+def _weights_in(w: Array, U: Array, wide: Array) -> None:
     """U = G w G^T, w: (3, 3, channels, filters), U: (4, 4, channels, filters)."""
     half = np.array(0.5, w.dtype)
-
-    def step() -> None:
-        for out, (a, b, c) in ((wide, w), (U.swapaxes(0, 1), wide.swapaxes(0, 1))):
-            out[0], out[3] = a, c
-            np.add(a, c, out[1])
-            np.subtract(out[1], b, out[2])
-            np.add(out[1], b, out[1])
-            np.multiply(out[1:3], half, out[1:3])
-
-    return [step]
+    for out, (a, b, c) in ((wide, w), (U.swapaxes(0, 1), wide.swapaxes(0, 1))):
+        out[0], out[3] = a, c
+        np.add(a, c, out[1])
+        np.subtract(out[1], b, out[2])
+        np.add(out[1], b, out[1])
+        np.multiply(out[1:3], half, out[1:3])
 
 
-def _weights_out(dU: Array, dw: Array, wide: Array) -> list[Step]:
-    """dw = G^T dU G."""
+def _weights_out(dU: Array, dw: Array, wide: Array) -> None:
+    """dw = G^T dU G; overwrites dU."""
     half = np.array(0.5, dw.dtype)
-
-    def step() -> None:
-        for (a, b, c, d), out in ((dU.swapaxes(0, 1), wide.swapaxes(0, 1)), (wide, dw)):
-            np.multiply(b, half, b)
-            np.multiply(c, half, c)
-            np.subtract(b, c, out[1])
-            np.add(b, c, b)
-            np.add(a, b, out[0])
-            np.add(d, b, out[2])
-
-    return [step]
+    for (a, b, c, d), out in ((dU.swapaxes(0, 1), wide.swapaxes(0, 1)), (wide, dw)):
+        np.multiply(b, half, b)
+        np.multiply(c, half, c)
+        np.subtract(b, c, out[1])
+        np.add(b, c, b)
+        np.add(a, b, out[0])
+        np.add(d, b, out[2])
 
 
 def _bind(
-    task: Task, site: Site, U: Array, dU: Array | None, turned: Array | None, x: Array, dx: Array | None, alone: bool
+    task: Task, site: Site, U: Array, turned: Array, dU: Array, x: Array, dx: Array | None, alone: bool
 ) -> Kernel:
+    """The numbers of a part of z, and of dz, lie in a corner of M: nothing is copied between transforms."""
     (th, tw), n, c, f = task.grid, x.shape[4], task.channels, task.filters
     T, V = site.loose(f"T{n}", (4, 2, th, tw + 1, n, c)), site.loose(f"V{n}", (4, 4, th, tw, n, c))
-    M = site.loose(f"M{n}", (4, 4, th, tw, n, f))
-    flat_V, flat_M = V.reshape(16, -1, c), M.reshape(16, -1, f)
+    M, spare = site.loose(f"M{n}", (4, 4, th, tw, n, f)), site.loose("spare", (16, c, f))
     tiles, across = _input(x, T, V), M[::3].swapaxes(0, 1)
-    forward = [*tiles, partial(np.matmul, flat_V, U.reshape(16, c, f), flat_M), *_output(M), *_output(across)]
+    v, m, u, u_t, du = (each.reshape(16, -1, each.shape[-1]) for each in (V, M, U, turned, dU))
+    forward: list[Step] = [*tiles, partial(np.matmul, v, u, m), *_output(M), *_output(across)]
     backward: list[Step] = [] if alone else [*tiles]
-    if dU is not None:
-        spare, flat_dU = site.loose("spare", (16, c, f)), dU.reshape(16, c, f)
-        backward += [*_output_back(across), *_output_back(M), partial(np.matmul, flat_V.swapaxes(1, 2), flat_M, spare)]
-        backward.append(partial(np.add, flat_dU, spare, flat_dU))
-    if dx is not None and turned is not None:
-        backward += [partial(np.matmul, flat_M, turned.reshape(16, f, c), flat_V), *_input_back(V, T, dx)]
+    backward += [*_output_back(across), *_output_back(M)]
+    backward += [partial(np.matmul, v.swapaxes(1, 2), m, spare), partial(np.add, du, spare, du)]
+    if dx is not None:
+        backward += [partial(np.matmul, m, u_t, v), *_input_back(V, T, dx)]
     return Kernel((M[0, 0], M[0, 3], M[3, 0], M[3, 3]), in_turn(*forward), in_turn(*backward))
 
 
