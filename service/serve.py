@@ -31,9 +31,11 @@ def main(arguments: argparse.Namespace) -> int:
     """Serves until SIGTERM or SIGINT. Raises InvalidSpec when the settings or the address cannot be."""
     words = ("host", "port", "allow_remote", "data_dir", "workers")
     settings = config.load(**{word: getattr(arguments, word) for word in words})
-    log.configure(settings.log_level)
     check_host(settings)
     listener = listen(settings.host, settings.port)
+    log.configure(settings.log_level)
+    if not is_loopback(settings.host):
+        LOG.warning("%s: nobody needs a key, and not only this machine can reach it", address(listener))
     with closing(listener), closing(storage.open(settings.url, settings.data_dir)) as store:
         supervisor = Supervisor(store, LocalExecutor(settings), settings.lease_s)
         app = create_app(settings, store, Registry(store, settings.cache_bytes), supervisor.poke)
@@ -79,14 +81,11 @@ class Server(uvicorn.Server):
 
 def check_host(settings: Settings) -> None:
     """Nobody needs a key yet, so what can be reached from elsewhere must be asked for by name (decision 0004)."""
-    if is_loopback(settings.host):
-        return
-    if not settings.allow_remote:
+    if not (is_loopback(settings.host) or settings.allow_remote):
         raise InvalidSpec(
             f"will not listen on {settings.host}: nobody needs a key, so all who reach it could do everything",
             hint="Set NETWRIGHT_ALLOW_REMOTE=true (or --allow-remote) if all of them may.",
         )
-    LOG.warning("listening on %s without keys: whoever reaches this address can do everything", settings.host)
 
 
 def is_loopback(host: str) -> bool:
