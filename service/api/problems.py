@@ -101,7 +101,7 @@ def document(problem: Problem, path: str, request_id: str) -> dict[str, Any]:
         "type": f"urn:netwright:problem:{problem.code}",
         "title": HTTPStatus(problem.status).phrase,
         "status": int(problem.status),
-        "detail": _short(problem.detail, _DETAIL_BYTES),
+        "detail": _short(_placed(problem), _DETAIL_BYTES),
         "code": problem.code,
         "request_id": request_id,
     }
@@ -110,6 +110,14 @@ def document(problem: Problem, path: str, request_id: str) -> dict[str, Any]:
     if path.startswith(_OPENAI_PATHS) and not path.endswith("/predict"):
         body["error"] = _openai(problem)
     return body | _listed(problem.faults, MAX_BYTES - len(to_json(body)))
+
+
+def _placed(problem: Problem) -> str:
+    """The detail; when it is that of the only fault, with the place, unless the words name it already."""
+    if len(problem.faults) != 1 or problem.detail != problem.faults[0].message:
+        return problem.detail
+    pointer = problem.faults[0].pointer
+    return problem.detail if pointer.rpartition("/")[2] in problem.detail else f"{pointer}: {problem.detail}"
 
 
 def _sentences(problem: Problem) -> Iterator[str]:

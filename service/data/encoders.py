@@ -160,14 +160,15 @@ class Flat:
     def assemble(self, numbers: Floats, codes: Codes) -> Array:
         """x: (rows, width) of numbers: (rows, all of them), NaN missing, and slots: (rows, categories), -1 none."""
         rows = len(numbers)
-        scaled = (numbers - self._means) / self._deviations
+        with np.errstate(over="ignore"):  # too large for x: infinite, and refused by whoever sent it
+            scaled = (numbers - self._means) / self._deviations
         x = np.zeros((rows, self.width), self.dtype)
         missing = np.isnan(numbers)
         if missing.any():
             scaled[missing] = 0.0
             for at, slot in self._indicators:
                 x[:, slot] = missing[:, at]
-        with np.errstate(over="ignore"):  # too large for x: infinite, and refused by whoever sent it
+        with np.errstate(over="ignore"):
             x[:, self._places] = scaled
         for at in range(codes.shape[1]):
             known = np.flatnonzero(codes[:, at] >= 0)

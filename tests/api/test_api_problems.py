@@ -159,6 +159,14 @@ async def test_all_faults_come_at_once_with_a_hint(tmp_path: Path) -> None:
     assert "learning_rate" in by_place["/spec/optimizer/learning_rat"]["hint"]
 
 
+async def test_one_fault_is_told_with_its_place(tmp_path: Path) -> None:
+    async with serving(tmp_path) as api:
+        answer = problem(await api.submit(train_spec(training={"epochs": -3})), 422)
+        assert answer["detail"] == "/spec/training/epochs: should be greater than or equal to 1, not -3"
+        answer = problem(await api.submit(train_spec(optimiser={})), 422)
+        assert answer["detail"] == "unknown field 'optimiser'"
+
+
 async def test_json_says_where_it_ends_too_early(tmp_path: Path) -> None:
     async with serving(tmp_path) as api:
         answer = problem(await api.http.post("/v1/jobs", **_raw('{"type": "train",')), 400)

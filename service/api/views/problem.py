@@ -10,9 +10,7 @@ from service.api.views.base import View
 class FaultView(View):
     """One thing wrong at one place; `hint` and `allowed` stand where they help."""
 
-    pointer: str = Field(
-        description="JSON pointer (RFC 6901) into the body; /query/... for parameters."
-    )
+    pointer: str = Field(description="JSON pointer (RFC 6901) into the body; /query/... for parameters.")
     code: str
     message: str
     hint: str | None = None
