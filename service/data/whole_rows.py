@@ -35,8 +35,10 @@ def _stacked(rows: Values, whole: Whole) -> Array | None:
         rows = [row[whole.name] for row in rows]
     elif kinds != {list}:
         return None
-    if whole.dtype == "uint8" and set(map(type, chain.from_iterable(rows))) == {int}:
-        return _bytes(rows, whole)
+    if whole.dtype == "uint8":
+        flat = _flattened(rows, whole.raw)
+        if set(map(type, chain.from_iterable(flat))) == {int}:
+            return _bytes(flat, whole)
     try:
         found = np.array(rows)
     except ValueError:
@@ -44,6 +46,16 @@ def _stacked(rows: Values, whole: Whole) -> Array | None:
     if found.shape[1:] not in whole.accepted or not _all_numbers(rows, found.ndim):
         return None
     return found if fits(found, whole.dtype) else None
+
+
+def _flattened(rows: Values, raw: tuple[int, ...]) -> Values:
+    """Images of lines of pixels as pixels one after the other; anything else as it is."""
+    if len(raw) != 2 or set(map(len, rows)) != {raw[0]}:
+        return rows
+    lines = list(chain.from_iterable(rows))
+    if set(map(type, lines)) != {list} or set(map(len, lines)) != {raw[1]}:
+        return rows
+    return [list(chain.from_iterable(row)) for row in rows]
 
 
 def _bytes(rows: Values, whole: Whole) -> Array | None:

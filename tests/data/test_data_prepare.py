@@ -171,6 +171,18 @@ def test_a_separate_validation_set_is_read_by_the_trainings_words(load: Load) ->
     assert "1 rows of the validation data set have classes that training does not know" in found.warnings[0]
 
 
+def test_words_of_a_validation_set_count_whatever_it_was_read_as(load: Load) -> None:
+    words = [f"w{n}" for n in range(40)]
+    data = load(a__csv="c,label\n" + "".join(f"{word},{word}\n" for word in words * 3))
+    other = load(a__csv="c,label\n" + "".join(f"{word},{word}\n" for word in words[:30]))
+    assert [column.type for column in other.description.columns] == ["text", "text"]
+    spec = DatasetSpec.model_validate({"id": "ds_1", "validation": {"id": "ds_2"}})
+    found = prepare(data, spec, "class", validation=other)
+    assert found.validation is not None
+    assert np.array_equal(found.validation.x, found.train.x[:30])
+    assert np.array_equal(found.validation.y, found.train.y[:30])
+
+
 def test_a_class_that_only_the_held_rows_have_is_warned_of(load: Load) -> None:
     rows = [{"a": n, "label": "rare" if n == 0 else "ab"[n % 2]} for n in range(20)]
     data = load(a__json=json.dumps(rows))
@@ -194,7 +206,7 @@ def test_a_held_row_that_cannot_be_scaled_is_refused(load: Load) -> None:
 
 
 NUMBER = st.one_of(st.none(), st.floats(-1e12, 1e12).map(lambda v: round(v, 3)), st.integers(-(2**40), 2**40))
-SMALL = st.floats(-100, 100, width=32)
+SMALL = st.floats(-100, 100).map(lambda v: round(v, 3))
 ROW = st.fixed_dictionaries(
     {
         "n": NUMBER,
