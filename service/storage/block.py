@@ -28,7 +28,11 @@ SEALED_POINTS: Final = 2048
 _FORMAT = 1
 _HEADER = struct.Struct("<BBBBIIIqqqq")
 _WIDTHS = (0, 1, 2, 4, 8)
+_SAMPLE = 512
 _NOISE = 0.9  # of the different bytes that chance would give: deflating is not worth its time
+
+
+_NONE = np.empty(0, POINT)
 
 
 def points(steps: Any, values: Any, times: Any) -> Points:
@@ -57,14 +61,13 @@ def seal(found: Points) -> bytes:
     step_base, step_planes = _differences(steps)
     time_base, time_planes = _differences(times)
     planes = np.concatenate([step_planes, time_planes, _of_values(found["value"])])
-    noisy = [_is_noise(plane) for plane in planes]
+    first_value = len(step_planes) + len(time_planes)
+    noisy = [place >= first_value and _is_noise(plane) for place, plane in enumerate(planes)]
     deflated = zlib.compress(planes[[not each for each in noisy]].tobytes(), 1)
     mask = sum(1 << place for place, each in enumerate(noisy) if each)
-    value_width = len(planes) - len(step_planes) - len(time_planes)
-    head = _HEADER.pack(
-        _FORMAT, len(step_planes), len(time_planes), value_width, len(found), mask, len(deflated), steps[0], step_base,
-        times[0], time_base,
-    )  # fmt: skip
+    widths = len(step_planes), len(time_planes), len(planes) - first_value
+    starts = steps[0], step_base, times[0], time_base
+    head = _HEADER.pack(_FORMAT, *widths, len(found), mask, len(deflated), *starts)
     return head + deflated + planes[noisy].tobytes()
 
 
@@ -75,21 +78,28 @@ class Columns(NamedTuple):
     times: NDArray[np.int64]
     values: NDArray[np.float64]
 
+    def between(self, first: int, last: int) -> Columns:
+        """Those whose steps lie in the range, both ends included."""
+        part = slice(np.searchsorted(self.steps, first), np.searchsorted(self.steps, last, "right"))
+        return Columns(self.steps[part], self.times[part], self.values[part])
+
     def points(self) -> Points:
         found = np.empty(len(self.steps), POINT)
         found["step"], found["time"], found["value"] = self
         return found
 
 
-def opened(sealed: Sequence[bytes]) -> Columns:
-    """What `seal` was given, one after the other. Raises InvalidData when the bytes are damaged."""
+def opened(sealed: Sequence[bytes], tail: Points = _NONE) -> Columns:
+    """What `seal` was given, one after the other, and then the tail. Raises InvalidData when the bytes are damaged."""
     try:
         lengths = [_HEADER.unpack_from(data)[4] for data in sealed]
-        found = Columns(*(np.empty(sum(lengths), dtype) for dtype in (np.int64, np.int64, np.float64)))
+        n = sum(lengths)
+        found = Columns(*(np.empty(n + len(tail), dtype) for dtype in (np.int64, np.int64, np.float64)))
         for data, end in zip(sealed, accumulate(lengths), strict=True):
             _open(data, found, end)
     except (struct.error, zlib.error, ValueError, IndexError, TypeError) as error:
         raise InvalidData(f"a block of metrics is damaged: {error}") from error
+    found.steps[n:], found.times[n:], found.values[n:] = tail["step"], tail["time"], tail["value"]
     return found
 
 
@@ -155,9 +165,13 @@ def _planes(numbers: NDArray[Any]) -> Planes:
 
 
 def _numbers(body: Planes, places: list[int], dtype: str) -> NDArray[Any]:
+    if len(places) == 1:
+        one: NDArray[Any] = body[places[0]].view(dtype)
+        return one
     return np.ascontiguousarray(body[places].T).view(dtype)[:, 0]
 
 
 def _is_noise(plane: NDArray[np.uint8]) -> bool:
-    different = np.count_nonzero(np.bincount(plane, minlength=256))
-    return bool(different > _NOISE * 256 * (1 - math.exp(-len(plane) / 256)))
+    sample = plane[:_SAMPLE]
+    different = np.count_nonzero(np.bincount(sample, minlength=256))
+    return bool(different > _NOISE * 256 * (1 - math.exp(-len(sample) / 256)))

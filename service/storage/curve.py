@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, not_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, not_, select
 
 from service.storage import block, outline, reduce
-from service.storage.block import Columns, Points
+from service.storage.block import Points
+from service.storage.database import Prepared
 from service.storage.outline import STRETCH
 from service.storage.reduce import Reduce
 from service.storage.rows import Series
@@ -27,9 +28,9 @@ _OVERLAPS = and_(blocks.c.last_step >= _FROM, blocks.c.first_step <= _TO)
 _INSIDE = and_(blocks.c.first_step >= _FROM, blocks.c.last_step <= _TO)
 
 
-def _query(column: Any, where: ColumnElement[bool]) -> Select[Any]:
+def _query(column: Any, where: ColumnElement[bool]) -> Prepared:
     mine = and_(blocks.c.run_key == bindparam("of_run"), blocks.c.name == bindparam("of_name"))
-    return select(column).where(mine, where).order_by(blocks.c.first_step)
+    return Prepared(select(column).where(mine, where).order_by(blocks.c.first_step))
 
 
 _POINTS = _query(blocks.c.data, _OVERLAPS)
@@ -56,50 +57,40 @@ def read(connection: Connection, row: Row[Any], ask: Ask) -> Series:
     drawn = _drawn(connection, row, tail, ask)
     if drawn is not None:
         return drawn
-    found = _opened(connection, _POINTS, row, ask)
-    if ask.max_points is not None and len(found.steps) + len(tail) > ask.max_points:
-        return _reduced(row.name, np.concatenate([_cut(found.points(), ask), tail]), ask)
-    return _whole(row.name, found, tail, ask)
+    found = block.opened(_data(connection, _POINTS, row, ask), tail)
+    found = found.between(ask.from_step, ask.to_step)
+    if ask.max_points is None or len(found.steps) <= ask.max_points:
+        return Series(row.name, found.steps, found.values, found.times, len(found.steps), None)
+    return _reduced(row.name, found.points(), ask)
 
 
 def _drawn(connection: Connection, row: Row[Any], tail: Points, ask: Ask) -> Series | None:
     """From outlines, where they are fine enough; opened are only the ends of the range and what is not finite."""
     if ask.max_points is None or ask.reduce == "lttb" or row.n <= ask.max_points:
         return None
-    data = connection.execute(_OUTLINES, _parameters(row, ask)).scalars().all()
-    inside = np.frombuffer(b"".join(data), STRETCH)
+    inside = np.frombuffer(b"".join(_data(connection, _OUTLINES, row, ask)), STRETCH)
     if len(inside) < _FINE * reduce.buckets(ask.reduce, ask.max_points, nonfinite=False):
         return None
-    ends = np.concatenate([_cut(_opened(connection, _AT_THE_ENDS, row, ask).points(), ask), tail])
+    ends = _cut(block.opened(_data(connection, _AT_THE_ENDS, row, ask), tail).points(), ask)
     before = int(np.searchsorted(ends["step"], inside["first"]["step"][0]))
     around = outline.outline(ends[:before]), inside, outline.outline(ends[before:])
     bad = ends
     if row.nonfinite:
-        bad = np.concatenate([ends, _opened(connection, _NONFINITE, row, ask).points()])
+        bad = block.opened(_data(connection, _NONFINITE, row, ask), ends).points()
     bad = np.sort(bad[~np.isfinite(bad["value"])], order="step")
     found = np.concatenate(around)
     chosen = reduce.of_stretches(found, bad, ask.reduce, ask.max_points)
     return _series(row.name, chosen, int(found["n"].sum()), ask.reduce)
 
 
-def _opened(connection: Connection, query: Select[Any], row: Row[Any], ask: Ask) -> Columns:
-    return block.opened(connection.execute(query, _parameters(row, ask)).scalars().all())
-
-
-def _parameters(row: Row[Any], ask: Ask) -> dict[str, Any]:
-    return {"of_run": row.run_key, "of_name": row.name, "from_step": ask.from_step, "to_step": ask.to_step}
+def _data(connection: Connection, query: Prepared, row: Row[Any], ask: Ask) -> list[bytes]:
+    wanted = {"of_run": row.run_key, "of_name": row.name, "from_step": ask.from_step, "to_step": ask.to_step}
+    return [data for (data,) in query(connection, wanted)]
 
 
 def _cut(found: Points, ask: Ask) -> Points:
     low = np.searchsorted(found["step"], ask.from_step)
     return found[low : np.searchsorted(found["step"], ask.to_step, "right")]
-
-
-def _whole(name: str, found: Columns, tail: Points, ask: Ask) -> Series:
-    low, high = np.searchsorted(found.steps, ask.from_step), np.searchsorted(found.steps, ask.to_step, "right")
-    fields = zip(found, (tail["step"], tail["time"], tail["value"]), strict=True)
-    steps, times, values = (np.concatenate([old[low:high], new]) for old, new in fields)
-    return Series(name, steps, values, times, len(steps), None)
 
 
 def _reduced(name: str, found: Points, ask: Ask) -> Series:

@@ -14,9 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Dialect, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from service.errors import InvalidSpec, StorageBusy, StorageFull
 from service.storage.reserve import Reserve
@@ -104,6 +106,32 @@ class Database:
             self._watching.close()
 
 
+class Prepared:
+    """A statement compiled once and run by the driver itself, for the few that every report of a worker runs.
+
+    It takes a third of the time, but converts nothing: it is for numbers, texts and bytes.
+    """
+
+    def __init__(self, statement: ClauseElement) -> None:
+        self._statement = statement
+        self._compiled: dict[str, SQLCompiler] = {}
+
+    def __call__(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """The rows that it returns, if it does."""
+        compiled = self._compiled.get(connection.dialect.name) or self._compile(connection.dialect)
+        every = compiled.params | values
+        order = compiled.positiontup
+        cursor = connection.connection.cursor()
+        cursor.execute(str(compiled), every if order is None else [every[name] for name in order])
+        return list(cursor.fetchall()) if cursor.description else []
+
+    def _compile(self, dialect: Dialect) -> SQLCompiler:
+        compiled = self._statement.compile(dialect=dialect)
+        assert isinstance(compiled, SQLCompiler)
+        self._compiled[dialect.name] = compiled
+        return compiled
+
+
 def _for_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def connect(connection: sqlite3.Connection, record: object) -> None:
@@ -114,7 +142,7 @@ def _for_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         writes = connection.get_execution_options().get(_WRITES)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        connection.connection.cursor().execute("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _for_postgresql(engine: Engine) -> None:
@@ -128,8 +156,8 @@ def _for_postgresql(engine: Engine) -> None:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except OperationalError as error:
-        name = getattr(error.orig, "sqlite_errorname", "")
+    except (OperationalError, sqlite3.OperationalError) as error:
+        name = getattr(getattr(error, "orig", error), "sqlite_errorname", "")
         if name.startswith("SQLITE_BUSY"):
             raise StorageBusy("the store is busy", hint="Try again in a moment.") from error
         if name in _FULL:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 
 from service.errors import Conflict, NotFound
 from service.storage.curve import Ask, read
-from service.storage.database import Database
+from service.storage.database import Database, Prepared
 from service.storage.reduce import Reduce
 from service.storage.rows import Series
 from service.storage.series import append
@@ -20,7 +20,7 @@ from service.storage.tables import runs, series
 _BIGGER = re.compile(r"accuracy|(^|_)(acc|f1|auc|r2|precision|recall|score|reward|bleu|iou|map)(_|$)")
 _SMALLER = re.compile(r"loss|error|perplexity|(^|_)(mse|mae|rmse|mape|wer|cer|nll)(_|$)")
 # Statements made once: making one costs more than running it.
-_CHANGED = (
+_CHANGED = Prepared(
     update(runs)
     .where(runs.c.id == bindparam("run_id"))
     .values(revision=runs.c.revision + 1)
@@ -44,12 +44,13 @@ class Metrics:
         Raises NotFound, Conflict when the run is a worker's or has ended.
         """
         with self._database.write() as connection:
-            row = connection.execute(_CHANGED, {"run_id": run_id}).one_or_none()
-            if row is None:
+            changed = _CHANGED(connection, {"run_id": run_id})
+            if not changed:
                 raise NotFound(f"no run {run_id}")
-            if row.type != "external" or row.status != "running":
-                raise Conflict(f"a {row.status} {row.type} run takes no metrics", hint="Only running external runs do.")
-            append(connection, row.key, given)
+            ((key, kind, status),) = changed
+            if kind != "external" or status != "running":
+                raise Conflict(f"a {status} {kind} run takes no metrics", hint="Only running external runs do.")
+            append(connection, key, given)
 
     def summary(self, run_ids: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
         """By run and metric: n, nonfinite, first, last, min, max, best with their steps, and the mean."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-from sqlalchemy import RowMapping
 
 from service.storage.block import Points
 
@@ -67,7 +67,7 @@ def of_points(found: Points) -> Summary:
     )  # fmt: skip
 
 
-def of_row(row: RowMapping) -> Summary:
-    """As the tables have it."""
-    known = {name: row[name] for name in NAMES}
+def of_columns(row: Iterable[Any]) -> Summary:
+    """As the tables have it, in the order of `NAMES`."""
+    known = dict(zip(NAMES, row, strict=True))
     return Summary(**(known | {name: math.nan for name in ("first", "last") if known[name] is None}))

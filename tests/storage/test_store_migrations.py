@@ -121,7 +121,7 @@ def test_opening_does_not_import_alembic_unless_something_is_to_be_done(tmp_path
 
 def test_the_tables_can_be_made_on_postgresql() -> None:
     """Only that its compiler takes them all; no server is asked."""
-    dialect = PGDialect()
+    dialect = PGDialect()  # type: ignore[no-untyped-call]
     made = [str(CreateTable(table).compile(dialect=dialect)) for table in metadata.sorted_tables]
     made += [
         str(CreateIndex(index).compile(dialect=dialect))
