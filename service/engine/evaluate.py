@@ -41,7 +41,7 @@ class Evaluator:
         for indices in self._portions(len(part)):
             program = self._program(len(indices))
             program.load(part, indices, 0)
-            for step in program.steps[0]:
+            for step in program.steps.of(0):
                 step()
             sums = program.read(0, 1)
             loss, divisor = loss + float(sums.losses[0]), divisor + float(program.own_divisors(0, 1)[0])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -52,10 +54,31 @@ def power_below(n: int) -> int:
     return 1 << (min(max(n, 1), MOST).bit_length() - 1)
 
 
+class Bound:
+    """The work of every slot, bound when it is first asked for: a short training never pays for the slots it leaves.
+
+    The first is bound at once; it registers every array that the others will share.
+    """
+
+    def __init__(self, bind: Callable[[int], tuple[Step, ...]], slots: int) -> None:
+        self._bind = bind
+        self._work: list[tuple[Step, ...] | None] = [None] * slots
+        self.of(0)
+
+    def of(self, slot: int) -> tuple[Step, ...]:
+        work = self._work[slot]
+        if work is None:
+            work = self._work[slot] = self._bind(slot)
+        return work
+
+    def several(self, first: int, count: int) -> list[tuple[Step, ...]]:
+        return [self.of(slot) for slot in range(first, first + count)]
+
+
 class Program:
     """Training or scoring of `rows` examples a step.
 
-    `steps[i]` is the whole work of step i as a row of calls; step i reads input slot i % fed and leaves its evidence
+    `steps.of(i)` is the whole work of step i as a row of calls; step i reads input slot i % fed and leaves its evidence
     in slot i. Input is loaded for `fed` steps at once; evidence is read when it suits.
     """
 
@@ -84,7 +107,7 @@ class Program:
         self._masks(net, rows)
         self.z = self._ends("z", 1, out, net)[0]
         self.dz = self._ends("dz", 1, out, net)[0] if setting.training else None
-        self.steps = tuple(self._bind(net, memory, slot) for slot in range(self.kept))
+        self.steps = Bound(partial(self._bind, net, memory), self.kept)
 
     def _ends(self, name: str, slots: int, out: tuple[int, ...], net: Compiled) -> Array:
         """(slots, *out), class by class in memory when that is better for the loss."""

@@ -100,7 +100,7 @@ class Stepper:
         if program.constant is None:
             program.divisors[slot : slot + len(rates)] = program.own_divisors(slot, slot + len(rates))
         update = self._update
-        for steps, rate in zip(program.steps[slot : slot + len(rates)], rates, strict=True):
+        for steps, rate in zip(program.steps.several(slot, len(rates)), rates, strict=True):
             for step in steps:
                 step()
             t += 1
@@ -132,7 +132,7 @@ class Stepper:
             np.copyto(memory.state, state)
             program.load(self._train, indices[start : start + rows], 0, (epoch, place, shard))
             program.divisors[0] = divisor
-            for step in program.steps[0]:
+            for step in program.steps.of(0):
                 step()
             found.append(program.read(0, 1))
             states += memory.state

@@ -10,7 +10,7 @@ import numpy as np
 
 from service import ngram, tensors
 from service.clock import monotonic_s
-from service.data import Dataset, Reference, text_parts
+from service.data import text_parts
 from service.errors import RunError
 from service.jobs import receipt
 from service.jobs.verdict import GivenBack, Verdict, Work
@@ -30,7 +30,7 @@ def count(work: Work) -> Verdict:
     row = work.row()
     said = spec.dataset
     parts = text_parts(
-        work.dataset(row), said, validation=_referred(work, said.validation), test=_referred(work, said.test)
+        work.dataset(row), said, validation=work.referred(said.validation), test=work.referred(said.test)
     )
     try:
         trained, warnings = _counted(work, spec, parts.train)
@@ -51,10 +51,6 @@ def count(work: Work) -> Verdict:
         "succeeded", model=(trained.arrays, {**trained.metadata, "run": json.dumps(run)}), weights_sha256=digest,
         receipt=receipt.of(work.run.spec, row.sha256), report=facts | {"ngrams": trained.ngrams, "warnings": warnings},
     )  # fmt: skip
-
-
-def _referred(work: Work, part: object) -> Dataset | None:
-    return work.dataset(work.store.datasets.get(part.id)) if isinstance(part, Reference) else None
 
 
 def _counted(work: Work, spec: NgramJobSpec, text: memoryview) -> tuple[ngram.Trained, list[str]]:

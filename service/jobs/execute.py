@@ -62,7 +62,7 @@ def _error(
 
 
 def _settle(store: Store, attempt: Attempt, reporter: Reporter, verdict: Verdict) -> None:
-    final = reporter.rest()
+    final = reporter.rest(models=verdict.model is None)
 
     def finish() -> None:
         model = store.blobs.put(*verdict.model).sha256 if verdict.model else None

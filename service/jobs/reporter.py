@@ -21,7 +21,8 @@ from service.errors import CapacityError
 from service.storage import Attempt, Checkpoint, Report, Store
 from service.tensors import Array
 
-FLUSH_S = 0.1  # between two reports
+FLUSH_S = 0.1  # between two reports; the first ones come sooner, for whoever is watching
+FIRST_FLUSH_S = 0.01
 BEAT_S = 1.0  # a sign of life at least so often, whatever the run is doing
 REST_S = 0.5  # before trying again a store that refused: disk full, locked
 MOST_POINTS = 1_000_000  # kept while the store refuses; then training waits
@@ -46,7 +47,7 @@ class Snapshot:
 class _Told:
     """What was told since the last report."""
 
-    series: dict[str, list[Points]] = field(default_factory=lambda: defaultdict(list))
+    series: dict[str, list[tuple[Array, Array, Array]]] = field(default_factory=lambda: defaultdict(list))  # with times
     events: list[Happened] = field(default_factory=list)
     news: dict[str, Any] = field(default_factory=dict)  # step, phase, progress, eta_s: the last word counts
     points: int = 0
@@ -56,7 +57,7 @@ class _Told:
 
     def report(self, checkpoints: tuple[Checkpoint, ...] = ()) -> Report:
         joined = {
-            name: (np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]))
+            name: tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
             for name, parts in self.series.items()
         }
         return Report(joined, tuple(self.events), checkpoints=checkpoints, **self.news)
@@ -93,13 +94,15 @@ class Reporter:
 
     def tell(self, *, series: Mapping[str, Points] | None = None, events: Sequence[Happened] = (), **news: Any) -> None:
         """Metrics, events, and any of step, phase, progress, eta_s. Raises Fenced when the run is not ours any more."""
+        at_ms = int(now().timestamp() * 1000)
         with self._lock:
-            for name, points in (series or {}).items():
-                self._told.series[name].append(points)
-                self._told.points += len(points[0])
+            for name, (steps, values) in (series or {}).items():
+                self._told.series[name].append((steps, values, np.full(len(steps), at_ms)))
+                self._told.points += len(steps)
             self._told.events.extend(events)
             self._told.news |= news
-        self._wake.set()
+            if self._told:
+                self._wake.set()
         while self._told.points > MOST_POINTS and self._failure is None:
             self._closing.wait(FLUSH_S)
         self._check()
@@ -127,10 +130,15 @@ class Reporter:
         if self._thread.is_alive():
             self._thread.join()
 
-    def rest(self) -> Report:
-        """Stores the checkpoints that are left and returns the report that is: the last transaction's to store."""
+    def rest(self, *, models: bool = True) -> Report:
+        """Stores the checkpoints that are left and returns the report that is: the last transaction's to store.
+
+        `models` False: models are not, for the run ends with a better one.
+        """
         self.close()
         self._check()
+        if not models:
+            self._snapshots = [each for each in self._snapshots if each.kind != "model"]
         while self._snapshots:
             self.patiently(self._send)
         told, self._told = self._told, _Told()
@@ -152,6 +160,7 @@ class Reporter:
             raise self._failure
 
     def _write(self) -> None:
+        pause_s = FIRST_FLUSH_S
         while not self._closing.is_set():
             self._wake.wait(BEAT_S)
             self._wake.clear()
@@ -159,7 +168,8 @@ class Reporter:
                 return
             try:
                 self._send()
-                self._closing.wait(FLUSH_S)
+                self._closing.wait(pause_s)
+                pause_s = min(2 * pause_s, FLUSH_S)
             except CapacityError:
                 self._wake.set()
                 self._closing.wait(REST_S)

@@ -11,7 +11,7 @@ import numpy as np
 
 from service import engine, tensors
 from service.clock import monotonic_s
-from service.data import Dataset, Prepared, Reference, prepare
+from service.data import Dataset, Prepared, prepare
 from service.engine import Epoch, Examples, Finished, Improved, Measured, Signature, Started, Tick, Training, Warned
 from service.jobs import receipt, resume
 from service.jobs.findings import findings
@@ -27,7 +27,6 @@ _NEWS_S = 0.2  # at most one event of an epoch, and one published model, in so l
 
 def train(work: Work) -> Verdict:
     """From the resolved spec to the verdict. Raises RunError, GivenBack."""
-    work.reporter.tell(phase="preparing")
     spec = TrainSpec.model_validate_json(json.dumps(work.run.spec))
     row = work.row()
     recipe, prepared = recipe_of(spec), _prepared(work, spec, work.dataset(row))
@@ -44,10 +43,7 @@ def train(work: Work) -> Verdict:
 
 
 def _prepared(work: Work, spec: TrainSpec, dataset: Dataset) -> Prepared:
-    def part(said: object) -> Dataset | None:
-        return work.dataset(work.store.datasets.get(said.id)) if isinstance(said, Reference) else None
-
-    parts = {"validation": part(spec.dataset.validation), "test": part(spec.dataset.test)}
+    parts = {"validation": work.referred(spec.dataset.validation), "test": work.referred(spec.dataset.test)}
     prepared = prepare(dataset, spec.dataset, recipe_of(spec).loss.target, dtype=spec.dtype, **parts)
     work.reporter.tell(events=[("warning", {"message": message}) for message in prepared.warnings])
     return prepared

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from service.config import Settings
-from service.data import Dataset
+from service.data import Dataset, Reference
 from service.jobs.reporter import Reporter
 from service.storage import DatasetRow, Run, StoppedBy, Store
 from service.tensors import Array
@@ -28,6 +28,10 @@ class Work:
 
     def dataset(self, row: DatasetRow) -> Dataset:
         return Dataset.open(self.store.blobs.path(row.blob))
+
+    def referred(self, part: object) -> Dataset | None:
+        """The data set of a part that is one of its own."""
+        return self.dataset(self.store.datasets.get(part.id)) if isinstance(part, Reference) else None
 
 
 @dataclass(frozen=True)
