@@ -38,6 +38,19 @@ def _simple(kind: str, **given: Any) -> list[LayerExample]:
     return [LayerExample({"kind": kind, **given}, dims) for dims in ((5,), (3, 4))]
 
 
+def _recurrent(kind: str) -> list[LayerExample]:
+    """A recurrent layer in all its ways of reading: numbers and ids, whole and padded sequences, dropped states."""
+    word = {"kind": kind, "units": 3}
+    return [
+        LayerExample(word, (4, 2)),
+        LayerExample(word | {"output": "last"}, (4, 2)),
+        LayerExample(word, (4,), vocabulary=5),
+        LayerExample(word, (4, 2), lengths=(4, 1, 3, 2)),
+        LayerExample(word | {"output": "last"}, (4, 2), lengths=(4, 1, 3, 2)),
+        LayerExample(word | {"recurrent_dropout": 0.3}, (4, 2)),
+    ]
+
+
 LAYERS: dict[str, list[LayerExample]] = {
     "dense": [
         LayerExample({"kind": "dense", "units": 4}, (3,)),
@@ -102,6 +115,19 @@ LAYERS: dict[str, list[LayerExample]] = {
         LayerExample({"kind": "batch_norm"}, (5,)),
         LayerExample({"kind": "batch_norm", "momentum": 0.3, "epsilon": 0.01}, (3, 4, 2)),
         LayerExample({"kind": "batch_norm"}, (5, 3), lengths=(5, 2, 3, 1)),
+    ],
+    "embedding": [
+        LayerExample({"kind": "embedding", "units": 3}, (4,), vocabulary=5),
+        LayerExample({"kind": "embedding", "units": 2}, (4,), vocabulary=300),
+    ],
+    "simple_rnn": _recurrent("simple_rnn"),
+    "lstm": _recurrent("lstm"),
+    "gru": _recurrent("gru"),
+    "bidirectional": [
+        LayerExample({"kind": "bidirectional", "layer": {"kind": "gru", "units": 3}}, (4, 2)),
+        LayerExample({"kind": "bidirectional", "layer": {"kind": "lstm", "units": 3, "output": "last"}}, (4, 2)),
+        LayerExample({"kind": "bidirectional", "layer": {"kind": "lstm", "units": 2}}, (4, 2), lengths=(4, 1, 3, 2)),
+        LayerExample({"kind": "bidirectional", "layer": {"kind": "simple_rnn", "units": 2}}, (4,), vocabulary=5),
     ],
     "layer_norm": [*_simple("layer_norm"), *_simple("layer_norm", epsilon=0.1)],
     "dropout": [*_simple("dropout", rate=0.5), *_simple("dropout", rate=0.1), *_simple("dropout", rate=0.0)],

@@ -20,14 +20,19 @@ from service.engine.layers.activations import (
 )
 from service.engine.layers.average_pool import AveragePool1d, AveragePool2d, AveragePool3d
 from service.engine.layers.batch_norm import BatchNorm
+from service.engine.layers.bidirectional import Bidirectional
 from service.engine.layers.conv import Conv1d, Conv2d, Conv3d
 from service.engine.layers.dense import Dense
 from service.engine.layers.dropout import Dropout
+from service.engine.layers.embedding import Embedding
 from service.engine.layers.flatten import Flatten, Reshape
 from service.engine.layers.global_pool import GlobalAveragePool, GlobalMaxPool
+from service.engine.layers.gru import Gru
 from service.engine.layers.layer_norm import LayerNorm
+from service.engine.layers.lstm import Lstm
 from service.engine.layers.max_pool import MaxPool1d, MaxPool2d, MaxPool3d
 from service.engine.layers.residual import Residual
+from service.engine.layers.simple_rnn import SimpleRnn
 from service.engine.layers.softmax import LogSoftmax, Softmax
 from service.engine.layers.swiglu import Swiglu
 
@@ -44,6 +49,11 @@ Layer = Annotated[
     | AveragePool3d
     | GlobalMaxPool
     | GlobalAveragePool
+    | Embedding
+    | SimpleRnn
+    | Lstm
+    | Gru
+    | Bidirectional
     | BatchNorm
     | LayerNorm
     | Dropout
