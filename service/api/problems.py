@@ -40,13 +40,13 @@ _OPENAI_PATHS = ("/v1/completions", "/v1/models", "/v1/suggestions", "/v1/scores
 _LOG = logging.getLogger(__name__)
 
 
-class InvalidJson(RequestError):
+class InvalidJson(RequestError):  # noqa: N818 - named as its siblings in service.errors
     """The body is not JSON at all."""
 
     code = "invalid_json"
 
 
-class UnsupportedMedia(RequestError):
+class UnsupportedMedia(RequestError):  # noqa: N818
     """The body's content type is not one this route reads."""
 
     code = "unsupported_media_type"

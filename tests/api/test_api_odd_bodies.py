@@ -17,7 +17,7 @@ ROUNDS = int(os.environ.get("ODD_BODIES", "300"))
 
 def _mutated(document: Any, dice: random.Random) -> Any:
     """The document with one value, somewhere, that is another one, or gone, or twice as deep."""
-    odd = [
+    odd: list[Any] = [
         None,
         True,
         -1,
