@@ -6,17 +6,38 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select
 
 from service.errors import NotFound
 from service.storage import moment
 from service.storage.rows import Job
 from service.storage.tables import jobs, runs, transitions
 
+# Statements made once: making one costs more than running it.
+_ONE = select(jobs).where(jobs.c.id == bindparam("job_id"))
+_RUNS = (
+    select(runs.c.job_id, runs.c.id).where(runs.c.job_id.in_(bindparam("job_ids", expanding=True))).order_by(runs.c.key)
+)
+_MOVES = (
+    select(transitions).where(transitions.c.job_key.in_(bindparam("keys", expanding=True))).order_by(transitions.c.key)
+)
+_QUEUE = select(runs.c.job_id, func.row_number().over(order_by=(runs.c.urgency, runs.c.place)))
+_QUEUE = _QUEUE.where(runs.c.status == "queued")
+_mine = runs.alias("mine")
+_AHEAD = (
+    select(_mine.c.job_id, func.count())
+    .join(
+        runs,
+        or_(runs.c.urgency < _mine.c.urgency, and_(runs.c.urgency == _mine.c.urgency, runs.c.place <= _mine.c.place)),
+    )
+    .where(_mine.c.job_id == bindparam("job_id"), runs.c.status == "queued")
+    .group_by(_mine.c.job_id)
+)
+
 
 def one(connection: Connection, job_id: str) -> Job:
     """Raises NotFound."""
-    rows = connection.execute(select(jobs).where(jobs.c.id == job_id)).all()
+    rows = connection.execute(_ONE, {"job_id": job_id}).all()
     if not rows:
         raise NotFound(f"no job {job_id}")
     return several(connection, rows)[0]
@@ -24,26 +45,22 @@ def one(connection: Connection, job_id: str) -> Job:
 
 def several(connection: Connection, rows: Sequence[Row[Any]]) -> tuple[Job, ...]:
     """The jobs of these rows, in their order."""
-    if not rows:
-        return ()
     run_ids, moves = defaultdict[str, list[str]](list), defaultdict[int, list[dict[str, Any]]](list)
-    by_job = select(runs.c.job_id, runs.c.id).where(runs.c.job_id.in_([row.id for row in rows])).order_by(runs.c.key)
-    for job_id, run_id in connection.execute(by_job):
+    for job_id, run_id in connection.execute(_RUNS, {"job_ids": [row.id for row in rows]}):
         run_ids[job_id].append(run_id)
-    keys = [row.key for row in rows]
-    for move in connection.execute(
-        select(transitions).where(transitions.c.job_key.in_(keys)).order_by(transitions.c.key)
-    ):
+    for move in connection.execute(_MOVES, {"keys": [row.key for row in rows]}):
         moves[move.job_key].append({"status": move.status, "at": moment.unpack(move.at)})
-    places = _places(connection) if any(row.status == "queued" for row in rows) else {}
+    places = _places(connection, [row.id for row in rows if row.status == "queued"])
     return tuple(_job(row, run_ids[row.id], moves[row.key], places.get(row.id)) for row in rows)
 
 
-def _places(connection: Connection) -> dict[str, int]:
+def _places(connection: Connection, job_ids: Sequence[str]) -> dict[str, int]:
     """By job: its place in the queue, 1 is next."""
-    place = func.row_number().over(order_by=(runs.c.urgency, runs.c.place))
-    waiting = select(runs.c.job_id, place).where(runs.c.status == "queued")
-    return dict(connection.execute(waiting).all())
+    if not job_ids:
+        return {}
+    if len(job_ids) == 1:
+        return dict(connection.execute(_AHEAD, {"job_id": job_ids[0]}).all())
+    return dict(connection.execute(_QUEUE).all())
 
 
 def _job(row: Row[Any], run_ids: Sequence[str], moves: Sequence[dict[str, Any]], place: int | None) -> Job:

@@ -14,6 +14,13 @@ from service.storage.database import Database
 from service.storage.rows import FINAL, Idempotency, Job, Page, Status
 from service.storage.tables import datasets, job_tags, jobs, run_tags, runs, transitions
 
+# Statements made once: making one costs more than running it.
+_other = runs.alias("other")
+NEXT_PLACE = select(func.coalesce(func.max(_other.c.place), 0) + 1).scalar_subquery()
+_NEW_JOB = insert(jobs).returning(jobs.c.key)
+_NEW_RUN = insert(runs).values(place=NEXT_PLACE).returning(runs.c.key)
+_WAITING = select(func.count()).where(runs.c.status == "queued")
+
 
 class Jobs:
     """The verbs on jobs; each is one transaction."""
@@ -37,8 +44,10 @@ class Jobs:
                 return _made_before(connection, before)
             _check(connection, dataset_id, max_queue)
             job_id = ids.new("job")
-            _insert_job(connection, job_id, priority, common)
-            _insert_run(connection, job_id, priority, cpus, memory_bytes, common)
+            _insert_job(connection, id=job_id, priority=priority, **common)
+            run_id, needs = ids.new("run"), {"cpus": cpus, "memory_bytes": memory_bytes}
+            insert_run(connection, id=run_id, job_id=job_id, status="queued", urgency=-priority, **needs, **common)
+            events.record(connection, run_id, job_id, "queued", {})
             idempotency.keep(connection, "jobs", idempotency_key, job_id)
             return job_view.one(connection, job_id)
 
@@ -96,7 +105,7 @@ class Jobs:
             run = _run_of(connection, job_id)
             if run.status != "paused":
                 raise Conflict(f"a {run.status} job cannot be resumed", hint="Only a paused one can.")
-            status.move(connection, run.id, "queued", place=_next_place())
+            status.move(connection, run.id, "queued", place=NEXT_PLACE)
             return job_view.one(connection, job_id)
 
     def delete(self, job_id: str) -> None:
@@ -126,7 +135,7 @@ def _made_before(connection: Connection, job_id: str) -> Job:
 
 
 def _check(connection: Connection, dataset_id: str | None, max_queue: int) -> None:
-    waiting = connection.execute(select(func.count()).where(runs.c.status == "queued")).scalar_one()
+    waiting = connection.execute(_WAITING).scalar_one()
     if waiting >= max_queue:
         raise QueueFull(f"{waiting} jobs are waiting already")
     if dataset_id is not None:
@@ -136,53 +145,24 @@ def _check(connection: Connection, dataset_id: str | None, max_queue: int) -> No
             raise InvalidSpec(message, faults=[Fault("/spec/dataset/id", "not_found", message)])
 
 
-def _insert_job(connection: Connection, job_id: str, priority: int, common: Mapping[str, Any]) -> None:
+def _insert_job(connection: Connection, **columns: Any) -> None:
     at = moment.now()
-    key = connection.execute(
-        insert(jobs)
-        .values(
-            id=job_id,
-            status="queued",
-            phase="waiting",
-            priority=priority,
-            attempt=0,
-            progress=0.0,
-            created_at=at,
-            **common,
-        )
-        .returning(jobs.c.key)
-    ).scalar_one()
-    if common["tags"]:
-        connection.execute(insert(job_tags), [{"tag": tag, "job_key": key} for tag in common["tags"]])
-    connection.execute(insert(transitions).values(job_key=key, status="queued", at=at))
+    start = {"status": "queued", "phase": "waiting", "attempt": 0, "progress": 0.0, "created_at": at}
+    key = connection.execute(_NEW_JOB, start | columns).scalar_one()
+    if columns["tags"]:
+        connection.execute(insert(job_tags), [{"tag": tag, "job_key": key} for tag in columns["tags"]])
+    connection.execute(insert(transitions), {"job_key": key, "status": "queued", "at": at})
 
 
-def _insert_run(
-    connection: Connection, job_id: str, priority: int, cpus: int, memory_bytes: int, common: Mapping[str, Any]
-) -> None:
-    run_id = ids.new("run")
-    insert_run(
-        connection, id=run_id, job_id=job_id, status="queued", urgency=-priority, place=_next_place(), cpus=cpus,
-        memory_bytes=memory_bytes, **common,
-    )  # fmt: skip
-    events.record(connection, run_id, job_id, "queued", {})
-
-
-def insert_run(connection: Connection, **columns: Any) -> int:
+def insert_run(connection: Connection, **columns: Any) -> None:
     """A run with its tags; what is not given is as at the start of any run."""
     start: dict[str, Any] = {
-        "urgency": 0, "place": 0, "token": 0, "attempt": 0, "losses": 0, "cpus": 1, "memory_bytes": 0, "revision": 0,
-        "step": 0, "notes": "", "report": {}, "created_at": moment.now(),
+        "urgency": 0, "token": 0, "attempt": 0, "losses": 0, "cpus": 1, "memory_bytes": 0, "revision": 0, "step": 0,
+        "notes": "", "report": {}, "created_at": moment.now(),
     }  # fmt: skip
-    key = connection.execute(insert(runs).values(**(start | columns)).returning(runs.c.key)).scalar_one()
+    key = connection.execute(_NEW_RUN, start | columns).scalar_one()
     if columns["tags"]:
         connection.execute(insert(run_tags), [{"tag": tag, "run_key": key} for tag in columns["tags"]])
-    return int(key)
-
-
-def _next_place() -> Any:
-    other = runs.alias("other")
-    return select(func.coalesce(func.max(other.c.place), 0) + 1).scalar_subquery()
 
 
 def _run_of(connection: Connection, job_id: str) -> Any:
