@@ -103,15 +103,16 @@ class LossSpec(Spec):
 
 def sum_steps(each: Array, mask: Array | None) -> Doubles:
     """(steps, rows, ...) -> (steps,) in float64, padded places left out."""
-    wide = each.astype(np.float64)
     if mask is not None:
-        wide = np.where(spread(mask, wide) > 0, wide, 0.0)
-    return np.asarray(wide.reshape(len(wide), -1).sum(axis=1))
+        each = np.where(spread(mask, each) > 0, each, 0)
+    return np.asarray(np.add.reduce(each.reshape(len(each), -1), 1, np.float64))
 
 
 def count_steps(each: Array, mask: Array | None) -> Doubles:
     """How many places `sum_steps` adds up, step by step."""
-    return sum_steps(np.broadcast_to(np.ones((), np.float32), each.shape), mask)
+    if mask is None:
+        return np.full(len(each), float(each[0].size))
+    return sum_steps(np.ones(each.shape, np.bool_), mask)
 
 
 def spread(mask: Array, like: Array) -> Array:

@@ -74,8 +74,10 @@ class CrossEntropy(LossSpec):
         return _general(site)
 
     def read(self, evidence: Array, y: Array, mask: Array | None) -> Sums:
-        logs = np.log(np.exp(evidence).sum(axis=-1, dtype=np.float64))
-        own = np.take_along_axis(evidence, y[..., None], -1)[..., 0]
+        logs = np.log(np.add.reduce(np.exp(evidence), -1).astype(np.float64))
+        own = (
+            evidence.reshape(-1).take(y.reshape(-1) + np.arange(0, evidence.size, evidence.shape[-1])).reshape(y.shape)
+        )
         if self.label_smoothing == 0 and self.class_weights is None:
             each = logs - own
         else:
