@@ -11,8 +11,14 @@ FILE_LINES = 300
 FUNCTION_LINES = 40
 
 # Path or `path::function`, and the reason. A line here is a debt: it must still be needed, or the last test fails.
-LONG_FILES: dict[str, str] = {}
-LONG_FUNCTIONS: dict[str, str] = {}
+LONG_FILES: dict[str, str] = {
+    "service/engine/layers/activations.py": "every activation with its derivative beside it: one table, read by row",
+    "service/engine/layers/recurrence.py": "one walk through time, forward and back, for four kinds of cell",
+}
+LONG_FUNCTIONS: dict[str, str] = {
+    "service/engine/layers/gru.py::_cell": "the gates and their derivatives share a dozen names; apart they would be passed",
+    "service/engine/layers/lstm.py::_cell": "the gates and their derivatives share a dozen names; apart they would be passed",
+}
 HIDDEN_IMPORTS: dict[str, str] = {
     "service/storage/migrate.py::_upgrade": "Alembic costs 0.4 s, paid only when something is migrated",
 }
