@@ -16,8 +16,8 @@ LONG_FILES: dict[str, str] = {
     "service/engine/layers/recurrence.py": "one walk through time, forward and back, for four kinds of cell",
 }
 LONG_FUNCTIONS: dict[str, str] = {
-    "service/engine/layers/gru.py::_cell": "the gates and their derivatives share a dozen names; apart they would be passed",
-    "service/engine/layers/lstm.py::_cell": "the gates and their derivatives share a dozen names; apart they would be passed",
+    "service/engine/layers/gru.py::_cell": "gates and their derivatives share a dozen names",
+    "service/engine/layers/lstm.py::_cell": "gates and their derivatives share a dozen names",
 }
 HIDDEN_IMPORTS: dict[str, str] = {
     "service/storage/migrate.py::_upgrade": "Alembic costs 0.4 s, paid only when something is migrated",
