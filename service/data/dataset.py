@@ -43,8 +43,13 @@ class Column:
             return [self.words[code] if code >= 0 else None for code in found.tolist()]
         if self.description.type == "number":
             return self._numbers(found.tolist())
-        small = found[:1].size <= MOST_SHOWN
-        return list(found.tolist()) if small else [None] * len(found)
+        if found[:1].size > MOST_SHOWN:
+            return [None] * len(found)
+        if self.description.missing:
+            objects = found.astype(object)
+            objects[~np.isfinite(found)] = None
+            found = objects
+        return list(found.tolist())
 
     def _numbers(self, values: list[float]) -> list[object]:
         if self.description.integer:

@@ -101,12 +101,13 @@ def _elements(column: Column, ids: Ids, raw: bool) -> tuple[tuple[float, ...], t
     count, mean, squares = 0, np.zeros(size), np.zeros(size)
     for piece in _pieces(column.values, ids):
         flat = piece.reshape(len(piece), size)
-        center, total = flat.mean(axis=0), count + len(flat)
-        squares += np.square(flat - center).sum(axis=0) + np.square(center - mean) * (count * len(flat) / total)
-        mean, count = mean + (center - mean) * (len(flat) / total), total
+        with np.errstate(over="ignore", invalid="ignore"):  # what is too large is refused when it is scaled
+            center, total = flat.mean(axis=0), count + len(flat)
+            squares += np.square(flat - center).sum(axis=0) + np.square(center - mean) * (count * len(flat) / total)
+            mean, count = mean + (center - mean) * (len(flat) / total), total
     deviation = np.sqrt(squares / count)
-    flat_ones = deviation <= np.abs(mean) * 1e-12  # never changes, up to rounding
-    return tuple(mean.tolist()), tuple(np.where(flat_ones, 1.0, deviation).tolist())
+    changes = (deviation > np.abs(mean) * 1e-12) & np.isfinite(deviation)  # beyond rounding
+    return tuple(mean.tolist()), tuple(np.where(changes, deviation, 1.0).tolist())
 
 
 def _category(column: Column, slot: Slot, ids: Ids) -> CategoryFeature:

@@ -21,6 +21,9 @@ def goal(targets: Columns, kind: TargetKind, faults: SpecFaults) -> tuple[int, t
             what = "has no value in any row" if is_empty(column) else f"holds {_WORDS[column.type]}"
             faults.add(place, "not_a_target", f"column {column.name!r} {what} and cannot be the target")
             return 0, None
+        if column.shape and column.missing:
+            faults.add(place, "not_finite", f"column {column.name!r} has {column.missing:,} values that are not finite")
+            return 0, None
     if kind in {"class", "binary"}:
         return _classes(targets, kind, place, faults)
     widths = [math.prod(column.shape) for column in targets]

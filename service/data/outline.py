@@ -89,6 +89,9 @@ def _check_other(other: Description | None, part: str, columns: Columns, faults:
         if same is None:
             hint = did_you_mean(column.name, list(found))
             faults.add(place, "unknown_column", f"the {part} data set has no column {column.name!r}", hint)
+        elif same.shape and same.missing:
+            message = f"column {column.name!r} of the {part} set has {same.missing:,} values that are not finite"
+            faults.add(place, "not_finite", message)
         elif same.shape != column.shape or not _readable(same, column):
             faults.add(
                 place, "other_type", f"column {column.name!r} is {_type(column)}, in the {part} set {_type(same)}"

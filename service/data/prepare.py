@@ -193,7 +193,9 @@ def encode_target(dataset: Dataset, target: Target, ids: Ids, dtype: FloatType) 
         return codes.astype(dtype)[:, None]
     values = _numbers([dataset.columns[name] for name in target.columns], ids)
     if isinstance(target, NumberTarget):
-        return target.encode(values, dtype)
+        y = target.encode(values, dtype)
+        _check_finite(y, ids, 0)
+        return y
     _check_distribution(values, target, ids)
     return values.astype(dtype)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 from typing import IO
 
@@ -12,6 +12,7 @@ from service.data.description import Limits, Upload
 from service.errors import Fault, InvalidData, TooLarge
 
 BLOCK_BYTES = 1 << 20
+_NAME_CHARACTERS = 256
 _GZIP, _GZIP_BITS = b"\x1f\x8b", 31
 _WEIGHED_BYTES = 1 << 14
 _BOM = b"\xef\xbb\xbf"
@@ -26,6 +27,14 @@ def unusable(code: str, message: str, hint: str | None = None) -> InvalidData:
 def oversized(message: str, hint: str | None = None) -> TooLarge:
     """The error of a file beyond a limit."""
     return TooLarge(message, hint=hint, faults=[Fault("/file", "too_large", message, hint)])
+
+
+def check_names(names: Iterable[str], source: str) -> None:
+    """Raises InvalidData when a column has no name, or one that nobody would type."""
+    for name in names:
+        if not 0 < len(name) <= _NAME_CHARACTERS:
+            what = f"is longer than {_NAME_CHARACTERS} characters" if name else "is empty"
+            raise unusable("bad_name", f"{source}: the name of a column {what}")
 
 
 class Source:

@@ -91,8 +91,9 @@ class NumberTarget:
 
     def encode(self, values: Floats, dtype: str) -> Array:
         """y: (rows, k) from values: (rows, k)."""
-        scaled: Floats = (values - np.array(self.mean)) / np.array(self.deviation)
-        return scaled.astype(dtype)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is too large is refused by who asks
+            scaled: Floats = (values - np.array(self.mean)) / np.array(self.deviation)
+            return scaled.astype(dtype)
 
     def answers(self, y: Array, top_k: int | None = None) -> list[Answer]:
         """{"value": v} of one number, {"values": {name: v}} of several."""

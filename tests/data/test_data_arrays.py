@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -102,6 +102,7 @@ TYPES = st.sampled_from(["u1", "i1", "i2", "i4", "i8", "u2", "f2", "f4", "f8", "
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=4, min_side=2, max_side=5)
 
 
+@settings(deadline=None)
 @given(TYPES.flatmap(lambda kind: hnp.arrays(kind, SHAPES, elements={"allow_nan": False} if kind[0] == "f" else None)))
 def test_every_array_survives(array: np.ndarray[Any, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:

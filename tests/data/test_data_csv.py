@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.data import Dataset, Upload, read
@@ -171,6 +171,7 @@ def test_small_numbers_take_four_bytes_and_others_eight(load: Load) -> None:
     assert [column.dtype for column in data.description.columns] == ["float32", "float64"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=50))
 def test_every_number_survives(values: list[float]) -> None:
     data = read_text("v,w\n" + "".join(f"{value!r},x\n" for value in values))
@@ -180,6 +181,7 @@ def test_every_number_survives(values: list[float]) -> None:
 WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20)
 
 
+@settings(deadline=None)
 @given(st.lists(WORDS, min_size=1, max_size=30))
 def test_every_word_survives_but_for_blanks_around_it(words: list[str]) -> None:
     kept = [f"w{word}w" for word in words]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.data import Dataset, rows_sha256, rows_to_dataset
@@ -97,6 +97,7 @@ CELL = st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False), st
 ROW = st.fixed_dictionaries({"n": CELL, "w": st.one_of(st.none(), st.sampled_from(["a", "b", ""]))})
 
 
+@settings(deadline=None)
 @given(st.lists(ROW, min_size=1, max_size=30))
 def test_rows_at_hand_come_back(rows: list[dict[str, object]]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.data import Dataset, DatasetSpec, Prepared, Preprocessor, TargetKind, prepare, rows_to_dataset
@@ -218,6 +218,7 @@ ROW = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(ROW, min_size=4, max_size=25), st.integers(0, 1000))
 def test_what_training_saw_is_what_a_prediction_computes_to_the_bit(rows: list[dict[str, Any]], seed: int) -> None:
     for at, row in enumerate(rows):
@@ -241,6 +242,7 @@ IMAGE = st.lists(st.lists(st.integers(0, 255), min_size=3, max_size=3), min_size
 SERIES = st.lists(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=2), min_size=3, max_size=3)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(IMAGE, SERIES), min_size=2, max_size=8), st.sampled_from(["auto", "none"]), st.integers(0, 1))
 def test_the_same_holds_for_rows_that_are_one_array(rows: list[tuple[Any, ...]], preprocess: str, which: int) -> None:
     sent = [{"a": row[which], "label": at % 2} for at, row in enumerate(rows)]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.data.split import part_sizes, split, splitmix64
 
 
+@settings(deadline=None)
 @given(st.integers(0, 500), st.floats(0, 0.5), st.floats(0, 0.45), st.integers(0, 2**63 - 1))
 def test_every_row_lands_in_exactly_one_part(rows: int, validation: float, test: float, seed: int) -> None:
     parts = split(np.arange(rows), validation, test, seed)

@@ -15,7 +15,7 @@ from service.data.columns import MISSING, is_number
 from service.data.place import MOST_FAULTS, pointer, refusal, row_words
 from service.data.readers import Read
 from service.data.readers.table import Table
-from service.data.source import Source, oversized, unusable
+from service.data.source import Source, check_names, oversized, unusable
 from service.data.spool import Spool
 from service.data.statistics import Floats
 from service.errors import Fault, InvalidData
@@ -175,9 +175,7 @@ def read_head(source: Source) -> Head:
     rows = _parsed(lines, delimiter)
     header = _is_header(rows)
     names, warnings = _named(rows[0]) if header else ([f"column_{n + 1}" for n in range(len(rows[0]))], [])
-    too_long = [name for name in names if len(name) > 256]
-    if too_long:
-        raise unusable("long_name", f"{source.name}: a column's name is longer than 256 characters")
+    check_names(names, source.name)
     return Head(delimiter, names, header, warnings)
 
 

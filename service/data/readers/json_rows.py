@@ -11,7 +11,7 @@ import pydantic_core
 from service.data.place import MOST_FAULTS, pointer, refusal, row_words, shown
 from service.data.readers import Read
 from service.data.readers.table import Table
-from service.data.source import Source, oversized, unusable
+from service.data.source import Source, check_names, oversized, unusable
 from service.data.spool import Spool
 from service.data.statistics import Floats
 from service.errors import Fault, InvalidData
@@ -67,6 +67,7 @@ def _columns(rows: Rows, table: Table) -> dict[str, Rows]:
         names: dict[str, None] = dict.fromkeys(table.names)
         for row in rows:
             names.update(dict.fromkeys(row))  # type: ignore[call-overload]
+        check_names(names.keys() - set(table.names), "a row")
         return {name: [row.get(name) for row in rows] for name in names}  # type: ignore[attr-defined]
     if kinds == {list}:
         width = len(table.names) or len(rows[0])  # type: ignore[arg-type]

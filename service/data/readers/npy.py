@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import math
+import re
+import struct
 import tempfile
-import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -13,19 +15,25 @@ from pathlib import PurePath
 from typing import IO, Any, Literal
 
 import numpy as np
-from numpy.lib import format as npy_format
 
 from service.data.columns import Arrays, Numbers, Words
+from service.data.place import shown
 from service.data.readers import Read
 from service.data.readers.numeric import numeric_column, same_rows
-from service.data.source import BLOCK_BYTES, Source, oversized, unusable
+from service.data.source import BLOCK_BYTES, Source, check_names, oversized, unusable
 from service.data.spool import Spool
 from service.tensors import Array
 
 _HEADER_CHARACTERS = 10_000
 _HEADER_BYTES = 12 + _HEADER_CHARACTERS
-_KINDS = "biufUS"  # bool, integers, floats, words; never objects, which are pickles
-_HEADERS = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
+_MAGIC = b"\x93NUMPY"
+_LENGTHS = {b"\1\0": 2, b"\2\0": 4, b"\3\0": 4}  # by version: how many bytes tell the header's length
+_TYPES = re.compile(r"[<>|](b1|[iu][1248]|f[248]|[US][1-9]\d{0,5})")  # never objects, which are pickles
+_ZIP_ERRORS = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError,
+    LookupError,
+)  # fmt: skip
+_MOST_AXES, _MOST_ROWS = 16, 1 << 60
 _PICKLE = "save numbers or words: an array of Python objects is a pickle, which could run code"
 
 
@@ -96,11 +104,12 @@ def _kept(blocks: Iterator[bytes], spool: Spool) -> IO[bytes]:
 def _members(source: Source, spool: Spool) -> Iterator[_Stored]:
     try:
         with zipfile.ZipFile(_plain(source, spool)) as archive:
-            infos = [info for info in archive.infolist() if not info.is_dir()]
+            infos = [info for info in archive.infolist() if not info.filename.endswith("/")]
             _check_members(source, infos)
+            check_names((PurePath(info.filename).stem for info in infos), source.name)
             for info in infos:
                 yield _member(source, archive, info, spool)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+    except _ZIP_ERRORS as error:
         raise unusable("damaged", f"{source.name}: the zip file cannot be read ({str(error)[:100]})") from error
 
 
@@ -147,13 +156,10 @@ def _checked(name: str, file: IO[bytes], source: str) -> _Stored:
 def _header(name: str, file: IO[bytes], size: int, source: str) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
     """Reads the header. Raises InvalidData when it is none, names objects, or claims more than `size` bytes hold."""
     try:
-        read = _HEADERS[npy_format.read_magic(file)]
-        shape, fortran, dtype = read(file, max_header_size=_HEADER_CHARACTERS)
-    except (ValueError, KeyError, TypeError, SyntaxError, EOFError, MemoryError, RecursionError) as error:
+        descr, fortran, shape = _fields(file)
+    except (ValueError, KeyError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
         raise unusable("not_npy", f"{source}: {name!r} has no NPY header that can be read") from error
-    except tokenize.TokenError as error:
-        raise unusable("not_npy", f"{source}: {name!r} has no NPY header that can be read") from error
-    _check_type(name, dtype, source)
+    dtype = _type(name, descr, source)
     if not shape or min(shape) < 0 or 0 in shape[1:]:
         raise unusable("unsupported_shape", f"{source}: {name!r} has shape {shape}; the first axis must be the rows")
     promised, present = math.prod(shape) * dtype.itemsize, size - file.tell()
@@ -164,9 +170,26 @@ def _header(name: str, file: IO[bytes], size: int, source: str) -> tuple[np.dtyp
     return dtype, shape, fortran
 
 
-def _check_type(name: str, dtype: np.dtype[Any], source: str) -> None:
-    if dtype.hasobject:
+def _fields(file: IO[bytes]) -> tuple[object, bool, tuple[int, ...]]:
+    """(type, Fortran order, shape) as the header says. Format: NumPy's NEP 1, versions 1 to 3."""
+    start = file.read(8)
+    if start[:6] != _MAGIC or start[6:] not in _LENGTHS:
+        raise ValueError("no NPY file")
+    length = int.from_bytes(file.read(_LENGTHS[start[6:]]), "little")
+    if length > _HEADER_CHARACTERS:
+        raise ValueError("a header of very many characters")
+    said = ast.literal_eval(file.read(length).decode())
+    fortran, shape = said["fortran_order"], said["shape"]
+    if type(fortran) is not bool or type(shape) is not tuple or not set(map(type, shape)) <= {int}:
+        raise ValueError("no order and shape")
+    if len(shape) > _MOST_AXES or max(shape, default=0) > _MOST_ROWS:
+        raise ValueError("a shape beyond any file")
+    return said["descr"], fortran, shape
+
+
+def _type(name: str, descr: object, source: str) -> np.dtype[Any]:
+    if isinstance(descr, str) and descr[1:2] == "O":
         raise unusable("pickle", f"{source}: {name!r} holds Python objects", _PICKLE)
-    too_wide = dtype.kind in "iuf" and dtype.itemsize > 8
-    if dtype.kind not in _KINDS or too_wide or not dtype.itemsize:
-        raise unusable("unsupported_type", f"{source}: {name!r} has type {dtype}, which is no number or word")
+    if not isinstance(descr, str) or not _TYPES.fullmatch(descr):
+        raise unusable("unsupported_type", f"{source}: {name!r} has type {shown(descr)}, which is no number or word")
+    return np.dtype(descr)
