@@ -13,11 +13,12 @@ from service import engine, tensors
 from service.clock import monotonic_s
 from service.data import Dataset, Prepared, prepare
 from service.engine import Epoch, Examples, Finished, Improved, Measured, Signature, Started, Tick, Training, Warned
+from service.errors import DataUnusable
 from service.jobs import receipt, resume
 from service.jobs.findings import findings
 from service.jobs.reporter import Snapshot
 from service.jobs.verdict import GivenBack, Verdict, Work
-from service.specs import TrainSpec, artifact, examples_of, recipe_of, signature_of
+from service.specs import BLOB, TrainSpec, artifact, examples_of, recipe_of, signature_of
 from service.specs.artifact import NetworkModel
 from service.storage import StoppedBy
 from service.tensors import Array
@@ -61,7 +62,10 @@ def _initial(work: Work, spec: TrainSpec) -> Mapping[str, Array] | None:
     reference = spec.network.initial_weights
     if reference is None:
         return None
-    return tensors.read(work.store.blobs.path(work.store.models.resolve(reference).blob)).arrays
+    path = work.store.blobs.path(reference.removeprefix(BLOB))
+    if not path.exists():
+        raise DataUnusable("the weights to begin with are gone: the run they came from has been deleted")
+    return tensors.read(path).arrays
 
 
 @dataclass

@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from service import engine, ngram
-from service.data import DatasetSpec, Description, Outline, Reference, outline
+from service.data import DatasetSpec, Description, Reference, outline
 from service.engine import Loss, Recipe
-from service.errors import Fault, InvalidSpec, TooLarge
+from service.errors import Fault, InvalidSpec, ServiceError, TooLarge
 from service.ngram import NgramSpec
-from service.specs.dataset import materialize
+from service.specs.dataset import Source, source
 from service.specs.examples import signature_of
 from service.specs.fault import faults
 from service.specs.job import JOB, Job, NgramJob, NgramJobSpec, TrainSpec
 from service.specs.target import loss_for
-from service.storage import DatasetRow, Store
+from service.storage import Store
 
+BLOB = "sha256:"  # how the resolved spec refers to the weights that a training begins with
 _SLACK_BYTES = 512 << 20  # beyond the plan, before a run is told that it took too much
 _FLOPS_PER_S = 2e10  # of one core, products of middling size
 _STEP_S = 5e-5  # what a step costs beside its products
@@ -60,55 +61,55 @@ def parse(document: object) -> Job:
 
 
 def admit(job: Job, store: Store, limit_bytes: int) -> Admitted:
-    """Raises InvalidSpec or InvalidData with every fault that can be found, TooLarge when it needs over the limit."""
-    row = materialize(job.spec.dataset, store)
-    if isinstance(job, NgramJob):
-        return _ngram(job.spec, row, limit_bytes)
-    return _train(job.spec, store, row, limit_bytes)
+    """Raises InvalidSpec or InvalidData with every fault that can be found, TooLarge when it needs over the limit.
+
+    Nothing is stored of a job that is refused.
+    """
+    with source(job.spec.dataset, store) as data:
+        spec: TrainSpec | NgramJobSpec
+        if isinstance(job, NgramJob):
+            spec, plan = _ngram(job.spec, data)
+        else:
+            spec, plan = _train(job.spec, store, data, limit_bytes)
+        _check_size(plan.bytes, limit_bytes, "/spec/order" if isinstance(job, NgramJob) else "/spec/dataset")
+        row = data.keep()
+    resolved = spec.model_dump(mode="json")
+    if spec.dataset.rows is not None:
+        resolved["dataset"] |= {"id": row.id, "rows": None}
+    return Admitted(resolved, row.id, spec.max_memory_bytes or 2 * plan.bytes + _SLACK_BYTES, plan)
 
 
-def resolve(
-    spec: TrainSpec, description: Description, validation: Description | None, test: Description | None
-) -> tuple[TrainSpec, Outline]:
-    """Every choice made that follows from the spec and the data. Raises InvalidSpec."""
-    loss = spec.loss or loss_for(spec.network, spec.dataset, description)
-    found = outline(description, spec.dataset, loss.target, dtype=spec.dtype, validation=validation, test=test)
-    recipe, signature = recipe_of(spec, loss), signature_of(found)
-    engine.plan(recipe, signature, found.outputs, found.rows)  # says every fault; resolve only takes what can be built
-    chosen = engine.resolve(recipe, signature, found.outputs, found.rows)
-    update = {"dataset": found.spec, "loss": loss, "training": chosen.training, "metrics": list(chosen.metrics or ())}
-    return spec.model_copy(update=update), found
-
-
-def _train(spec: TrainSpec, store: Store, row: DatasetRow, limit_bytes: int) -> Admitted:
-    parts = [_part(getattr(spec.dataset, name), store, f"/spec/dataset/{name}") for name in ("validation", "test")]
+def _train(spec: TrainSpec, store: Store, data: Source, limit_bytes: int) -> tuple[TrainSpec, JobPlan]:
+    validation, test = (_part(spec.dataset, name, store) for name in ("validation", "test"))
     with _inside("/spec"):
-        spec, found = resolve(spec, Description.model_validate(row.description), *parts)
-        planned = engine.plan(recipe_of(spec), signature_of(found), found.outputs, found.rows)
-    needed = planned.bytes + found.bytes
-    _check_size(needed, limit_bytes, "/spec/network")
+        loss = spec.loss or loss_for(spec.network, spec.dataset, data.description)
+        found = outline(data.description, spec.dataset, loss.target, dtype=spec.dtype, validation=validation, test=test)
+        recipe, signature = recipe_of(spec, loss), signature_of(found)
+        planned = engine.plan(recipe, signature, found.outputs, found.rows, limit_bytes)
+        chosen = engine.resolve(recipe, signature, found.outputs, found.rows)
+        network = spec.network.model_copy(update={"initial_weights": _pinned(spec.network.initial_weights, store)})
+    update = {
+        "dataset": found.spec, "network": network, "loss": loss, "training": chosen.training,
+        "metrics": list(chosen.metrics or ()),
+    }  # fmt: skip
+    spec = spec.model_copy(update=update)
+    held_back = found.validation_rows + found.test_rows
     plan = JobPlan(
-        tuple(map(asdict, planned.layers)), planned.parameters, needed, _seconds(spec, planned, found.rows),
+        tuple(map(asdict, planned.layers)), planned.parameters,
+        planned.bytes + found.bytes * held_back // (found.rows + held_back), _seconds(spec, planned, found.rows),
         (*found.warnings, *planned.warnings), fits=True,
     )  # fmt: skip
-    inline = {"id": row.id, "rows": None} if spec.dataset.rows is not None else {}
-    resolved = spec.model_copy(update={"dataset": spec.dataset.model_copy(update=inline)})
-    memory = spec.max_memory_bytes or 2 * needed + _SLACK_BYTES
-    return Admitted(resolved.model_dump(mode="json"), row.id, memory, plan)
+    return spec, plan
 
 
-def _ngram(spec: NgramJobSpec, row: DatasetRow, limit_bytes: int) -> Admitted:
-    if row.kind != "text" and spec.dataset.column is None:
-        fault = Fault("/spec/dataset", "not_a_text", f"an n-gram model needs a text, this is of kind {row.kind}")
+def _ngram(spec: NgramJobSpec, data: Source) -> tuple[NgramJobSpec, JobPlan]:
+    kind = data.description.kind
+    if kind != "text" and spec.dataset.column is None:
+        fault = Fault("/spec/dataset", "not_a_text", f"an n-gram model needs a text, this is of kind {kind}")
         raise InvalidSpec(fault.message, hint="Upload a text, or name a `column` of text.", faults=[fault])
-    planned = ngram.plan(ngram_spec(spec), row.bytes)
-    _check_size(planned.bytes, limit_bytes, "/spec/order")
-    seconds = 0.1 + row.bytes * spec.order / _NGRAM_BYTES_PER_S
-    plan = JobPlan((), 0, planned.bytes, round(seconds, 1), planned.warnings, fits=True)
-    inline = {"id": row.id, "rows": None} if spec.dataset.rows is not None else {}
-    resolved = spec.model_copy(update={"dataset": spec.dataset.model_copy(update=inline)})
-    memory = spec.max_memory_bytes or 2 * planned.bytes + _SLACK_BYTES
-    return Admitted(resolved.model_dump(mode="json"), row.id, memory, plan)
+    planned = ngram.plan(ngram_spec(spec), data.bytes)
+    seconds = round(0.1 + data.bytes * spec.order / _NGRAM_BYTES_PER_S, 1)
+    return spec, JobPlan((), 0, planned.bytes, seconds, planned.warnings, fits=True)
 
 
 def recipe_of(spec: TrainSpec, loss: Loss | None = None) -> Recipe:
@@ -127,12 +128,24 @@ def ngram_spec(spec: NgramJobSpec) -> NgramSpec:
     return NgramSpec(**{name: getattr(spec, name) for name in NgramSpec.model_fields})
 
 
-def _part(said: object, store: Store, pointer: str) -> Description | None:
-    """A part of the data that is a data set of its own."""
+def _part(dataset: DatasetSpec, name: Literal["validation", "test"], store: Store) -> Description | None:
+    """The description of a part that is a data set of its own."""
+    said = getattr(dataset, name)
     if not isinstance(said, Reference):
         return None
-    row = materialize(DatasetSpec(id=said.id), store, pointer)
-    return Description.model_validate(row.description)
+    with source(DatasetSpec(id=said.id), store, f"/spec/dataset/{name}") as data:
+        return data.description
+
+
+def _pinned(reference: str | None, store: Store) -> str | None:
+    """The very file that a model reference means now: an alias may move before the job begins, or between its lives."""
+    if reference is None or reference.startswith(BLOB):
+        return reference
+    try:
+        return BLOB + store.models.resolve(reference).blob
+    except ServiceError as error:
+        fault = Fault("/network/initial_weights", error.code, error.message, error.hint)
+        raise InvalidSpec(error.message, hint=error.hint, faults=[fault]) from error
 
 
 @contextmanager

@@ -1,14 +1,26 @@
-"""From what a spec says of its data to the data set's row: looked up, or parsed on first use."""
+"""From what a spec says of its data to a data set: looked up, or parsed on first use."""
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from service.data import SAMPLES, DatasetSpec, Parsed, rows_sha256, rows_to_dataset, sample
+from service.data import SAMPLES, DatasetSpec, Description, Parsed, rows_sha256, rows_to_dataset, sample
 from service.errors import Fault, InvalidSpec, NotFound, did_you_mean
 from service.storage import DatasetRow, Store
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set that may not be stored yet: `keep` does, and returns its row."""
+
+    description: Description
+    bytes: int
+    keep: Callable[[], DatasetRow]
 
 
 def materialize(reference: DatasetSpec, store: Store, pointer: str = "/spec/dataset") -> DatasetRow:
@@ -16,39 +28,46 @@ def materialize(reference: DatasetSpec, store: Store, pointer: str = "/spec/data
 
     Raises InvalidSpec when there is none such, InvalidData when the rows cannot be read.
     """
-    if reference.id is not None:
-        return _known(reference.id, store, pointer)
+    with source(reference, store, pointer) as found:
+        return found.keep()
+
+
+@contextmanager
+def source(reference: DatasetSpec, store: Store, pointer: str = "/spec/dataset") -> Iterator[Source]:
+    """The same with nothing stored before `keep` is called."""
+    known = _known(reference, store, pointer)
+    if known is not None:
+        yield Source(Description.model_validate(known.description), known.bytes, lambda: known)
+        return
+    with store.blobs.scratch() as path:
+        if reference.sample is not None:
+            parsed = sample(reference.sample, path)
+            keep = partial(_keep, store, reference.sample, parsed.sha256, parsed, path)
+        else:
+            rows = reference.rows or []
+            parsed = rows_to_dataset(rows, path)
+            keep = partial(_keep, store, "inline rows", rows_sha256(rows), parsed, path)
+        yield Source(parsed.description, parsed.bytes, keep)
+
+
+def _known(reference: DatasetSpec, store: Store, pointer: str) -> DatasetRow | None:
+    """The row of a data set that is stored already; None for one that is to be."""
+    if reference.rows is not None:
+        return store.datasets.find(rows_sha256(reference.rows))
     if reference.sample is not None:
-        return _sampled(reference.sample, store, pointer)
-    assert reference.rows is not None
-    sha256 = rows_sha256(reference.rows)
-    found = store.datasets.find(sha256)
-    if found is not None:
-        return found
-    with store.blobs.scratch() as path:
-        parsed = rows_to_dataset(reference.rows, path)
-        return _kept(store, "inline rows", sha256, parsed, store.blobs.adopt(path).sha256)
-
-
-def _known(dataset_id: str, store: Store, pointer: str) -> DatasetRow:
+        if reference.sample not in SAMPLES:
+            raise _absent(f"{pointer}/sample", f"no sample {reference.sample!r}", reference.sample)
+        return store.datasets.find(_sample_sha256(reference.sample))
     try:
-        return store.datasets.get(dataset_id)
+        return store.datasets.get(reference.id or "")
     except NotFound as error:
-        fault = Fault(f"{pointer}/id", "not_found", error.message, "GET /v1/datasets lists what there is")
-        raise InvalidSpec(error.message, faults=[fault]) from error
+        raise _absent(f"{pointer}/id", error.message) from error
 
 
-def _sampled(name: str, store: Store, pointer: str) -> DatasetRow:
-    if name not in SAMPLES:
-        hint = did_you_mean(name, SAMPLES)
-        fault = Fault(f"{pointer}/sample", "not_found", f"no sample {name!r}", hint, tuple(SAMPLES))
-        raise InvalidSpec(fault.message, hint=hint, faults=[fault])
-    found = store.datasets.find(_sample_sha256(name))
-    if found is not None:
-        return found
-    with store.blobs.scratch() as path:
-        parsed = sample(name, path)
-        return _kept(store, name, parsed.sha256, parsed, store.blobs.adopt(path).sha256)
+def _absent(pointer: str, message: str, name: str | None = None) -> InvalidSpec:
+    hint = "GET /v1/datasets lists what there is." if name is None else did_you_mean(name, SAMPLES)
+    allowed = () if name is None else tuple(SAMPLES)
+    return InvalidSpec(message, hint=hint, faults=[Fault(pointer, "not_found", message, hint, allowed)])
 
 
 @cache
@@ -58,9 +77,9 @@ def _sample_sha256(name: str) -> str:
         return sample(name, Path(folder) / name).sha256
 
 
-def _kept(store: Store, name: str, sha256: str, parsed: Parsed, blob: str) -> DatasetRow:
+def _keep(store: Store, name: str, sha256: str, parsed: Parsed, path: Path) -> DatasetRow:
     described = parsed.description
     return store.datasets.add(
-        name=name, kind=described.kind, rows=described.rows, sha256=sha256, blob=blob, bytes=parsed.bytes,
-        description=described.model_dump(),
+        name=name, kind=described.kind, rows=described.rows, sha256=sha256, blob=store.blobs.adopt(path).sha256,
+        bytes=parsed.bytes, description=described.model_dump(),
     )  # fmt: skip

@@ -29,13 +29,20 @@ def faults(error: ValidationError, model: type[BaseModel] | TypeAdapter[Any], do
     """Every fault once, in the document's order. Tags of unions, which pydantic adds to places, are left out."""
     root = model._type if isinstance(model, TypeAdapter) else model
     found = [_fault(each, root, document) for each in error.errors(include_url=False)[:_MOST]]
-    better = [fault.pointer + "/" for fault in found if fault.code != "wrong_type"]
-    kept = {
-        (fault.pointer, fault.code): fault
-        for fault in found
-        if fault.code != "wrong_type" or not any(other.startswith(fault.pointer + "/") for other in better)
-    }  # a wrong type is what the other members of a union say, when one member has more to say
-    return tuple(kept.values())
+    better = [fault.pointer for fault in found if fault.code != "wrong_type"]
+    return tuple({(fault.pointer, fault.code): fault for fault in found if not _echo(fault, better)}.values())
+
+
+def _echo(fault: Fault, better: Sequence[str]) -> bool:
+    """Whether it only says that something inside it is wrong.
+
+    A wrong type is what the other members of a union say when one has more to say; a length out of range is what
+    pydantic says of a tuple that it could not fill, whatever its length was.
+    """
+    inside = any(other.startswith(fault.pointer + "/") for other in better)
+    return (inside and fault.code in ("wrong_type", "out_of_range")) or (
+        fault.code == "wrong_type" and fault.pointer in better
+    )
 
 
 def pointer(place: Iterable[str | int]) -> str:
@@ -45,9 +52,9 @@ def pointer(place: Iterable[str | int]) -> str:
 
 def _fault(error: ErrorDetails, root: Annotation, document: object) -> Fault:
     kind = error["type"]
-    place, inside, around = _locate(error["loc"], root, document)
+    place, inside, around, value = _locate(error["loc"], root, document)
     code = _CODES.get(kind, "wrong_type" if kind.endswith(("_type", "_parsing", "_from_float")) else "invalid_value")
-    if kind.startswith("union_tag"):
+    if kind.startswith("union_tag") and isinstance(value, Mapping):
         place = [*place, error["ctx"]["discriminator"].strip("'")]
     words = _allowed(kind, inside, around, place)
     wrong = str(place[-1]) if kind == "extra_forbidden" else error.get("ctx", {}).get("tag", error["input"])
@@ -57,8 +64,8 @@ def _fault(error: ErrorDetails, root: Annotation, document: object) -> Fault:
 
 def _locate(
     loc: Sequence[str | int], root: Annotation, document: object
-) -> tuple[list[str | int], list[Annotation], list[Annotation]]:
-    """The place in the document, what may stand there, and what may stand around it."""
+) -> tuple[list[str | int], list[Annotation], list[Annotation], object]:
+    """The place in the document, what may stand there, what may stand around it, and what does stand there."""
     place: list[str | int] = []
     inside, around = _fitting(_members(root), document), list[Annotation]()
     for number, part in enumerate(loc):
@@ -72,7 +79,7 @@ def _locate(
         place.append(part)
         around = inside
         inside = _fitting([a for each in next_inside for a in _members(each)], document)
-    return place, inside, around
+    return place, inside, around, document
 
 
 def _members(annotation: Annotation) -> Iterator[Annotation]:

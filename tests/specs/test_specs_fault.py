@@ -1,0 +1,100 @@
+"""What is wrong with a document is told by place, with a hint, and once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from service.errors import Fault, InvalidSpec
+from service.specs import parse
+
+DENSE = {"kind": "dense", "units": 3}
+
+
+def job(**changes: Any) -> dict[str, Any]:
+    spec: dict[str, Any] = {"dataset": {"sample": "iris"}, "network": {"layers": [DENSE]}}
+    return {"type": "train", "spec": spec | changes}
+
+
+def found(document: object) -> tuple[Fault, ...]:
+    with pytest.raises(InvalidSpec) as caught:
+        parse(document)
+    return caught.value.faults
+
+
+def only(document: object) -> Fault:
+    faults = found(document)
+    assert len(faults) == 1, faults
+    return faults[0]
+
+
+def test_a_good_job_has_no_faults() -> None:
+    assert parse(job()).type == "train"
+
+
+@pytest.mark.parametrize(
+    ("document", "pointer", "code", "hint"),
+    [
+        (job(epochs=3), "/spec/epochs", "unknown_field", None),
+        (job(optimiser={"kind": "adam"}), "/spec/optimiser", "unknown_field", "Did you mean 'optimizer'?"),
+        (job(training={"epochs": -3}), "/spec/training/epochs", "out_of_range", None),
+        (job(training={"epochs": "7"}), "/spec/training/epochs", "wrong_type", None),
+        (job(training={"epochs": True}), "/spec/training/epochs", "wrong_type", None),
+        (job(training={"epochs": 2.5}), "/spec/training/epochs", "wrong_type", None),
+        (job(training={"shufle": True}), "/spec/training/shufle", "unknown_field", "Did you mean 'shuffle'?"),
+        (job(optimizer={"kind": "addam"}), "/spec/optimizer/kind", "unknown_kind", "Did you mean 'adam'?"),
+        (job(optimizer={"learning_rate": 1.0}), "/spec/optimizer/kind", "missing", None),
+        (job(optimizer={"kind": "adam", "learning_rate": float("nan")}), "/spec/optimizer/learning_rate",
+         "not_finite", None),
+        (job(network={"layers": []}), "/spec/network/layers", "out_of_range", None),
+        (job(network={"layers": [DENSE, {"kind": "dens", "units": 3}]}), "/spec/network/layers/1/kind",
+         "unknown_kind", "Did you mean 'dense'?"),
+        (job(network={"layers": [{"kind": "dense"}]}), "/spec/network/layers/0/units", "missing", None),
+        (job(network={"layers": [{"kind": "dense", "units": 10**10}]}), "/spec/network/layers/0/units",
+         "out_of_range", None),
+        (job(network={"layers": [DENSE | {"activation": "rel"}]}), "/spec/network/layers/0/activation",
+         "unknown_kind", "Did you mean 'relu'?"),
+        (job(dataset={"sample": "irises"}), "/spec/dataset/sample", "unknown_word", "Did you mean 'iris'?"),
+        (job(dataset={}), "/spec/dataset", "invalid_value", None),
+        (job(dataset={"sample": "iris", "validation": 2}), "/spec/dataset/validation", "out_of_range", None),
+        (job(dataset={"sample": "iris", "validation": {"ID": "ds_1"}}), "/spec/dataset/validation/ID",
+         "unknown_field", "Did you mean 'id'?"),
+        ({"type": "trian", "spec": {}}, "/type", "unknown_kind", "Did you mean 'train'?"),
+        ({"spec": {}}, "/type", "missing", None),
+        ({"type": "ngram", "spec": {"dataset": {"sample": "iris"}, "order": 99}}, "/spec/order", "out_of_range", None),
+        ([], "", "wrong_type", None),
+        (job() | {"name": "two\nlines"}, "/name", "invalid_value", None),
+        (job() | {"a/b~c": 1}, "/a~1b~0c", "unknown_field", None),
+    ],
+)  # fmt: skip
+def test_a_fault_names_its_place(document: object, pointer: str, code: str, hint: str | None) -> None:
+    faults = [fault for fault in found(document) if fault.code != "missing" or code == "missing"]
+    assert [(each.pointer, each.code, each.hint) for each in faults] == [(pointer, code, hint)]
+
+
+def test_every_fault_is_told_in_one_answer_and_each_once() -> None:
+    layers = [{"kind": "dens"}, DENSE | {"unit": 1}, {"kind": "dropout", "rate": 7}]
+    faults = found(job(network={"layers": layers}, training={"epochs": 0}))
+    pointers = [each.pointer for each in faults]
+    assert pointers == [
+        "/spec/network/layers/0/kind",
+        "/spec/network/layers/1/unit",
+        "/spec/network/layers/2/rate",
+        "/spec/training/epochs",
+    ]
+
+
+def test_an_unknown_field_comes_with_the_known_ones() -> None:
+    fault = only(job(training={"epoch": 3}))
+    assert "epochs" in fault.allowed
+    assert "batch_size" in fault.allowed
+
+
+def test_a_wrong_value_is_repeated_but_not_at_length() -> None:
+    fault = only(job(training={"epochs": "x" * 10_000}))
+    assert len(fault.message) < 120
+
+
+def test_many_faults_are_cut_off() -> None:
+    assert len(found(job(network={"layers": [{"kind": "no"}] * 900}))) == 100
