@@ -230,6 +230,10 @@ class LayerSpec(Spec):
         """One layer that does the work of this one and the next, faster; None when there is none."""
         return None
 
+    def memory(self, shape: Shape, plan: LayerPlan, rows: int, backward: bool) -> int:
+        """Numbers of working memory beside x and y when bound for so many rows."""
+        return rows * plan.workspace
+
     def layout(self, shape: Shape, rows: int) -> Layout:
         """How this layer would like its input to lie in memory."""
         return "rows"

@@ -11,7 +11,7 @@ from service.engine.evaluate import CHUNK_ROWS
 from service.engine.network import kind_of, shape_of
 from service.engine.program import slots_of
 from service.engine.recipe import Recipe, resolve
-from service.engine.row import RowPlan, Unfits, plan_row
+from service.engine.row import RowPlan, Unfits, fuse, plan_row
 from service.engine.scores import fitting
 from service.engine.stepper import shard_sizes
 from service.errors import Fault, InvalidSpec, TooLarge
@@ -125,7 +125,8 @@ def _bytes(recipe: Recipe, signature: Signature, row: RowPlan, outputs: int, row
     raw = np.dtype(signature.dtype).itemsize
     data = rows * (row.shape.size * raw + 4 * max(1, recipe.loss.width(outputs)))
     numbers = (2 * vectors + sharded) * trained + 4 * kept
-    numbers += shard * (row.workspace + 2 * row.widest) + min(rows, CHUNK_ROWS) * row.workspace
+    bound, scored = fuse(row), min(rows, CHUNK_ROWS)
+    numbers += bound.memory(shard, True) + 2 * shard * bound.widest + bound.memory(scored, False)
     return size * numbers + data + _ends(row, shard, size, raw) + _ends(row, min(rows, CHUNK_ROWS), size, raw)
 
 

@@ -41,11 +41,11 @@ class RowPlan:
     def flops(self) -> int:
         return sum(part.plan.flops for part in self.parts)
 
-    @property
-    def workspace(self) -> int:
-        """Numbers per row between its ends: outputs that have memory of their own, and the layers' workspaces."""
-        outputs = [part.plan.shape.size for part, own in zip(self.parts, self.owners(True), strict=True) if own]
-        return sum(outputs) + sum(part.plan.workspace for part in self.parts)
+    def memory(self, rows: int, backward: bool) -> int:
+        """Numbers between its ends: outputs that have memory of their own, and the layers' working memory."""
+        outputs = [part.plan.shape.size for part, own in zip(self.parts, self.owners(backward), strict=True) if own]
+        own = (part.layer.memory(part.shape, part.plan, rows, backward) for part in self.parts)
+        return rows * sum(outputs) + sum(own)
 
     @property
     def widest(self) -> int:

@@ -43,6 +43,11 @@ class BatchNorm(LayerSpec):
     def layout(self, shape: Shape, rows: int) -> Layout:
         return space_first(len(shape.dims) - 1) if len(shape.dims) > 1 else "rows"
 
+    def memory(self, shape: Shape, plan: LayerPlan, rows: int, backward: bool) -> int:
+        along = shape.dims[0] if len(shape.dims) > 1 else rows
+        piece = max(PIECE, rows * shape.size // along)
+        return 2 * min(piece, rows * shape.size) + 5 * rows * shape.dims[-1]
+
     def bind(self, site: Site) -> tuple[Step, Step | None]:
         norm = _Norm(site, self.momentum, self.epsilon)
         if not site.training:
@@ -63,8 +68,9 @@ class _Norm:
     def __init__(self, site: Site, momentum: float, epsilon: float) -> None:
         self.site, self.momentum, self.epsilon = site, momentum, epsilon
         order, c = space_first(len(site.shape.dims) - 1), site.shape.dims[-1]
-        self.x, self.y, self.dy = (each.transpose(order) for each in (site.x, site.y, site.dy))
-        self.dx = None if site.dx is None else site.dx.transpose(order)
+        self.x, self.y = site.x.transpose(order), site.y.transpose(order)
+        self.dy = site.dy.transpose(order) if site.backward else self.y
+        self.dx = site.dx.transpose(order) if site.backward and site.dx is not None else None
         step = max(1, PIECE * len(self.x) // self.x.size)
         self.pieces = [slice(i, i + step) for i in range(0, len(self.x), step)]
         self.t, self.u = (site.loose(name, self.x[:step].shape) for name in "tu")

@@ -62,8 +62,14 @@ class Conv(LayerSpec):
     def layout(self, shape: Shape, rows: int) -> Layout:
         return space_first(len(shape.dims) - 1) if shape.dims[-1] > WIDE else "rows"
 
+    def stage(self, shape: Shape) -> Stage:
+        return Stage(self.window(shape), shape.dims[-1], self.filters, self.groups)
+
+    def memory(self, shape: Shape, plan: LayerPlan, rows: int, backward: bool) -> int:
+        return self.stage(shape).memory(rows, backward)
+
     def bind(self, site: Site) -> tuple[Step, Step]:
-        return bind_stage(Stage(self.window(site.shape), self.groups), site)
+        return bind_stage(self.stage(site.shape), site)
 
     def fuse(self, following: LayerSpec) -> LayerSpec | None:
         return FusedConv(conv=self).fuse(following)
@@ -139,10 +145,22 @@ class FusedConv(LayerSpec):
     def fuse(self, following: LayerSpec) -> LayerSpec | None:
         if isinstance(following, Relu) and not self.relu:
             return FusedConv(conv=self.conv, relu=True, pool=self.pool)
-        if isinstance(following, MaxPool) and self.pool is None and following.disjoint:
+        if isinstance(following, MaxPool) and self.pool is None and self._can_take(following):
             return FusedConv(conv=self.conv, relu=self.relu, pool=following)
         return None
 
-    def bind(self, site: Site) -> tuple[Step, Step]:
+    def _can_take(self, pool: MaxPool) -> bool:
+        """Disjoint windows; and not those that would keep a 3 x 3 kernel from Winograd's tiles."""
+        kernel, strides, dilation = self.conv.extents
+        tiled = kernel == (3, 3) and strides == dilation == (1, 1)
+        return pool.disjoint and (not tiled or pool.extents[0] == (2, 2))
+
+    def stage(self, shape: Shape) -> Stage:
         pool = None if self.pool is None else self.pool.extents[0]
-        return bind_stage(Stage(self.conv.window(site.shape), self.conv.groups, self.relu, pool), site)
+        return replace(self.conv.stage(shape), relu=self.relu, pool=pool)
+
+    def memory(self, shape: Shape, plan: LayerPlan, rows: int, backward: bool) -> int:
+        return self.stage(shape).memory(rows, backward)
+
+    def bind(self, site: Site) -> tuple[Step, Step]:
+        return bind_stage(self.stage(site.shape), site)

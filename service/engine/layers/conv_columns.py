@@ -8,7 +8,7 @@ import numpy as np
 
 from service.engine.contract import Array, Site, Step
 from service.engine.layers.dense import stacked
-from service.engine.layers.kernel import Kernel, Method, Task, in_turn, taps
+from service.engine.layers.kernel import Algorithm, Kernel, Method, Task, in_turn, taps
 from service.engine.layers.matmul import gram, product
 
 FEW = 8  # channels below which windows are copied plane by plane: runs of one channel are too short
@@ -16,13 +16,22 @@ FEW = 8  # channels below which windows are copied plane by plane: runs of one c
 
 def columns(task: Task, site: Site) -> Method:
     """Any kernel, stride, dilation and groups. Chellapilla et al. 2006 (im2col)."""
-    holes = int(np.prod(task.window.kernel))
-    per_row = task.parts * task.positions * (holes * task.channels + task.filters)
     planes = task.groups == 1 and task.channels < FEW
     begin = [partial(site.gradient[name].fill, 0) for name in ("weight", "bias") if name in site.gradient]
     bind = partial(_planes if planes else _rows, task, site)
     biased = planes and "bias" in site.theta
-    return Method((1,) * task.rank, task.reads, per_row, bind, begin=tuple(begin), biased=biased)
+    return Method((1,) * task.rank, task.reads, bind, begin=tuple(begin), biased=biased)
+
+
+def _per_row(task: Task) -> int:
+    return task.parts * task.positions * (int(np.prod(task.window.kernel)) * task.channels + task.filters)
+
+
+def _fixed(task: Task) -> int:
+    return 2 * int(np.prod(task.window.kernel)) * task.channels * task.filters // task.groups
+
+
+COLUMNS = Algorithm(columns, _per_row, _fixed)
 
 
 def _rows(task: Task, site: Site, x: Array, dx: Array | None, alone: bool) -> Kernel:

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from service.engine.contract import Array, Site, Step
-from service.engine.layers.kernel import Kernel, Method, Task, in_turn, taps
+from service.engine.layers.kernel import Algorithm, Kernel, Method, Task, in_turn, taps
 
 
 def is_depthwise(task: Task) -> bool:
@@ -17,10 +17,20 @@ def is_depthwise(task: Task) -> bool:
 
 def depthwise(task: Task, site: Site) -> Method:
     """z = sum over holes of x moved by the hole, times the hole's weight of its channel. Chollet 2017."""
-    per_row = 4 * task.parts * task.positions * task.channels
     dW = site.gradient.get("weight")
     begin: tuple[Step, ...] = () if dW is None else (partial(dW.fill, 0),)
-    return Method((1,) * task.rank, task.reads, per_row, partial(_bind, task, site), begin=begin)
+    return Method((1,) * task.rank, task.reads, partial(_bind, task, site), begin=begin)
+
+
+def _per_row(task: Task) -> int:
+    return (2 * task.parts * task.positions + int(np.prod(task.window.kernel))) * task.channels
+
+
+def _fixed(task: Task) -> int:
+    return int(np.prod(task.window.kernel)) * task.channels
+
+
+DEPTHWISE = Algorithm(depthwise, _per_row, _fixed)
 
 
 def _bind(task: Task, site: Site, x: Array, dx: Array | None, alone: bool) -> Kernel:

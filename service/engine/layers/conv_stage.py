@@ -8,14 +8,14 @@ from functools import partial
 import numpy as np
 
 from service.engine.contract import Array, Site, Step
-from service.engine.layers.conv_columns import columns
-from service.engine.layers.conv_depthwise import depthwise, is_depthwise
+from service.engine.layers.conv_columns import COLUMNS
+from service.engine.layers.conv_depthwise import DEPTHWISE, is_depthwise
 from service.engine.layers.epilogue import epilogue
 from service.engine.layers.kernel import Algorithm, Kernel, Method, Task, blocks_of, in_turn
 from service.engine.layers.staging import clear, direct, fill, spill
 from service.engine.layers.valid import valid_steps
 from service.engine.layers.window import Window, space_first
-from service.engine.layers.winograd import fits_winograd, winograd
+from service.engine.layers.winograd import WINOGRAD, fits_winograd
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,32 +23,42 @@ class Stage:
     """What is to be done: the convolution, its bias, ReLU, and the maximum over windows of `pool`."""
 
     window: Window
+    channels: int
+    filters: int
     groups: int
     relu: bool = False
     pool: tuple[int, ...] | None = None
 
-    def choose(self, channels: int, filters: int, rows: int) -> tuple[Task, Algorithm]:
+    def choose(self, rows: int, backward: bool) -> tuple[Task, Algorithm]:
         """The fastest way there is for these sizes."""
-        task = self._task(channels, filters, self.pool or (1,) * len(self.window.out))
+        task = self._task(self.pool or (1,) * len(self.window.out))
         if is_depthwise(task):
-            return task, depthwise
+            return task, DEPTHWISE
         if len(self.window.out) == 2 and self.pool in (None, (2, 2)):
-            tiled = self._task(channels, filters, (2, 2))
-            if fits_winograd(tiled, rows):
-                return tiled, winograd
-        return task, columns
+            tiled = self._task((2, 2))
+            if fits_winograd(tiled, rows, backward):
+                return tiled, WINOGRAD
+        return task, COLUMNS
 
-    def _task(self, channels: int, filters: int, phase: tuple[int, ...]) -> Task:
+    def _task(self, phase: tuple[int, ...]) -> Task:
         each = zip(self.window.out, phase, strict=True)
         grid = tuple(o // p if self.pool else -(-o // p) for o, p in each)
-        return Task(self.window, phase, grid, channels, filters, self.groups)
+        return Task(self.window, phase, grid, self.channels, self.filters, self.groups)
+
+    def memory(self, rows: int, backward: bool) -> int:
+        """Numbers of working memory, masks counted as a quarter."""
+        task, algorithm = self.choose(rows, backward)
+        per_row = algorithm.per_row(task)
+        block = -(-rows // len(blocks_of(rows, per_row)))
+        staged = int(np.prod(task.reads)) * task.channels * (2 if backward else 1)
+        masks = task.parts * task.positions * task.filters // 4 if backward and (self.relu or self.pool) else 0
+        return block * (per_row + staged) + rows * masks + algorithm.fixed(task)
 
 
 def bind_stage(stage: Stage, site: Site) -> tuple[Step, Step]:
     """(forward, backward) of the whole stage over the site's arrays."""
-    task, algorithm = stage.choose(site.x.shape[-1], site.y.shape[-1], site.rows)
-    method = algorithm(task, site)
-    blocks = blocks_of(site.rows, method.per_row)
+    task, algorithm = stage.choose(site.rows, site.backward)
+    method, blocks = algorithm.method(task, site), blocks_of(site.rows, algorithm.per_row(task))
     bench = _Bench(task, method, site, len(blocks) == 1)
     riders = epilogue(task, stage.relu, stage.pool is not None, method.biased, blocks, site)
     forward: list[Step] = [*bench.begin, *method.prepare]
@@ -74,6 +84,7 @@ class _Bench:
     def __init__(self, task: Task, method: Method, site: Site, alone: bool) -> None:
         self.task, self.method, self.site, self.alone = task, method, site, alone
         self.begin, self._valid = valid_steps(site)
+        self._dx = site.dx if site.backward else None
         self._kernels: dict[int, tuple[Array, Array | None, Kernel]] = {}
 
     def cut(self, array: Array, rows: slice) -> Array:
@@ -82,7 +93,7 @@ class _Bench:
 
     def block(self, rows: slice) -> tuple[Kernel, list[Step], list[Step]]:
         """The kernel for these rows, the steps that bring their input in, and those that bring the gradient out."""
-        x, dx = self.cut(self.site.x, rows), None if self.site.dx is None else self.cut(self.site.dx, rows)
+        x, dx = self.cut(self.site.x, rows), None if self._dx is None else self.cut(self._dx, rows)
         valid = None if self._valid is None else self._valid[:, rows]
         inner, d_inner, kernel = self._kernel(rows.stop - rows.start, x, dx)
         into = [] if np.may_share_memory(inner, x) else fill(self.task, self.method.split, inner, x, valid)
@@ -94,17 +105,14 @@ class _Bench:
 
     def _kernel(self, rows: int, x: Array, dx: Array | None) -> tuple[Array, Array | None, Kernel]:
         if rows not in self._kernels:
-            inner, d_inner = None, None
-            if self.alone and self._valid is None:
-                inner, d_inner = (
-                    direct(self.task, self.method.split, x),
-                    None if dx is None else direct(self.task, self.method.split, dx),
-                )
-            shape = (*self.method.split, *self.method.cells, rows, self.task.channels)
-            shape = shape if max(self.method.split) > 1 else shape[self.task.rank :]
-            if inner is None:
-                inner = self.site.loose(f"x{rows}", shape)
-            if d_inner is None and dx is not None:
-                d_inner = self.site.loose(f"dx{rows}", shape)
+            inner, d_inner = self._inner("x", rows, x), None if dx is None else self._inner("dx", rows, dx)
             self._kernels[rows] = inner, d_inner, self.method.bind(inner, d_inner, self.alone)
         return self._kernels[rows]
+
+    def _inner(self, name: str, rows: int, outer: Array) -> Array:
+        """Padded memory for a block of this size; the array itself when it can be read as it lies."""
+        split, cells = self.method.split, self.method.cells
+        as_it_lies = direct(self.task, split, outer) if self.alone and self._valid is None else None
+        if as_it_lies is not None:
+            return as_it_lies
+        return self.site.loose(f"{name}{rows}", (*(split if max(split) > 1 else ()), *cells, rows, self.task.channels))

@@ -35,7 +35,7 @@ class GlobalAveragePool(GlobalPool):
 
     def bind(self, site: Site) -> tuple[Step, Step]:
         steps, valid = valid_steps(site)
-        x, dx, y, dy = _space_first(site.x), _space_first(site.dx), site.y, site.dy
+        x, dx, y, dy = _space_first(site.x), _space_first(site.dx if site.backward else None), site.y, site.dy
         assert x is not None
         sums, share = site.scratch("sums", site.plan.shape.dims), site.scratch("share", (1,))
         share[...] = site.shape.dims[-1] / site.shape.size
@@ -60,7 +60,7 @@ class GlobalMaxPool(GlobalPool):
 
     def bind(self, site: Site) -> tuple[Step, Step]:
         steps, valid = valid_steps(site)
-        x, dx, y, dy = _space_first(site.x), _space_first(site.dx), site.y, site.dy
+        x, dx, y, dy = _space_first(site.x), _space_first(site.dx if site.backward else None), site.y, site.dy
         assert x is not None
         top, best = site.scratch("top", y.shape[1:]), site.scratch("best", y.shape[1:], np.intp)
         row, where, columns = top.reshape(-1), best.reshape(-1), np.arange(top.size)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeAlias
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -66,14 +65,13 @@ class Method:
     """An algorithm for one layer.
 
     `split`: the padded input is wanted in so many interleaved parts per axis, (*split, *cells, rows, channels).
-    `per_row`: numbers of working memory a row takes. `prepare` runs before the blocks of forward, `begin` and
-    `finish` around those of backward. `bind(x, dx, alone)`: the kernel; alone means it is the only block, so
-    what forward left is still there in backward. `biased`: z has the bias already, and backward sees to its gradient.
+    `prepare` runs before the blocks of forward, `begin` and `finish` around those of backward. `bind(x, dx, alone)`:
+    the kernel; alone means it is the only block, so what forward left is still there in backward. `biased`: z has
+    the bias already, and backward sees to its gradient.
     """
 
     split: tuple[int, ...]
     cells: tuple[int, ...]
-    per_row: int
     bind: Callable[[Array, Array | None, bool], Kernel]
     prepare: tuple[Step, ...] = ()
     begin: tuple[Step, ...] = ()
@@ -81,7 +79,13 @@ class Method:
     biased: bool = False
 
 
-Algorithm: TypeAlias = Callable[[Task, Site], Method]
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """A way of convolving. `per_row(task)`: numbers of working memory for each row of a block; `fixed`: besides."""
+
+    method: Callable[[Task, Site], Method]
+    per_row: Callable[[Task], int]
+    fixed: Callable[[Task], int]
 
 
 def taps(x: Array, task: Task) -> Array:

@@ -32,7 +32,7 @@ class LayerNorm(LayerSpec):
         own = 2 * shape.size + 3 * shape.size // n[0]
         return LayerPlan(shape, (Parameter("weight", n, value=1.0), Parameter("bias", n)), 8 * shape.size, own)
 
-    def bind(self, site: Site) -> tuple[Step, Step]:
+    def bind(self, site: Site) -> tuple[Step, Step | None]:
         x, y, (*places, n) = site.x, site.y, site.shape.dims
         gamma, beta, share = site.theta["weight"], site.theta["bias"], constant(1 / n, site)
         xhat, t = site.scratch("xhat", site.shape.dims), site.scratch("t", site.shape.dims)
@@ -55,7 +55,7 @@ class LayerNorm(LayerSpec):
             np.multiply(xhat, gamma, t)
             np.add(t, beta, y)
 
-        return forward, _backward(site, xhat, rstd, t)
+        return forward, _backward(site, xhat, rstd, t) if site.backward else None
 
 
 def _backward(site: Site, xhat: Array, rstd: Array, t: Array) -> Step:

@@ -34,6 +34,15 @@ class Pool(LayerSpec):
         warnings = ("the output of shorter rows includes their padding",) if shape.timed else ()
         return LayerPlan(out, flops=out.size * int(np.prod(w.kernel)), warnings=warnings)
 
+    def memory(self, shape: Shape, plan: LayerPlan, rows: int, backward: bool) -> int:
+        block = blocks_of(rows, self._per_block_row(shape, plan))[0].stop
+        padded = 2 * shape.size if self.padding == "same" else 0
+        masks = rows * plan.shape.size * int(np.prod(self.window(shape).kernel)) // 4 if backward else 0
+        return block * (2 * plan.shape.size + padded) + masks
+
+    def _per_block_row(self, shape: Shape, plan: LayerPlan) -> int:
+        return 2 * shape.size + 2 * plan.shape.size
+
     def layout(self, shape: Shape, rows: int) -> Layout:
         return space_first(len(shape.dims) - 1)
 
@@ -41,9 +50,9 @@ class Pool(LayerSpec):
         w = self.window(site.shape)
         task = Task(w, (1,) * len(w.out), w.out, site.x.shape[-1], site.x.shape[-1], 1)
         order, forward, backward = space_first(task.rank), list[Step](), list[Step]()
-        x, y, dy = site.x.transpose(order), site.y.transpose(order), site.dy.transpose(order)
-        dx = None if site.dx is None else site.dx.transpose(order)
-        for rows in blocks_of(site.rows, 2 * site.shape.size + 2 * site.plan.shape.size):
+        x, y = site.x.transpose(order), site.y.transpose(order)
+        dx, dy = (None, y) if site.dx is None or not site.backward else (site.dx.transpose(order), site.dy.transpose(order))
+        for rows in blocks_of(site.rows, self._per_block_row(site.shape, site.plan)):
             at = (*(slice(None),) * task.rank, rows)
             ahead, back = self._block(task, site, rows, x[at], y[at], None if dx is None else dx[at], dy[at])
             forward += ahead

@@ -39,7 +39,11 @@ class Residual(LayerSpec):
         if row.out.dims != shape.dims:
             sizes = f"{list(shape.dims)} became {list(row.out.dims)}"
             raise Unfit(f"the layers inside must keep the shape, but {sizes}", "/layers", assume=shape)
-        return LayerPlan(shape, row.parameters, row.flops + shape.size, row.workspace + 2 * (shape.size + row.widest))
+        return LayerPlan(shape, row.parameters, row.flops + shape.size)
+
+    def memory(self, shape: Shape, plan: LayerPlan, rows: int, backward: bool) -> int:
+        row = self.row(shape)
+        return row.memory(rows, backward) + 2 * rows * (shape.size + row.widest)
 
     def bind(self, site: Site) -> tuple[Step, Step]:
         x, y, dy, dx = site.x, site.y, site.dy, site.dx

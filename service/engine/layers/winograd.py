@@ -7,17 +7,18 @@ from functools import partial
 import numpy as np
 
 from service.engine.contract import Array, Site, Step
-from service.engine.layers.kernel import Kernel, Method, Task, in_turn
+from service.engine.layers.kernel import Algorithm, Kernel, Method, Task, in_turn
 
 LEAST = 8  # channels and filters below which the transforms cost more than they save
-TILES = 64  # tiles of a whole batch below which the weights' transform is not worth it
+TILES = 100, 400  # of a whole batch, below which the weights' transform is not worth it: with and without backward
 
 
-def fits_winograd(task: Task, rows: int) -> bool:
+def fits_winograd(task: Task, rows: int, backward: bool) -> bool:
     """A 3 x 3 kernel on neighbouring pixels, enough channels and enough tiles."""
+    enough = rows * task.positions >= TILES[0 if backward else 1]
     w = task.window
     plain = w.kernel == (3, 3) and w.strides == w.dilation == (1, 1) and task.groups == 1
-    return plain and min(task.channels, task.filters) >= LEAST and rows * task.positions >= TILES
+    return plain and min(task.channels, task.filters) >= LEAST and enough
 
 
 def winograd(task: Task, site: Site) -> Method:
@@ -31,15 +32,26 @@ def winograd(task: Task, site: Site) -> Method:
     Every transform works on planes of (tiles, rows, channels) at once: 16 planes in, 16 products, 4 planes out.
     """
     (th, tw), c, f = task.grid, task.channels, task.filters
-    per_row = 16 * th * tw * (c + f) + 8 * th * (tw + 1) * c + 4 * (th + 1) * (tw + 1) * c
     w, wide = site.theta["weight"], site.loose("wide", (4, 3, c, f))
     U, turned, dU = site.loose("U", (4, 4, c, f)), site.loose("turned", (4, 4, f, c)), site.loose("dU", (4, 4, c, f))
-    method = partial(Method, (2, 2), (th + 1, tw + 1), per_row, partial(_bind, task, site, U, turned, dU))
+    method = partial(Method, (2, 2), (th + 1, tw + 1), partial(_bind, task, site, U, turned, dU))
     prepare: tuple[Step, ...] = (partial(_weights_in, w, U, wide),)
     if not site.backward:
         return method(prepare)
     prepare = (*prepare, partial(np.copyto, turned, U.transpose(0, 1, 3, 2)))
     return method(prepare, (partial(dU.fill, 0),), (partial(_weights_out, dU, site.gradient["weight"], wide),))
+
+
+def _per_row(task: Task) -> int:
+    (th, tw), c = task.grid, task.channels
+    return 16 * th * tw * (c + task.filters) + 8 * th * (tw + 1) * c
+
+
+def _fixed(task: Task) -> int:
+    return 76 * task.channels * task.filters
+
+
+WINOGRAD = Algorithm(winograd, _per_row, _fixed)
 
 
 def _weights_in(w: Array, U: Array, wide: Array) -> None:
