@@ -13,10 +13,12 @@ from service.engine.planning import Plan, PlannedLayer, plan
 from service.engine.recipe import Recipe, TrainingSpec, resolve
 from service.engine.schedules import Schedule
 from service.engine.scores import SCORES, higher_is_better
+from service.engine.stream import State, Stream, stream_faults
 from service.engine.training import Training
 
 __all__ = [
     "SCORES", "EarlyStopping", "Epoch", "Event", "Examples", "Finished", "Improved", "Layer", "LayerSpec", "Loss",
     "Measured", "Network", "NetworkSpec", "Optimizer", "Plan", "PlannedLayer", "Recipe", "Schedule", "Shape",
-    "Signature", "Spec", "Started", "Tick", "Training", "TrainingSpec", "Warned", "higher_is_better", "plan", "resolve",
+    "Signature", "Spec", "Started", "State", "Stream", "Tick", "Training", "TrainingSpec", "Warned", "higher_is_better",
+    "plan", "resolve", "stream_faults",
 ]  # fmt: skip

@@ -7,16 +7,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from service.engine.arena import Arena, Bits
-from service.engine.contract import Array, Signature, Site, Step
-from service.engine.feed import Feed
-from service.engine.layers import LogSoftmax, Sigmoid, Softmax
+from service.engine.answers import Answers, bind_answers, ended
+from service.engine.contract import Array, Signature
 from service.engine.losses import LossSpec
-from service.engine.network import Compiled, NetworkSpec, kind_of
-from service.engine.row import RowPlan, bind_row, fuse, layouts, plan_row
+from service.engine.network import Compiled, NetworkSpec
+from service.engine.stream import Stream
 
 LARGEST = 256  # rows of the largest program; more rows are answered in portions
-_ENDS = {"softmax": Softmax(), "sigmoid": Sigmoid(), "log_softmax": LogSoftmax()}
 
 
 class Network:
@@ -31,11 +28,12 @@ class Network:
     ) -> None:  # fmt: skip
         self._net = Compiled(spec, signature, dtype)
         self.signature, self.outputs = signature, outputs
-        self._theta, self._state = self._net.trained.empty(self._net.dtype), self._net.kept.empty(self._net.dtype)
-        self._net.load(weights, self._theta, self._state)
-        self._row = _ended(self._net, loss)
+        theta, state = self._net.trained.empty(self._net.dtype), self._net.kept.empty(self._net.dtype)
+        self._net.load(weights, theta, state)
+        self._spec, self._loss, self._vectors = spec, loss, (theta, state)
+        self._row = ended(self._net, loss)
         self._free: dict[int, deque[_Answering]] = {}
-        self.nbytes = self._theta.nbytes + self._state.nbytes
+        self.nbytes = theta.nbytes + state.nbytes
 
     def __call__(self, x: Array, lengths: Array | None = None) -> Array:
         """x: (n, *shape) raw, y: (n, ...). Raises ValueError when the shape is another."""
@@ -62,33 +60,13 @@ class Network:
         free.append(program)
         return answer
 
-    def bind(self, rows: int) -> tuple[Feed, Array, Array, tuple[Step, ...]]:
-        """(feed, lengths, y, steps) of a new program for so many rows."""
-        net, row, arena = self._net, self._row, Arena()
-        feed = Feed(self.signature, rows, 1, layouts(row, rows)[0], net.dtype, arena)
-        y = arena.array("y", (rows, *row.out.dims), net.dtype)
-        lengths = np.full(rows, row.shape.dims[0] if row.shape.dims else 1, np.intp)
-        site = Site(
-            rows=rows,
-            shape=row.shape,
-            plan=row.parts[-1].plan,
-            x=feed.views[0],
-            y=y,
-            dx=None,
-            dy=y,
-            ones=feed.ones[0],
-            theta=net.trained.views(self._theta),
-            gradient={},
-            state=net.kept.views(self._state),
-            lengths=lengths if row.shape.timed else None,
-            training=False,
-            stateful=False,
-            backward=False,
-            path="net",
-            arena=arena,
-            bits=Bits(0, 1),
-        )
-        return feed, lengths, y, bind_row(row, site)[0]
+    def stream(self) -> Stream:
+        """The same network step by step, carrying its state. Raises InvalidSpec when it cannot be walked so."""
+        return Stream(self._spec, self.signature, self._vectors, self._loss, self._net.dtype.name)
+
+    def bind(self, rows: int) -> Answers:
+        """A new program for so many rows."""
+        return bind_answers(self._net, self._row, self.signature, self._vectors, rows)
 
 
 def bucket(rows: int) -> int:
@@ -100,7 +78,8 @@ class _Answering:
     """One program of a network, used by one thread at a time."""
 
     def __init__(self, network: Network, rows: int) -> None:
-        self._feed, self._lengths, self._y, self._steps = network.bind(rows)
+        bound = network.bind(rows)
+        self._feed, self._lengths, self._y, self._steps = bound.feed, bound.lengths, bound.y, bound.steps
 
     def __call__(self, x: Array, lengths: Array | None, rows: int) -> Array:
         self._feed.put(x)
@@ -110,12 +89,3 @@ class _Answering:
             for step in self._steps:
                 step()
         return self._y[:rows].copy()
-
-
-def _ended(net: Compiled, loss: LossSpec | None) -> RowPlan:
-    row = net.row()
-    last = net.plan.parts[-1]
-    if loss is None or loss.finish is None or kind_of(last.layer) in loss.absorbs or not last.plan.parameters:
-        return row
-    end = plan_row([_ENDS[loss.finish]], net.plan.out)
-    return fuse(RowPlan((*net.plan.parts, *end.parts), net.plan.shape, end.out))

@@ -99,7 +99,8 @@ class _Stop(Exception):  # noqa: N818  a sign, not an error
 def _fit(layer: LayerSpec, shape: Shape, index: int, faults: list[tuple[int, Unfit]]) -> LayerPlan:
     try:
         if shape.vocabulary is not None and not layer.takes_indices:
-            raise Unfit("takes numbers, but its input is ids of a vocabulary", hint="put an embedding before it")
+            hint = "begin with an embedding or a recurrent layer"
+            raise Unfit("takes numbers, but its input is ids of a vocabulary", hint=hint)
         return layer.plan(shape)
     except Unfit as fault:
         faults.append((index, fault))

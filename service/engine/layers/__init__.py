@@ -10,7 +10,6 @@ from service.engine.layers.activations import (
     ActivationField,
     AnyActivation,
     Elu,
-    Gelu,
     LeakyRelu,
     Relu,
     Sigmoid,
@@ -26,6 +25,7 @@ from service.engine.layers.dense import Dense
 from service.engine.layers.dropout import Dropout
 from service.engine.layers.embedding import Embedding
 from service.engine.layers.flatten import Flatten, Reshape
+from service.engine.layers.gelu import Gelu
 from service.engine.layers.global_pool import GlobalAveragePool, GlobalMaxPool
 from service.engine.layers.gru import Gru
 from service.engine.layers.layer_norm import LayerNorm

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from service.engine.contract import Array, LayerPlan, LayerSpec, Parameter, Shape, Site, Step, Unfit
-from service.engine.layers.activations import constant
+from service.engine.layers.elementwise import constant
 from service.engine.layers.kernel import in_turn
 
 

@@ -144,11 +144,11 @@ def _fast(site: LossSite) -> Step:
 
 
 def _few(site: LossSite, dz: Array, constant: float) -> Step:
-    """The same with few classes: class by class, each a (rows,) array; two-array maxima instead of a reduction."""
+    """The same with few classes, class by class: two-array maxima instead of a reduction, sums given to every class."""
     z, dz, t, shifted = site.z.T, dz.T, site.t.T, site.evidence.T
     k, rows = z.shape
-    e, sums, top = site.scratch("e", (k, rows)), site.scratch("sums", (rows,)), site.scratch("top", (rows,))
-    n, infinity = np.full(k, constant, z.dtype), np.array(np.inf, z.dtype)
+    e, sums, top = site.scratch("e", (k, rows)), site.scratch("sums", (k, rows)), site.scratch("top", (rows,))
+    n, infinity = np.full((k, k), constant, z.dtype), np.array(np.inf, z.dtype)
     first, second, *rest = z
     exp, divide, subtract, times = np.exp, np.divide, np.subtract, n.dot
 
