@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from service.errors import Conflict, NotFound
+from service.storage import summary
 from service.storage.curve import Ask, read
 from service.storage.database import Database, Prepared
 from service.storage.reduce import Reduce
 from service.storage.rows import Series
 from service.storage.series import append
+from service.storage.summary import Summary
 from service.storage.tables import runs, series
 
 _BIGGER = re.compile(r"accuracy|(^|_)(acc|f1|auc|r2|precision|recall|score|reward|bleu|iou|map)(_|$)")
@@ -29,7 +33,7 @@ _CHANGED = Prepared(
 _KEYS = select(runs.c.key, runs.c.id).where(runs.c.id.in_(bindparam("run_ids", expanding=True)))
 _ALL = select(series).where(series.c.run_key.in_(bindparam("keys", expanding=True))).order_by(series.c.name)
 _NAMED = _ALL.where(series.c.name.in_(bindparam("names", expanding=True)))
-_SUMMARIES = _ALL.with_only_columns(*(column for column in series.c if column is not series.c.tail))
+_SUMMARIES = _ALL.with_only_columns(series.c.run_key, series.c.name, *(series.c[name] for name in summary.NAMES))
 
 
 class Metrics:
@@ -107,11 +111,12 @@ def _keys(connection: Connection, run_ids: Sequence[str]) -> dict[int, str]:
 def summaries(connection: Connection, keys: Sequence[int]) -> dict[int, dict[str, dict[str, Any]]]:
     """By run key and metric."""
     found: dict[int, dict[str, dict[str, Any]]] = defaultdict(dict)
-    for row in connection.execute(_SUMMARIES, {"keys": list(keys)}):
-        found[row.run_key][row.name] = _summary(row)
+    for key, name, *columns in connection.execute(_SUMMARIES, {"keys": list(keys)}):
+        found[key][name] = _summary(name, summary.of_columns(columns))
     return found
 
 
+@lru_cache(maxsize=1024)
 def direction(name: str) -> Literal["min", "max"] | None:
     """Which end of a metric is its best, by its name; None when the name does not tell.
 
@@ -123,17 +128,21 @@ def direction(name: str) -> Literal["min", "max"] | None:
     return "max" if _BIGGER.search(name) else None
 
 
-def _summary(row: Row[Any]) -> dict[str, Any]:
-    end = direction(row.name)
-    finite = row.n - row.nonfinite
+def _summary(name: str, known: Summary) -> dict[str, Any]:
+    end, finite = direction(name), known.n - known.nonfinite
+    low, high = {"value": known.min, "step": known.min_step}, {"value": known.max, "step": known.max_step}
     return {
-        "n": row.n,
-        "nonfinite": row.nonfinite,
-        **{place: {"value": getattr(row, place), "step": getattr(row, f"{place}_step")} for place in _PLACES},
-        "mean": row.sum / finite if finite else None,
-        "best": {"value": getattr(row, end), "step": getattr(row, f"{end}_step")} if end and finite else None,
+        "n": known.n,
+        "nonfinite": known.nonfinite,
+        "first": {"value": _finite(known.first), "step": known.first_step},
+        "last": {"value": _finite(known.last), "step": known.last_step},
+        "min": low,
+        "max": high,
+        "mean": _finite(known.sum / finite) if finite else None,
+        "best": (low if end == "min" else high) if end and finite else None,
         "direction": end,
     }
 
 
-_PLACES = ("first", "last", "min", "max")
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -40,7 +40,8 @@ def outline(found: Points, starts: NDArray[np.intp] | None = None) -> Outline:
     finite = np.isfinite(values)
     result["n"] = np.diff(starts, append=len(found))
     result["nonfinite"] = result["n"] - np.add.reduceat(finite, starts, dtype=np.int64)
-    result["sum"] = np.add.reduceat(values if finite.all() else np.where(finite, values, 0.0), starts)
+    with np.errstate(over="ignore", invalid="ignore"):
+        result["sum"] = np.add.reduceat(values if finite.all() else np.where(finite, values, 0.0), starts)
     result["first"], result["last"] = found[starts], found[_ends(starts, len(found))]
     for field, worst, extreme in _EXTREMES:
         filled = values if finite.all() else np.where(finite, values, worst)
@@ -51,8 +52,9 @@ def outline(found: Points, starts: NDArray[np.intp] | None = None) -> Outline:
 def joined(stretches: Outline, starts: NDArray[np.intp]) -> Outline:
     """Longer stretches, each from one start to the next."""
     result = np.empty(len(starts), STRETCH)
-    for field in ("n", "nonfinite", "sum"):
-        result[field] = np.add.reduceat(stretches[field], starts)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for field in ("n", "nonfinite", "sum"):
+            result[field] = np.add.reduceat(stretches[field], starts)
     result["first"], result["last"] = stretches["first"][starts], stretches["last"][_ends(starts, len(stretches))]
     empty = stretches["n"] == stretches["nonfinite"]
     for field, worst, extreme in _EXTREMES:

@@ -85,6 +85,7 @@ def _shape(found: Points, count: int) -> Points:
     behind = np.append(edges[1:], len(found))
     for start, end, after in zip(edges[:-1], edges[1:], behind[1:], strict=True):
         a, (mean_x, mean_y) = chosen[-1], (x[end:after].mean(), y[end:after].mean())
-        area = np.abs((x[a] - mean_x) * (y[start:end] - y[a]) - (x[a] - x[start:end]) * (mean_y - y[a]))
+        with np.errstate(over="ignore", invalid="ignore"):
+            area = np.abs((x[a] - mean_x) * (y[start:end] - y[a]) - (x[a] - x[start:end]) * (mean_y - y[a]))
         chosen.append(int(start + area.argmax()))
     return found[[*chosen, len(found) - 1]]

@@ -8,7 +8,18 @@ from typing import Any
 from sqlalchemy import delete, insert, select, update
 
 from service.errors import Conflict, NotFound
-from service.storage import attempts, checkpoints, events, idempotency, ids, jobs, moment, references, run_view
+from service.storage import (
+    attempts,
+    checkpoints,
+    events,
+    idempotency,
+    ids,
+    jobs,
+    moment,
+    references,
+    run_list,
+    run_view,
+)
 from service.storage.database import Database
 from service.storage.rows import (
     Attempt,
@@ -132,7 +143,7 @@ class Runs:
             tagged = select(run_tags.c.run_key).where(run_tags.c.tag == tag)
             conditions.append(runs.c.key.in_(tagged))
         with self._database.read() as connection:
-            return run_view.page(connection, conditions, sort, after, limit)
+            return run_list.page(connection, conditions, sort, after, limit)
 
     def create_external(
         self, *, name: str | None = None, tags: Sequence[str] = (), spec: Mapping[str, Any] | None = None,

@@ -40,12 +40,13 @@ class Summary:
     def columns(self) -> dict[str, Any]:
         """For the tables, where NaN is NULL."""
         columns = {name: getattr(self, name) for name in NAMES}
-        for name in ("first", "last"):
+        for name in _MAY_BE_NAN:
             if math.isnan(columns[name]):
                 columns[name] = None
         return columns
 
 
+_MAY_BE_NAN = ("first", "last", "sum")  # a sum that has overflown both ways
 NAMES = tuple(field.name for field in fields(Summary))
 
 
@@ -61,13 +62,15 @@ def of_points(found: Points) -> Summary:
     if not len(values):
         return Summary(len(found), len(found), *ends, None, None, *values_at_ends, None, None, 0.0)
     low, high = values.argmin(), values.argmax()
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = float(values.sum())
     return Summary(
         len(found), len(found) - len(values), *ends, int(steps[low]), int(steps[high]), *values_at_ends,
-        float(values[low]), float(values[high]), float(values.sum()),
+        float(values[low]), float(values[high]), total,
     )  # fmt: skip
 
 
 def of_columns(row: Iterable[Any]) -> Summary:
     """As the tables have it, in the order of `NAMES`."""
     known = dict(zip(NAMES, row, strict=True))
-    return Summary(**(known | {name: math.nan for name in ("first", "last") if known[name] is None}))
+    return Summary(**(known | {name: math.nan for name in _MAY_BE_NAN if known[name] is None}))

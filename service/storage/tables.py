@@ -48,11 +48,11 @@ def _summary() -> list[Column[Any]]:
         Column("last_step", BigInteger, nullable=False),
         Column("min_step", BigInteger),
         Column("max_step", BigInteger),
-        Column("first", Float),  # NULL for NaN, which SQLite does not have; infinities as they are
+        Column("first", Float),  # here and below NULL for NaN, which SQLite does not have; infinities as they are
         Column("last", Float),
         Column("min", Float),
         Column("max", Float),
-        Column("sum", Float, nullable=False),
+        Column("sum", Float),
     ]
 
 
@@ -120,7 +120,7 @@ runs = Table(
     _key(),
     Column("id", Text, nullable=False, unique=True),
     Column("job_id", Text, _to("jobs.id"), index=True),
-    Column("type", Text, nullable=False),
+    Column("type", Text, nullable=False, index=True),
     Column("name", Text, index=True),
     Column("status", Text, nullable=False),
     Column("dataset_id", Text, ForeignKey("datasets.id"), index=True),

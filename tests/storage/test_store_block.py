@@ -73,8 +73,7 @@ def test_damaged_bytes_are_told_or_give_some_points(data: st.DataObject) -> None
 @given(any_points(), st.integers(1, 7))
 def test_an_outline_says_of_every_stretch_what_its_points_say(points: Points, size: int) -> None:
     starts = np.arange(0, len(points), size)
-    with np.errstate(over="ignore", invalid="ignore"):
-        stretches = outline.outline(points, starts)
+    stretches = outline.outline(points, starts)
     for stretch, start in zip(stretches, starts, strict=True):
         mine = points[start : start + size]
         finite = mine[np.isfinite(mine["value"])]
@@ -88,10 +87,9 @@ def test_an_outline_says_of_every_stretch_what_its_points_say(points: Points, si
 @settings(max_examples=100, deadline=None)
 @given(any_points(), st.integers(1, 5), st.integers(1, 5))
 def test_joining_stretches_is_outlining_longer_ones(points: Points, size: int, together: int) -> None:
-    with np.errstate(over="ignore", invalid="ignore"):
-        short = outline.outline(points, np.arange(0, len(points), size))
-        joined = outline.joined(short, np.arange(0, len(short), together))
-        long = outline.outline(points, np.arange(0, len(points), size * together))
+    short = outline.outline(points, np.arange(0, len(points), size))
+    joined = outline.joined(short, np.arange(0, len(short), together))
+    long = outline.outline(points, np.arange(0, len(points), size * together))
     for field in ("n", "nonfinite", "first", "last"):
         assert joined[field].tobytes() == long[field].tobytes()
     known = long["n"] > long["nonfinite"]

@@ -77,12 +77,14 @@ def assert_summary(summary: dict[str, Any], plain: Plain) -> None:
     finite = [(step, value) for step, value in zip(steps, values, strict=True) if math.isfinite(value)]
     assert (summary["n"], summary["nonfinite"]) == (len(steps), len(steps) - len(finite))
     for place, at in (("first", 0), ("last", -1)):
-        value = None if math.isnan(values[at]) else values[at]
+        value = values[at] if math.isfinite(values[at]) else None
         assert summary[place] == {"value": value, "step": steps[at]}
     for place, choose in (("min", min), ("max", max)):
         extreme = choose((value for _, value in finite), default=None)
         step = next((step for step, value in finite if value == extreme), None)
         assert summary[place] == {"value": extreme, "step": step}
+    if finite and all(abs(value) < 1e9 for _, value in finite):
+        assert math.isclose(summary["mean"], math.fsum(value for _, value in finite) / len(finite), abs_tol=1e-3)
     assert summary["best"] == (summary["min"] if finite else None)
 
 
