@@ -49,9 +49,10 @@ class Embedding(LayerSpec):
 
 
 def scatter_rows(site: Site, ids: Array, rows: Array, out: Array) -> None:
-    """out[v] = sum of the rows whose id is v. ids: (n,), rows: (n, k), out: (vocabulary, k)."""
-    if len(out) <= ONE_HOT_MOST:
-        hot = site.loose("one_hot", (len(ids), len(out)))
+    """out[v] = sum of the rows whose id is v. ids: (n,), rows: (..., n, k), out: (..., vocabulary, k)."""
+    size = out.shape[-2]
+    if size <= ONE_HOT_MOST:
+        hot = site.loose("one_hot", (len(ids), size))
         hot.fill(0)
         hot[np.arange(len(ids)), ids] = 1
         np.matmul(hot.T, rows, out)
@@ -60,4 +61,4 @@ def scatter_rows(site: Site, ids: Array, rows: Array, out: Array) -> None:
     own = ids[order]
     starts = np.flatnonzero(np.concatenate(([True], own[1:] != own[:-1])))
     out.fill(0)
-    out[own[starts]] = np.add.reduceat(rows[order], starts, axis=0)
+    out[..., own[starts], :] = np.add.reduceat(rows[..., order, :], starts, axis=-2)

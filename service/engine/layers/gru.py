@@ -8,7 +8,17 @@ import numpy as np
 from pydantic import Field
 
 from service.engine.contract import LayerPlan, LayerSpec, Layout, Shape, Site, Step, Units
-from service.engine.layers.recurrence import Cell, Kind, Output, Rate, Tape, bind_recurrent, plan_recurrent, time_first
+from service.engine.layers.recurrence import (
+    Cell,
+    Kind,
+    Output,
+    Rate,
+    Tape,
+    bind_recurrent,
+    by_time,
+    plan_recurrent,
+    time_first,
+)
 
 
 class Gru(LayerSpec):
@@ -37,21 +47,20 @@ class Gru(LayerSpec):
 
 def _cell(tape: Tape) -> Cell:
     """The first two gates arrive whole; n lacks h U + b_hh, which the reset gate is to weigh."""
-    site, units, dtype = tape.site, tape.h.shape[2], tape.h.dtype
-    bias, rest = site.theta["bias_hh_l0"][2 * units :], tape.rest
+    site, dtype, rest = tape.site, tape.h.dtype, tape.rest
     assert rest is not None
-    half, one = np.array(0.5, dtype), np.array(1, dtype)
+    bias, half, one = site.theta["bias_hh_l0"][2], np.array(0.5, dtype), np.array(1, dtype)
     weighed, gap = tape.scratch("q"), site.loose("gap", tape.h.shape[1:])
-    q, h, parts = list(weighed), list(tape.h), tape.split(tape.gates, 3)
-    both, product = [at[:, : 2 * units] for at in tape.gates], tape.u[:, 2 * units :]
+    q, h, gates, product = list(weighed), list(tape.h), by_time(tape.gates), tape.u[2]
 
     def step(t: int) -> None:
-        rz, (r, z, n) = both[t], parts[t]
+        a, q_t = gates[t], q[t]
+        rz, (r, z, n) = a[:2], a
         np.tanh(rz, rz)
         np.multiply(rz, half, rz)
         np.add(rz, half, rz)
-        np.add(product, bias, q[t])
-        np.multiply(r, q[t], gap)
+        np.add(product, bias, q_t)
+        np.multiply(r, q_t, gap)
         np.add(n, gap, n)
         np.tanh(n, n)
         np.subtract(h[t], n, gap)
@@ -60,15 +69,12 @@ def _cell(tape: Tape) -> Cell:
 
     if not site.backward:
         return Cell(step, lambda: None, lambda t: None)
-    gap_then = tape.d_gates[:, :, :units]  # written before it is needed for itself
     k, dh = site.loose("k", tape.gates.shape), list(tape.dh)
-    factor, d, d_own = tape.split(k, 3), tape.split(tape.d_gates, 3), tape.split(tape.d_product, 3)
-    d_rz, own_rz = [a[:, : 2 * units] for a in tape.d_gates], [a[:, : 2 * units] for a in tape.d_product]
+    factor, d, d_own = by_time(k), by_time(tape.d_gates), by_time(tape.d_product)
 
     def factors() -> None:
         """dh/dn = (1 - z)(1 - n^2), dh/dz = (h - n) z (1 - z), dn/dr = q r (1 - r), inside their gates."""
-        r, z, n = (tape.gates[:, :, m * units : (m + 1) * units] for m in range(3))
-        k_r, k_z, k_n = (k[:, :, m * units : (m + 1) * units] for m in range(3))
+        (r, z, n), (k_r, k_z, k_n), then = tape.gates, k, tape.d_gates[0]
         np.subtract(one, r, k_r)
         np.multiply(k_r, r, k_r)
         np.multiply(k_r, weighed, k_r)
@@ -77,16 +83,15 @@ def _cell(tape: Tape) -> Cell:
         np.subtract(one, z, k_z)
         np.multiply(k_n, k_z, k_n)
         np.multiply(k_z, z, k_z)
-        np.subtract(tape.h[:-1], n, gap_then)
-        np.multiply(k_z, gap_then, k_z)
+        np.subtract(tape.h[:-1], n, then)
+        np.multiply(k_z, then, k_z)
 
     def back(t: int) -> None:
-        (dr, dz, dn), (k_r, k_z, k_n), (r, z, _) = d[t], factor[t], parts[t]
-        np.multiply(dh[t + 1], k_n, dn)
-        np.multiply(dh[t + 1], k_z, dz)
-        np.multiply(dn, k_r, dr)
-        np.copyto(own_rz[t], d_rz[t])
-        np.multiply(dn, r, d_own[t][2])
-        np.multiply(dh[t + 1], z, rest)
+        d_t, own, k_t, dh_t, (r, z, _) = d[t], d_own[t], factor[t], dh[t + 1], gates[t]
+        np.multiply(dh_t, k_t[1:], d_t[1:])
+        np.multiply(d_t[2], k_t[0], d_t[0])
+        np.copyto(own[:2], d_t[:2])
+        np.multiply(d_t[2], r, own[2])
+        np.multiply(dh_t, z, rest)
 
     return Cell(step, factors, back)

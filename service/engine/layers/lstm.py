@@ -8,7 +8,17 @@ import numpy as np
 from pydantic import Field
 
 from service.engine.contract import LayerPlan, LayerSpec, Layout, Shape, Site, Step, Units
-from service.engine.layers.recurrence import Cell, Kind, Output, Rate, Tape, bind_recurrent, plan_recurrent, time_first
+from service.engine.layers.recurrence import (
+    Cell,
+    Kind,
+    Output,
+    Rate,
+    Tape,
+    bind_recurrent,
+    by_time,
+    plan_recurrent,
+    time_first,
+)
 
 
 class Lstm(LayerSpec):
@@ -36,54 +46,50 @@ class Lstm(LayerSpec):
 
 def _cell(tape: Tape) -> Cell:
     """sigmoid(a) = tanh(a / 2) / 2 + 1 / 2, so one tanh covers the four gates; the halves are in the weights."""
-    site, gates, h = tape.site, list(tape.gates), list(tape.h)
-    units, dtype = tape.h.shape[2], tape.h.dtype
-    stretch = np.repeat(np.array([0.5, 0.5, 1, 0.5], dtype), units)
-    shift = np.repeat(np.array([0.5, 0.5, 0, 0.5], dtype), units)
+    site, gates, h = tape.site, by_time(tape.gates), list(tape.h)
+    stretch = np.array([0.5, 0.5, 1, 0.5], tape.h.dtype)[:, None, None]
+    shift = np.array([0.5, 0.5, 0, 0.5], tape.h.dtype)[:, None, None]
     cells, told = site.loose("c", tape.h.shape), tape.scratch("tanh_c")
-    c, tanh_c, ig, parts = list(cells), list(told), site.loose("ig", tape.h.shape[1:]), tape.split(tape.gates, 4)
+    c, tanh_c, ig = list(cells), list(told), site.loose("ig", tape.h.shape[1:])
 
     def step(t: int) -> None:
-        a, (i, f, g, o) = gates[t], parts[t]
+        a, c_t, tanh = gates[t], c[t + 1], tanh_c[t]
+        i, f, g, o = a
         np.tanh(a, a)
         np.multiply(a, stretch, a)
         np.add(a, shift, a)
-        np.multiply(f, c[t], c[t + 1])
+        np.multiply(f, c[t], c_t)
         np.multiply(i, g, ig)
-        np.add(c[t + 1], ig, c[t + 1])
-        np.tanh(c[t + 1], tanh_c[t])
-        np.multiply(o, tanh_c[t], h[t + 1])
+        np.add(c_t, ig, c_t)
+        np.tanh(c_t, tanh)
+        np.multiply(o, tanh, h[t + 1])
 
     if not site.backward:
         return Cell(step, lambda: None, lambda t: None, (cells,))
     dc, dh = site.loose("dc", tape.h.shape[1:]), list(tape.dh)
     k_c, k = tape.scratch("k_c"), site.loose("k", tape.gates.shape)
-    factor_c, factor, d = list(k_c), tape.split(k, 4), tape.split(tape.d_gates, 4)
-    through = np.array(1, dtype)
+    factor_c, factor, d = list(k_c), by_time(k[:3]), by_time(tape.d_gates)
+    factor_o, f_at = list(k[3]), list(tape.gates[1])
+    one = np.array(1, tape.h.dtype)
 
     def factors() -> None:
         """What dc and dh are multiplied with, for all times at once: no step waits for it."""
-        i, f, g, o = (tape.gates[:, :, n * units : (n + 1) * units] for n in range(4))
-        k_i, k_f, k_g, k_o = (k[:, :, n * units : (n + 1) * units] for n in range(4))
-        for gate, out, times in ((i, k_i, g), (f, k_f, cells[:-1]), (o, k_o, told)):
-            np.subtract(through, gate, out)
+        i, f, g, o = tape.gates
+        for gate, out, times in ((i, k[0], g), (f, k[1], cells[:-1]), (o, k[3], told)):
+            np.subtract(one, gate, out)
             np.multiply(out, gate, out)
             np.multiply(out, times, out)
-        np.multiply(g, g, k_g)
-        np.subtract(through, k_g, k_g)
-        np.multiply(k_g, i, k_g)
-        np.multiply(told, told, k_c)
-        np.subtract(through, k_c, k_c)
-        np.multiply(k_c, o, k_c)
+        for tanh, out, times in ((g, k[2], i), (told, k_c, o)):
+            np.multiply(tanh, tanh, out)
+            np.subtract(one, out, out)
+            np.multiply(out, times, out)
 
     def back(t: int) -> None:
-        (di, df, dg, do), (k_i, k_f, k_g, k_o), f = d[t], factor[t], parts[t][1]
-        np.multiply(dh[t + 1], k_o, do)
-        np.multiply(dh[t + 1], factor_c[t], ig)
+        d_t, dh_t = d[t], dh[t + 1]
+        np.multiply(dh_t, factor_o[t], d_t[3])
+        np.multiply(dh_t, factor_c[t], ig)
         np.add(dc, ig, dc)
-        np.multiply(dc, k_i, di)
-        np.multiply(dc, k_f, df)
-        np.multiply(dc, k_g, dg)
-        np.multiply(dc, f, dc)
+        np.multiply(dc, factor[t], d_t[:3])
+        np.multiply(dc, f_at[t], dc)
 
     return Cell(step, factors, back, (cells,), (dc,))

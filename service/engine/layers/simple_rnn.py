@@ -35,14 +35,14 @@ class SimpleRnn(LayerSpec):
 
 
 def _cell(tape: Tape) -> Cell:
-    a, h, dh, da = list(tape.gates), list(tape.h), list(tape.dh), list(tape.d_gates)
+    a, h, dh, da = list(tape.gates[0]), list(tape.h), list(tape.dh), list(tape.d_gates[0])
     one = np.array(1, tape.h.dtype)
 
     def step(t: int) -> None:
         np.tanh(a[t], h[t + 1])
 
     def factors() -> None:
-        np.multiply(tape.h[1:], tape.h[1:], tape.gates)
+        np.multiply(tape.h[1:], tape.h[1:], tape.gates[0])
         np.subtract(one, tape.gates, tape.gates)
 
     def back(t: int) -> None:
