@@ -31,6 +31,10 @@ class Arena:
             raise ValueError(f"{name} was {known.shape} {known.dtype}, not {shape} {dtype}")
         return known
 
+    def known(self, name: str, rows: int) -> Array | None:
+        """What was given under this name, if anything."""
+        return self._arrays.get((name, rows))
+
     def carried(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
         """An array kept from step to step and saved with the training state."""
         name = f"{name}[{shape[0]}]"

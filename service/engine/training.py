@@ -274,7 +274,8 @@ class Training:
         targets = {"theta": self._memory.theta, "kept": self._memory.state, "gradient": self._memory.gradient}
         targets |= {"best.theta": self._best_theta, "best.kept": self._best_kept}
         targets |= {f"slot.{name}": slot for name, slot in self._slots.items()}
-        targets |= {f"carry.{name}": carry for name, carry in self._stepper.carries.items()}
+        carries = {f"carry.{name}": carry for name, carry in self._stepper.carries.items()}
+        targets |= {name: carry for name, carry in carries.items() if name in arrays}  # before the first step: zero
         for name, target in targets.items():
             np.copyto(target, arrays[name])
 
