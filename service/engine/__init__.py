@@ -1,6 +1,7 @@
 """Networks in NumPy: a spec is planned, laid into one vector, and trained as a stream of events."""
 
 from service.engine.contract import LayerSpec, Shape, Signature, Spec
+from service.engine.diagnostics import gradient_by_time
 from service.engine.early_stopping import EarlyStopping
 from service.engine.events import Epoch, Event, Finished, Improved, Measured, Started, Tick, Warned
 from service.engine.feed import Examples
@@ -19,6 +20,6 @@ from service.engine.training import Training
 __all__ = [
     "SCORES", "EarlyStopping", "Epoch", "Event", "Examples", "Finished", "Improved", "Layer", "LayerSpec", "Loss",
     "Measured", "Network", "NetworkSpec", "Optimizer", "Plan", "PlannedLayer", "Recipe", "Schedule", "Shape",
-    "Signature", "Spec", "Started", "State", "Stream", "Tick", "Training", "TrainingSpec", "Warned", "higher_is_better",
-    "plan", "resolve", "stream_faults",
+    "Signature", "Spec", "Started", "State", "Stream", "Tick", "Training", "TrainingSpec", "Warned", "gradient_by_time",
+    "higher_is_better", "plan", "resolve", "stream_faults",
 ]  # fmt: skip
