@@ -1,17 +1,23 @@
 """n-gram language models: trained from text, equal to KenLM's, served from a memory map."""
 
+from service.ngram.distribution import Sampling
 from service.ngram.events import Event, Progressed, Trained, Warned
-from service.ngram.generate import Finished, Generated, Options, Sampling
-from service.ngram.model import Model, Suggestion
+from service.ngram.explanation import Backoff, Explanation
+from service.ngram.generate import Finished, Generated, Options
+from service.ngram.language import LanguageModel, Suggestion
+from service.ngram.model import Model
 from service.ngram.plan import Plan, plan
 from service.ngram.score import Score
 from service.ngram.spec import NgramSpec
 from service.ngram.training import train
 
 __all__ = [
+    "Backoff",
     "Event",
+    "Explanation",
     "Finished",
     "Generated",
+    "LanguageModel",
     "Model",
     "NgramSpec",
     "Options",

@@ -33,7 +33,7 @@ MAX_VOCABULARY = 1 << 24
 LOST = -128
 """A detour that does not fit its byte: the whole range is to be searched."""
 
-F64 = NDArray[np.float64]
+Floats = NDArray[np.float32] | NDArray[np.float64]
 
 
 def tally(counts: U32) -> dict[str, Array]:
@@ -67,7 +67,7 @@ class Packing:
         self.grams[-1], self.contexts[-1] = 0, ngrams
         self._grams, self._contexts = 0, 0
 
-    def add(self, words: U32, log10: F64, types: NDArray[np.int64], backoffs: F64) -> None:
+    def add(self, words: U32, log10: Floats, types: NDArray[np.int64], backoffs: Floats) -> None:
         """The next n-grams, and of each of their contexts how many they are and its log10 backoff."""
         bounds = np.zeros(len(types) + 1, np.int64)
         np.cumsum(types, out=bounds[1:])

@@ -27,7 +27,7 @@ class Block:
     ngrams: slice
     bounds: NDArray[np.int64]
 
-    def sums(self, values: NDArray[np.float64] | U32) -> F64:
+    def sums(self, values: NDArray[np.float64] | U32 | NDArray[np.bool_]) -> F64:
         """Of each context, the sum over its n-grams; prefix sums of a block lose nothing that matters in float64."""
         running = np.zeros(len(values) + 1)
         np.cumsum(values, out=running[1:], dtype=np.float64)

@@ -7,41 +7,36 @@ as a line feed instead and the text goes on with a new sentence.
 from __future__ import annotations
 
 import codecs
-import math
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Generic, Literal, Protocol, TypeVar
 
 from service.ngram.contract import END, START
+from service.ngram.distribution import LN10, Distribution, Sampling
+from service.ngram.explanation import Explanation
 from service.ngram.prompt import pieces
 from service.ngram.spec import NgramSpec
 from service.ngram.vocabulary import Vocabulary
 
-LN10 = math.log(10.0)
 S = TypeVar("S")
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How a token is drawn. temperature 0 takes the most probable one; top_k 0 and top_p 1 leave none out."""
-
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0
-
-
-@dataclass(frozen=True)
 class Options:
-    """Of a completion. `logprobs`: how many alternatives to tell per token, None for no log-probabilities at all."""
+    """Of a completion. `logprobs`: how many alternatives to tell per token, None for no log-probabilities at all.
+
+    `explain`: every token carries its Explanation, where the model can tell. One seed, one text.
+    """
 
     max_tokens: int = 16
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
     seed: int | None = None
     stop: Sequence[str] = ()
     logprobs: int | None = None
     echo: bool = False
     ignore_end: bool = False
+    explain: bool = False
 
 
 DEFAULT = Options()
@@ -57,6 +52,7 @@ class Generated:
     logprob: float | None = None
     top: tuple[tuple[str, float], ...] = ()
     prompt: bool = False
+    explanation: Explanation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +64,19 @@ class Finished:
     completion_tokens: int
 
 
-class LanguageModel(Protocol[S]):
-    """What can be sampled from: `S` is what it remembers of the text so far."""
+class Continued(Protocol[S]):
+    """What can be continued: `S` is what it remembers of the text so far."""
 
     spec: NgramSpec
     vocabulary: Vocabulary
 
     def start(self) -> S: ...
     def advance(self, state: S, word: int) -> S: ...
-    def log10(self, state: S, word: int) -> float: ...
-    def sample(self, state: S, sampling: Sampling, uniform: random.Random) -> int: ...
-    def top(self, state: S, count: int) -> Sequence[tuple[int, float]]: ...
+    def distribution(self, state: S) -> Distribution: ...
+    def explain(self, state: S, history: Sequence[int], word: int) -> Explanation | None: ...
 
 
-def generate(model: LanguageModel[S], prompt: str, options: Options) -> Iterator[Generated | Finished]:
+def generate(model: Continued[S], prompt: str, options: Options) -> Iterator[Generated | Finished]:
     """Reads the prompt and draws tokens; the empty prompt starts a sentence."""
     run = _Run(model, options)
     yield from run.read(prompt)
@@ -89,22 +84,28 @@ def generate(model: LanguageModel[S], prompt: str, options: Options) -> Iterator
 
 
 class _Run(Generic[S]):
-    def __init__(self, model: LanguageModel[S], options: Options) -> None:
+    def __init__(self, model: Continued[S], options: Options) -> None:
         self.model, self.options = model, options
         self.state = model.start()
+        self.history = [START]
         self.text_end, self.offset = "", 0
         self.prompt_tokens = self.drawn = 0
 
     def read(self, prompt: str) -> Iterator[Generated]:
+        """Takes the prompt in; with `echo` tells its tokens."""
         model, echo = self.model, self.options.echo
         for piece in pieces(model.spec, prompt):
             word = END if piece.token is None else model.vocabulary.id(piece.token)
             counted = piece.token != b"" and word != START
             if echo:
-                yield self._told(piece.text, word, prompt=True) if counted else self._blank(piece.text)
-            self.offset += len(piece.text) if echo else 0
+                yield (
+                    self._told(piece.text, word, prompt=True)
+                    if counted
+                    else Generated(piece.text, self.offset, prompt=True)
+                )
+                self.offset += len(piece.text)
             if counted:
-                self.state = model.advance(self.state, word)
+                self._advance(word)
                 self.prompt_tokens += 1
             self.text_end = piece.text[-1:] or self.text_end
 
@@ -114,7 +115,8 @@ class _Run(Generic[S]):
         dice = random.Random(options.seed)
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         while self.drawn < options.max_tokens:
-            word = model.sample(self.state, options.sampling, dice)
+            distribution = model.distribution(self.state)
+            word = distribution.sample(options.sampling, dice)
             if word == END and not options.ignore_end:
                 return
             text = "\n" if word == END else self._glued(decoder, model.vocabulary.token(word))
@@ -122,7 +124,7 @@ class _Run(Generic[S]):
             yield self._told(text, word, prompt=False)
             self.offset += len(text)
             self.text_end = text[-1:] or self.text_end
-            self.state = model.advance(self.state, word)
+            self._advance(word)
 
     def until_stop(self, stops: Sequence[str]) -> Iterator[Generated | Finished]:
         """Passes drawn tokens on, up to the first stop string; holds back those that may be part of one."""
@@ -145,20 +147,24 @@ class _Run(Generic[S]):
     def _finished(self, reason: Literal["stop", "length"]) -> Finished:
         return Finished(reason, self.prompt_tokens, self.drawn)
 
+    def _advance(self, word: int) -> None:
+        self.state = self.model.advance(self.state, word)
+        self.history = [START] if word == END else [*self.history[-self.model.spec.order :], word]
+
     def _glued(self, decoder: codecs.IncrementalDecoder, token: bytes) -> str:
         if self.model.spec.tokenizer.unit == "byte":
             return decoder.decode(token)
         return self.model.spec.tokenizer.glue(self.text_end, token.decode("utf-8", "replace"))
 
-    def _blank(self, text: str) -> Generated:
-        return Generated(text, self.offset, 0.0 if self.options.logprobs is not None else None, (), True)
-
     def _told(self, text: str, word: int, prompt: bool) -> Generated:
-        model, wanted = self.model, self.options.logprobs
+        wanted, explain = self.options.logprobs, self.options.explain
+        why = self.model.explain(self.state, self.history, word) if explain else None
         if wanted is None:
-            return Generated(text, self.offset, None, (), prompt)
-        top = tuple((self._shown(other), logp * LN10) for other, logp in model.top(self.state, wanted))
-        return Generated(text, self.offset, model.log10(self.state, word) * LN10, top, prompt)
+            return Generated(text, self.offset, prompt=prompt, explanation=why)
+        distribution = self.model.distribution(self.state)
+        best = distribution.best(wanted) if wanted else []
+        top = tuple((self._shown(other), log10 * LN10) for other, log10 in best)
+        return Generated(text, self.offset, distribution.log10(word) * LN10, top, prompt, why)
 
     def _shown(self, word: int) -> str:
         if word == END:

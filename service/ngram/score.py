@@ -73,17 +73,19 @@ def score_stream(trie: Trie, ids: U32, uniform: float | None) -> TokenScores:
     """
     log10 = trie.unigrams[ids]
     matched = np.ones(len(ids), np.uint8)
-    here, contexts = np.arange(len(ids)), _preceding(ids)
+    here, words, contexts = np.arange(len(ids)), ids, _preceding(ids)
     for level in range(1, trie.order):
         low, high, weights = trie.contexts(level, contexts)
-        nodes, found, logs = trie.find(level + 1, low, high, ids[here])
+        nodes, found, logs = trie.find(level + 1, low, high, words)
         hit, missed = np.flatnonzero(found), np.flatnonzero(~found if uniform is None else ~found & (low < high))
-        log10[here[missed]] = weights[missed] + (log10[here[missed]] if uniform is None else np.float32(uniform))
-        places, nodes = here[hit], nodes[hit]
-        log10[places] = logs[hit]
-        matched[places] = level + 1
-        on = np.flatnonzero((ids[places] != END) & (places + 1 < len(ids)))
-        here, contexts = places[on] + 1, nodes[on]
+        lost = here[missed]
+        log10[lost] = weights[missed] + (log10[lost] if uniform is None else np.float32(uniform))
+        here = here[hit]
+        log10[here] = logs[hit]
+        matched[here] = level + 1
+        on = np.flatnonzero((words[hit] != END) & (here + 1 < len(ids)))
+        here, contexts = here[on] + 1, nodes[hit[on]]
+        words = ids[here]
     return TokenScores(ids, log10, matched)
 
 

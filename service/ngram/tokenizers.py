@@ -67,12 +67,13 @@ class Byte(Spec):
         return token
 
 
-Tokenizer = Annotated[Word | Regex | Character | Byte, Field(discriminator="kind")]
+AnyTokenizer = Word | Regex | Character | Byte
+Tokenizer = Annotated[AnyTokenizer, Field(discriminator="kind")]
 
 _BREAKS = {"line": r"\n", "paragraph": rf"\n(?:[{BLANK}]*\n)+", "document": r"(?!)"}
 
 
-def pattern(tokenizer: Word | Regex | Character | Byte, sentences: str) -> re.Pattern[str]:
+def pattern(tokenizer: AnyTokenizer, sentences: str) -> re.Pattern[str]:
     """Matches one piece of a text: blanks, then the end of a sentence (group 1) or a token (group 2)."""
     if tokenizer.unit == "word":
         return re.compile(rf"\s*?(?:({_BREAKS[sentences]})|({tokenizer.token}))")

@@ -18,6 +18,7 @@ from service.tensors import Array
 
 F32 = NDArray[np.float32]
 _WORD = 0xFFFFFF
+_LOST = LOST & 255
 
 
 class Trie:
@@ -54,22 +55,44 @@ class Trie:
         """log10 p of some neighbours, a view."""
         return self._grams[level][low:high].view(np.float32)[1::2]
 
+    def weights(self, level: int, low: int, high: int) -> F32:
+        """log10 backoffs of some neighbours, a view."""
+        return self._contexts[level][low:high].view(np.float32)[1::2]
+
+    def parents(self, level: int, low: int, high: int) -> tuple[U32, int, int]:
+        """The contexts of some neighbours: where the continuations of each begin, and the end; the first; past the last."""
+        bounds = self._contexts[level - 1].view(np.uint32)[0::2]
+        first = int(np.searchsorted(bounds, np.uint32(low), side="right")) - 1
+        last = int(np.searchsorted(bounds, np.uint32(high), side="left"))
+        return bounds[first : last + 1], first, last
+
+    def word(self, level: int, node: int) -> int:
+        """The last word of an n-gram of order 2 or higher."""
+        word: int = self._word[level][2 * node] & _WORD
+        return word
+
     def child(self, level: int, node: int, word: int) -> int:
         """The node of the n-gram followed by `word`, on the next level; -1 if there is none."""
-        first, words = self._first[level], self._word[level + 1]
-        low, high = first[2 * node], first[2 * node + 2]
+        first = self._first[level]
+        return self.search(level + 1, first[2 * node], first[2 * node + 2], word)
+
+    def search(self, level: int, low: int, high: int, word: int) -> int:
+        """The place of a word among neighbours, which continue one context; -1 if it is not there."""
+        words = self._word[level]
         at = low + ((high - low) * (word * self._fraction >> 8) >> 32)
         detour = words[2 * at] >> 24
-        if detour == LOST & 255:
-            at = bisect_left(range(high), word, low, key=lambda place: words[2 * place] & _WORD)
-        else:
-            at += detour - ((detour & 128) << 1)
+        at = self.lower_bound(level, low, high, word) if detour == _LOST else at + detour - ((detour & 128) << 1)
         while at < high:
             there = words[2 * at] & _WORD
             if there >= word:
                 return at if there == word else -1
             at += 1
         return -1
+
+    def lower_bound(self, level: int, low: int, high: int, word: int) -> int:
+        """Where the first of the neighbours is whose last word is `word` or a higher one."""
+        words = self._word[level]
+        return bisect_left(range(high), word, low, key=lambda place: words[2 * place] & _WORD)
 
     def log10(self, level: int, node: int) -> float:
         """log10 p of the node's last word after its other words."""

@@ -1,0 +1,85 @@
+"""What every language model of this room can do, once it says what may come next."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from service.ngram.contract import END, RESERVED, START
+from service.ngram.distribution import Distribution
+from service.ngram.explanation import Explanation
+from service.ngram.generate import DEFAULT, Finished, Generated, Options, generate
+from service.ngram.prompt import pieces
+from service.ngram.reader import Text, normalised
+from service.ngram.score import Score
+from service.ngram.spec import NgramSpec
+from service.ngram.vocabulary import Vocabulary
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A word that may come next."""
+
+    text: str
+    probability: float
+
+
+class LanguageModel(ABC, Generic[S]):
+    """`S` is what it remembers of the text so far."""
+
+    spec: NgramSpec
+    vocabulary: Vocabulary
+
+    @abstractmethod
+    def start(self) -> S:
+        """The state at the beginning of a text, which begins a sentence."""
+
+    @abstractmethod
+    def advance(self, state: S, word: int) -> S:
+        """The state after one more word; a sentence's end leads to the start of the next."""
+
+    @abstractmethod
+    def distribution(self, state: S) -> Distribution:
+        """Of the next word."""
+
+    @abstractmethod
+    def score(self, text: str | Text) -> Score:
+        """The probability of a whole text, each sentence from its start to its end."""
+
+    def explain(self, state: S, history: Sequence[int], word: int) -> Explanation | None:
+        """Why `word` has its probability after the words of `history`; None: this model cannot tell."""
+        return None
+
+    def log10(self, state: S, word: int) -> float:
+        """log10 p(word | state)."""
+        return self.distribution(state).log10(word)
+
+    def suggest(self, context: str, prefix: str = "", count: int = 10) -> list[Suggestion]:
+        """The most probable next words after `context`, of those that begin with `prefix`."""
+        low, high = len(RESERVED), len(self.vocabulary)
+        if prefix:
+            low, high = self.vocabulary.range(normalised(self.spec, prefix).encode("utf-8", "replace"))
+        best = self.distribution(self.state_after(context)).best(count, low, high) if high > low else []
+        return [Suggestion(self.vocabulary.token(word).decode("utf-8", "replace"), 10.0**log) for word, log in best]
+
+    def complete(self, prompt: str, options: Options = DEFAULT) -> Iterator[Generated | Finished]:
+        """Continues a text, token by token; see `Options`."""
+        return generate(self, prompt, options)
+
+    def words(self, text: str) -> Iterator[int]:
+        """The ids of a short text's tokens; END where a sentence ends."""
+        for piece in pieces(self.spec, text):
+            word = END if piece.token is None else self.vocabulary.id(piece.token)
+            if piece.token != b"" and word != START:
+                yield word
+
+    def state_after(self, text: str) -> S:
+        """The state after a text."""
+        state = self.start()
+        for word in self.words(text):
+            state = self.advance(state, word)
+        return state
