@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.engine.contract import Shape, Signature, Unfit
+from service.engine.augmentation import augmenting, misfits
+from service.engine.contract import Shape, Signature
 from service.engine.evaluate import CHUNK_ROWS
 from service.engine.network import kind_of, shape_of
 from service.engine.program import slots_of
@@ -102,12 +103,9 @@ def _other_faults(recipe: Recipe, shape: Shape, outputs: int) -> list[Fault]:
         if name not in allowed:
             message = f"{name!r} is not a score for {recipe.loss.name}"
             faults.append(Fault(f"/metrics/{index}", "unknown_metric", message, allowed=allowed))
-    for index, augmentation in enumerate(recipe.training.augmentation):
-        try:
-            augmentation.check(shape)
-        except Unfit as fault:
-            pointer = f"/training/augmentation/{index}{fault.place}"
-            faults.append(Fault(pointer, "unfit", fault.message, fault.hint))
+    for index, fault in misfits(recipe.training.augmentation, shape, recipe.loss):
+        pointer = f"/training/augmentation/{index}{fault.place}"
+        faults.append(Fault(pointer, "unfit", fault.message, fault.hint))
     if recipe.training.stateful and (recipe.training.shards or 1) > 1:
         faults.append(Fault("/training/shards", "unfit", "streams that carry their state cannot be cut into shards"))
     return faults
@@ -126,6 +124,7 @@ def _bytes(recipe: Recipe, signature: Signature, row: RowPlan, outputs: int, row
     data = rows * (row.shape.size * raw + 4 * max(1, recipe.loss.width(outputs)))
     numbers = (2 * vectors + sharded) * trained + 4 * kept
     bound, scored = fuse(row), min(rows, CHUNK_ROWS)
+    numbers += augmenting(settled.augmentation, row.shape, shard)
     numbers += bound.memory(shard, True) + 2 * shard * bound.widest + bound.memory(scored, False)
     return size * numbers + data + _ends(row, shard, size, raw) + _ends(row, min(rows, CHUNK_ROWS), size, raw)
 

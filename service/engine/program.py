@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from service.engine.arena import Arena, Bits
-from service.engine.augmentation import AugmentationSpec
+from service.engine.augmentation import AugmentationSpec, augment, mixes
 from service.engine.contract import Array, Signature, Site, Step
 from service.engine.feed import Examples, Feed
 from service.engine.losses import LossSite, LossSpec, Sums
@@ -104,6 +104,10 @@ class Program:
             self.divisors[:] = self.constant
         self._encode = loss.encode(out[-1], net.dtype, self.constant) if setting.training else None
         self.t = self.y if self._encode is None else self._ends("t", self.fed, out, net)
+        self.partner: Array | None = None
+        if self._encode is not None and mixes(setting.augmentation):
+            self.partner = arena.array("program.partner", self.y.shape, np.intp, rows=rows)
+        self._shares = np.ones(self.kept)
         self._masks(net, rows)
         self.z = self._ends("z", 1, out, net)[0]
         self.dz = self._ends("dz", 1, out, net)[0] if setting.training else None
@@ -190,8 +194,11 @@ class Program:
         random = generator(self.setting.seed, "augmentation", *key)
         for i in range(count):
             t = self.t[i] if self._encode is not None else self.y[slot + i]
-            for each in chosen:
-                each.apply(self.feed.views[i], t, random)
+            mixed = augment(chosen, self.feed.views[i], t, random)
+            if self.partner is not None:
+                y = self.y[slot + i]
+                self._shares[slot + i] = 1.0 if mixed is None else mixed.share
+                self.partner[slot + i] = y if mixed is None else y[mixed.partner]
 
     def masks(self, first: int, last: int) -> Array | None:
         return None if self.mask is None else self.mask[first:last]
@@ -204,4 +211,8 @@ class Program:
 
     def read(self, first: int, last: int) -> Sums:
         """The sums of steps first..last - 1, from their evidence."""
-        return self.loss.read(self.evidence[first:last], self.y[first:last], self.masks(first, last))
+        found = self.loss.read(self.evidence[first:last], self.y[first:last], self.masks(first, last))
+        if self.partner is None:
+            return found
+        other = self.loss.read(self.evidence[first:last], self.partner[first:last], self.masks(first, last))
+        return found.blended(other, self._shares[first:last])

@@ -201,7 +201,16 @@ SCHEDULES: dict[str, list[dict[str, Any]]] = {
 }
 
 AUGMENTATIONS: dict[str, list[tuple[dict[str, Any], tuple[int, ...]]]] = {
+    "flip": [({}, (6, 5, 3)), ({"direction": "vertical"}, (5, 6, 1))],
+    "shift": [({"pixels": 2}, (6, 5, 3)), ({"pixels": 3, "fill": "edge"}, (5, 6, 1))],
+    "rotate": [({"degrees": 30.0}, (6, 5, 3)), ({"degrees": 15.0, "fill": "edge"}, (5, 6, 1))],
+    "zoom": [({"amount": 0.3}, (6, 5, 3)), ({"amount": 0.2, "fill": "edge"}, (5, 6, 1))],
     "noise": [({"deviation": 0.1}, (4,)), ({}, (8, 8, 3))],
+    "cutout": [({"pixels": 3}, (6, 5, 3)), ({"pixels": 4}, (5, 6, 1))],
+    "mixup": [({}, (4,)), ({"alpha": 1.0}, (6, 5, 3)), ({"alpha": 0.4}, (7, 2))],
+    "jitter": [({}, (7, 2)), ({"deviation": 0.5}, (4, 1))],
+    "scaling": [({}, (7, 2)), ({"deviation": 0.5}, (4, 1))],
+    "time_mask": [({"steps": 4}, (7, 2)), ({"steps": 4}, (4, 1))],
 }
 
 

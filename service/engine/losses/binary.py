@@ -61,6 +61,7 @@ class Hinge(LossSpec):
     kind: Literal["hinge"] = "hinge"
     target: ClassVar[Target] = "binary"
     name: ClassVar[str] = "hinge"
+    mixes: ClassVar[bool] = False
 
     def width(self, outputs: int) -> int:
         return 1 if outputs == 2 else outputs

@@ -49,6 +49,11 @@ class Sums:
     right: Doubles | None
     counts: Doubles
 
+    def blended(self, other: Sums, share: Doubles) -> Sums:
+        """`share` (one number a step) of these and the rest of the others': what mixtures came to."""
+        right = None if self.right is None or other.right is None else share * self.right + (1 - share) * other.right
+        return Sums(share * self.losses + (1 - share) * other.losses, right, self.counts)
+
 
 class LossSpec(Spec):
     """Contract of a loss.
@@ -57,6 +62,7 @@ class LossSpec(Spec):
     absorbs    kinds of a final activation computed together with the loss; the network's answers still have it
     columns    up to so many outputs, z is best laid class by class
     finish     kind of the activation that makes answers of a linear end (probabilities), if any
+    mixes      targets between two given ones mean something (mixup)
     """
 
     target: ClassVar[Target]
@@ -64,6 +70,7 @@ class LossSpec(Spec):
     absorbs: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[int] = 0
     finish: ClassVar[str | None] = None
+    mixes: ClassVar[bool] = True
 
     def width(self, outputs: int) -> int:
         """How many numbers the last layer must give for this many classes or targets."""
