@@ -56,6 +56,7 @@ class LocalExecutor:
     _leaving: bool = False
 
     def __post_init__(self) -> None:
+        process.forget_words(self.settings.data_dir)
         self._selector = selectors.DefaultSelector()
         self._bell, self._button = socket.socketpair()
         self._bell.setblocking(False)

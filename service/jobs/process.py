@@ -42,6 +42,13 @@ def words_file(data_dir: Path, pid: int) -> Path:
     return data_dir / "workers" / f"{pid}.words"
 
 
+def forget_words(data_dir: Path) -> None:
+    """Removes the files of processes that are no more."""
+    for path in (data_dir / "workers").glob("*.words"):
+        if path.stem.isdecimal() and not _exists(int(path.stem)):
+            path.unlink(missing_ok=True)
+
+
 def last_words(data_dir: Path, pid: int) -> str:
     """What it left, its middle cut out when it is long; empty when it had no time to."""
     try:

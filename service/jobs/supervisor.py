@@ -14,6 +14,7 @@ from service.storage import Attempt, Fenced, Store
 
 LOG = logging.getLogger(__name__)
 TURN_S = 0.5  # the longest sleep: a dead adopted worker is noticed within it
+TIDY_S = 600.0
 HARD_STOP_S = 4.0  # a worker that does not heed a cancel for so long is killed
 GRACE_S = 2.4  # to checkpoint and give runs back when the server leaves
 _LIVES = {"worker_lost": 3, "out_of_memory": 2}  # lost in a row without a new checkpoint, until the run fails
@@ -33,6 +34,7 @@ class Supervisor:
     _held: set[Attempt] = field(default_factory=set)
     _stop_seen_s: dict[Attempt, float] = field(default_factory=dict)
     _silent: dict[Attempt, Gone] = field(default_factory=dict)
+    _tidied_s: float = field(default_factory=monotonic_s)
     _draining: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -71,6 +73,7 @@ class Supervisor:
         self._settle()
         self._claim()
         self._sweep()
+        self._tidy()
 
     def _settle(self) -> None:
         """Tells the store of attempts whose process ended without a verdict, and frees their places."""
@@ -105,6 +108,12 @@ class Supervisor:
                 self._lose(live.attempt, self._silence(live.attempt))
             elif live.stop_requested and now > self._stop_seen_s.setdefault(live.attempt, now) + HARD_STOP_S:
                 self.executor.stop(live.attempt)
+
+    def _tidy(self) -> None:
+        """Now and then the files that nothing points at any more are removed."""
+        if monotonic_s() > self._tidied_s + TIDY_S:
+            self._tidied_s = monotonic_s()
+            self.store.collect()
 
     def _watch(self) -> None:
         """A worker that froze while it was writing holds the store's lock, and the other thread waits for it too."""

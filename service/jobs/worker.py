@@ -72,6 +72,8 @@ def _last_words(settings: Settings) -> Iterator[FileIO]:
         faulthandler.enable(words)
         yield words
         faulthandler.disable()
+        if words.tell() == 0:
+            path.unlink()
 
 
 def serve(settings: Settings, words: FileIO, voice: int, leaving: Leaving) -> None:
