@@ -63,6 +63,11 @@ class Preprocessor:
         return self.target.classes
 
     @property
+    def units(self) -> tuple[float, ...]:
+        """What 1 of each number of y is in the target's own units; nothing when y is not scaled."""
+        return self.target.deviation if isinstance(self.target, NumberTarget) else ()
+
+    @property
     def features(self) -> list[dict[str, object]]:
         """What a row consists of, in order: name, type, and shape of each."""
         if isinstance(self.encoder, Whole):

@@ -10,6 +10,7 @@ import numpy as np
 from service.engine.arena import Arena
 from service.engine.contract import Array, Signature
 from service.engine.feed import Examples
+from service.engine.losses import CrossEntropy
 from service.engine.network import Compiled
 from service.engine.program import Memory, Program, Setting
 from service.engine.recipe import Recipe
@@ -21,10 +22,14 @@ CHUNK_ROWS = 256
 class Evaluator:
     """Programs without derivatives on the same vectors; `score` allocates only what the asked scores need."""
 
-    def __init__(self, net: Compiled, recipe: Recipe, signature: Signature, memory: Memory, masked: bool) -> None:
+    def __init__(
+        self, net: Compiled, recipe: Recipe, signature: Signature, memory: Memory, masked: bool,
+        units: Sequence[float] = (),
+    ) -> None:  # fmt: skip
         self._net, self._loss, self._signature, self._memory, self._masked = net, recipe.loss, signature, memory, masked
         self._streams = recipe.training.batch_size if recipe.training.stateful else 0
         self._programs: dict[int, Program] = {}
+        self._units = np.array(units or (1.0,))
 
     def _program(self, rows: int) -> Program:
         if rows not in self._programs:
@@ -36,7 +41,8 @@ class Evaluator:
     def score(self, part: Examples, metrics: Sequence[str]) -> dict[str, float]:
         """{"loss": mean over the part, and each metric}."""
         wanted = [name for name in metrics if name in SCORES and name != "accuracy"]
-        loss = divisor = right = count = 0.0
+        loss = divisor = right = count = nats = 0.0
+        likelihood = CrossEntropy() if any(name in FROM_LOSS for name in metrics) else None
         answers: list[Array] = []
         for indices in self._portions(len(part)):
             program = self._program(len(indices))
@@ -46,14 +52,18 @@ class Evaluator:
             sums = program.read(0, 1)
             loss, divisor = loss + float(sums.losses[0]), divisor + float(program.own_divisors(0, 1)[0])
             right, count = right + (0.0 if sums.right is None else float(sums.right[0])), count + float(sums.counts[0])
+            if likelihood is not None:
+                nats += float(likelihood.read(program.evidence[:1], program.y[:1], program.masks(0, 1)).losses[0])
             if wanted:
                 answers.append(_valid(program.z, program.masks(0, 1)))
         found = {"loss": loss / divisor}
         if "accuracy" in metrics:
             found["accuracy"] = right / count
-        found |= {name: FROM_LOSS[name](found["loss"]) for name in metrics if name in FROM_LOSS}
+        found |= {name: FROM_LOSS[name](nats / count) for name in metrics if name in FROM_LOSS}
         if wanted:
             said, true = self._answers(answers), self._targets(part)
+            if self._loss.target == "number":
+                said, true = said * self._units, true * self._units
             found |= {name: SCORES[name].function(said, true) for name in wanted}
         return found
 

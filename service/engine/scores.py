@@ -55,30 +55,34 @@ def top_k(k: int) -> Function:
 
 
 def _counts(answers: Array, targets: Array) -> tuple[Doubles, Doubles, Doubles]:
-    """(right, answered, true) per class."""
-    said, true = chosen(answers).astype(np.intp), truth(targets)
+    """(right, answered, true) of each class that is answered or true; of two classes, of the second alone."""
+    if targets.ndim == 2 and targets.shape[1] > 1:  # each column a yes or no of its own
+        said, true = answers > 0, targets > 0.5
+        counts = [(said & true).sum(axis=0), said.sum(axis=0), true.sum(axis=0)]
+        return counts[0].astype(float), counts[1].astype(float), counts[2].astype(float)
+    named, own = chosen(answers).astype(np.intp), truth(targets)
     classes = max(answers.shape[1], 2)
-    right = np.bincount(true[said == true], minlength=classes)
-    return (right.astype(float), np.bincount(said, minlength=classes).astype(float),
-            np.bincount(true, minlength=classes).astype(float))  # fmt: skip
+    found = np.array([np.bincount(each, minlength=classes) for each in (own[named == own], named, own)], np.float64)
+    found = found[:, 1:] if classes == 2 else found[:, (found[1] > 0) | (found[2] > 0)]
+    return found[0], found[1], found[2]
 
 
 def precision(answers: Array, targets: Array) -> float:
-    """Mean over classes of right / answered; a class never answered counts 0, as in scikit-learn (macro)."""
-    right, said, true = _counts(answers, targets)
-    return float((right / np.maximum(said, 1))[(said > 0) | (true > 0)].mean())
+    """Right / answered of the second of two classes, or the mean of it over more classes (macro); 0 / 0 is 0."""
+    right, said, _ = _counts(answers, targets)
+    return float((right / np.maximum(said, 1)).mean())
 
 
 def recall(answers: Array, targets: Array) -> float:
-    """Mean over classes of right / true (macro)."""
-    right, said, true = _counts(answers, targets)
-    return float((right / np.maximum(true, 1))[(said > 0) | (true > 0)].mean())
+    """Right / true of the second of two classes, or the mean of it over more classes (macro)."""
+    right, _, true = _counts(answers, targets)
+    return float((right / np.maximum(true, 1)).mean())
 
 
 def f1(answers: Array, targets: Array) -> float:
-    """Mean over classes of 2 right / (answered + true) (macro)."""
+    """2 right / (answered + true) of the second of two classes, or the mean of it over more classes (macro)."""
     right, said, true = _counts(answers, targets)
-    return float((2 * right / np.maximum(said + true, 1))[(said > 0) | (true > 0)].mean())
+    return float((2 * right / np.maximum(said + true, 1)).mean())
 
 
 def auc(answers: Array, targets: Array) -> float:
@@ -86,6 +90,8 @@ def auc(answers: Array, targets: Array) -> float:
 
     With more than two classes the mean over classes of one against the rest. NaN when a class is missing.
     """
+    if targets.ndim == 2 and targets.shape[1] > 1:
+        return float(np.mean([_area(answers[:, k], targets[:, k] > 0.5) for k in range(targets.shape[1])]))
     true = truth(targets)
     if answers.shape[1] == 1:
         return _area(answers[:, 0], true == 1)
@@ -107,12 +113,12 @@ def _area(belief: Array, positive: Array) -> float:
 
 
 def mae(answers: Array, targets: Array) -> float:
-    """Mean absolute error."""
+    """Mean absolute error, in the target's own units."""
     return float(np.abs(answers.astype(np.float64) - targets).mean())
 
 
 def rmse(answers: Array, targets: Array) -> float:
-    """Root of the mean squared error."""
+    """Root of the mean squared error, in the target's own units."""
     return float(np.sqrt(np.square(answers.astype(np.float64) - targets).mean()))
 
 
@@ -146,7 +152,7 @@ FROM_LOSS: dict[str, Callable[[float], float]] = {
     "perplexity": lambda loss: math.exp(min(loss, 700.0)),
     "bits_per_character": lambda loss: loss / math.log(2),
 }
-"""Scores that say a cross entropy otherwise."""
+"""Scores that say the mean of -log p (nats) otherwise; smoothing and class weights of the loss are left out of it."""
 
 
 def fitting(target: Target) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -59,6 +59,7 @@ class Training:
         test: Examples | None = None,
         state: tuple[Mapping[str, Array], Mapping[str, Any]] | None = None,
         initial: Mapping[str, Array] | None = None,
+        units: Sequence[float] = (),  # 1 of each number of y in the data's own units, in which MAE and RMSE are told
     ) -> None:
         self.recipe = recipe = resolve(recipe, signature, outputs, len(train))
         self._train, self._validation, self._test = train, validation, test
@@ -70,7 +71,7 @@ class Training:
         update = bind_update(recipe.optimizer, theta, self._memory.gradient, self._slots)
         self._stepper = Stepper(recipe, net, signature, train, self._memory, update)
         masked = any(part is not None and part.lengths is not None for part in (train, validation, test))
-        self._evaluator = Evaluator(net, recipe, signature, self._memory, masked)
+        self._evaluator = Evaluator(net, recipe, signature, self._memory, masked, units)
         self._standing = Standing()
         self._closing: Standing | None = None
         self._metrics = recipe.metrics or ()

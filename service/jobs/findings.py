@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,9 +30,15 @@ def worst(loss: Array, part: Part, tell: Callable[[int], dict[str, Any]]) -> lis
 
 
 def findings(
-    network: Callable[..., Array], part: Part, target: str, classes: Sequence[str] | None, name: str
-) -> dict[str, Any]:
-    """Both, of one part of the data set called `name`; empty for what answers at every time step."""
+    network: Callable[..., Array], part: Part, target: str, classes: Sequence[str] | None, name: str,
+    told: Callable[[Array], Sequence[Mapping[str, Any]]] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Both, of one part of the data set called `name`; empty for what answers at every time step.
+
+    `told`: a row's numbers as the caller knows them ({"value"} or {"values"}), in their own units.
+    """
+    if target == "class" and part.y.ndim > 1:
+        return {}
     y = np.concatenate(list(_answers(network, part.x)))
     if target == "class" and classes is not None and part.y.ndim == 1:
         truth = part.y.astype(np.int64)
@@ -42,8 +48,8 @@ def findings(
         return _of_classes(truth, np.concatenate([1 - y, y], axis=1), part, classes, name)
     if target == "number" and part.y.shape == y.shape:
         loss = ((y - part.y).astype(np.float64) ** 2).mean(axis=tuple(range(1, y.ndim)))
-        told = worst(loss, part, lambda i: {"truth": _plain(part.y[i]), "answer": _plain(y[i])})
-        return {"worst_rows": {"part": name, "rows": told}}
+        rows = worst(loss, part, lambda i: {"truth": _own(part.y[i], told), "answer": _own(y[i], told)})
+        return {"worst_rows": {"part": name, "rows": rows}}
     return {}
 
 
@@ -67,6 +73,10 @@ def _answers(network: Callable[..., Array], x: Array) -> Iterator[Array]:
         yield network(x[start : start + batch])
 
 
-def _plain(values: Array) -> float | list[Any]:
-    told = np.asarray(values, np.float64)
-    return float(told.reshape(-1)[0]) if told.size == 1 else told.tolist()
+def _own(y: Array, told: Callable[[Array], Sequence[Mapping[str, Any]]] | None) -> float | list[Any]:
+    """The number of one row, or its several numbers."""
+    if told is None:
+        plain = np.asarray(y, np.float64)
+        return float(plain.reshape(-1)[0]) if plain.size == 1 else plain.tolist()
+    only = told(y[None])[0]
+    return float(only["value"]) if "value" in only else list(only["values"].values())

@@ -11,7 +11,7 @@ import numpy as np
 
 from service import engine, tensors
 from service.clock import monotonic_s
-from service.data import Dataset, Prepared, prepare
+from service.data import Dataset, Prepared, Preprocessor, prepare
 from service.engine import Epoch, Examples, Finished, Improved, Measured, Signature, Started, Tick, Training, Warned
 from service.errors import DataUnusable
 from service.jobs import receipt, resume
@@ -34,7 +34,7 @@ def train(work: Work) -> Verdict:
     signature = signature_of(prepared)
     training = Training(
         recipe, signature, prepared.outline.outputs, *_parts(prepared), state=resume.newest(work),
-        initial=_initial(work, spec),
+        initial=_initial(work, spec), units=_units(prepared),
     )  # fmt: skip
     lesson = _Lesson(work, spec, prepared, signature, training)
     finished = lesson.learn()
@@ -48,6 +48,10 @@ def _prepared(work: Work, spec: TrainSpec, dataset: Dataset) -> Prepared:
     prepared = prepare(dataset, spec.dataset, recipe_of(spec).loss.target, dtype=spec.dtype, **parts)
     work.reporter.tell(events=[("warning", {"message": message}) for message in prepared.warnings])
     return prepared
+
+
+def _units(prepared: Prepared) -> tuple[float, ...]:
+    return prepared.preprocessor.units if isinstance(prepared.preprocessor, Preprocessor) else ()
 
 
 def _parts(prepared: Prepared) -> tuple[Examples, Examples | None, Examples | None]:
@@ -194,5 +198,7 @@ class _Lesson:
     def _findings(self, model: NetworkModel) -> dict[str, Any]:
         for name, part in (("test", self.prepared.test), ("validation", self.prepared.validation)):
             if part is not None and len(part.x):
-                return findings(model.bind(), part, model.loss.target, self.prepared.outline.classes, name)
+                classes, units = self.prepared.outline.classes, self.prepared.preprocessor
+                told = units.answers if isinstance(units, Preprocessor) else None
+                return findings(model.bind(), part, model.loss.target, classes, name, told)
         return {}

@@ -22,7 +22,7 @@ from service.storage.summary import Summary
 from service.storage.tables import runs, series
 
 _BIGGER = re.compile(r"accuracy|(^|_)(acc|f1|auc|r2|precision|recall|score|reward|bleu|iou|map)(_|$)")
-_SMALLER = re.compile(r"loss|error|perplexity|(^|_)(mse|mae|rmse|mape|wer|cer|nll)(_|$)")
+_SMALLER = re.compile(r"loss|error|perplexity|bits_per|(^|_)(mse|mae|rmse|mape|wer|cer|nll)(_|$)")
 # Statements made once: making one costs more than running it.
 _CHANGED = Prepared(
     update(runs)
