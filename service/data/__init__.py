@@ -5,6 +5,7 @@ from __future__ import annotations
 from service.data.dataset import Column, Dataset
 from service.data.description import ColumnDescription, Description, Limits, Parsed, Upload
 from service.data.goal import TargetKind
+from service.data.letters import Letters, stored_preprocessor
 from service.data.outline import Outline, outline
 from service.data.prepare import Part, Prepared, prepare
 from service.data.preprocessor import Preprocessor
@@ -12,6 +13,7 @@ from service.data.read import Format, read, rows_sha256, rows_to_dataset
 from service.data.samples import SAMPLES, sample
 from service.data.spec import DatasetSpec, Reference
 from service.data.text_parts import TextParts, text_parts
+from service.data.windows import holds_text, outline_letters, prepare_letters
 
 __all__ = [
     "SAMPLES",
@@ -21,6 +23,7 @@ __all__ = [
     "DatasetSpec",
     "Description",
     "Format",
+    "Letters",
     "Limits",
     "Outline",
     "Parsed",
@@ -31,11 +34,15 @@ __all__ = [
     "TargetKind",
     "TextParts",
     "Upload",
+    "holds_text",
     "outline",
+    "outline_letters",
     "prepare",
+    "prepare_letters",
     "read",
     "rows_sha256",
     "rows_to_dataset",
     "sample",
+    "stored_preprocessor",
     "text_parts",
 ]

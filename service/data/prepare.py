@@ -13,6 +13,7 @@ from service.data.encoders import CategoryFeature, Codes, Flat, Whole
 from service.data.fit import fit_encoder, fit_target
 from service.data.goal import TargetKind
 from service.data.layout import FloatType
+from service.data.letters import Letters
 from service.data.outline import Outline, outline
 from service.data.place import pointer, refusal, row_words
 from service.data.preprocessor import Preprocessor
@@ -41,7 +42,7 @@ class Prepared:
     """The parts of a data set, and all that turns further rows into the same."""
 
     outline: Outline
-    preprocessor: Preprocessor
+    preprocessor: Preprocessor | Letters
     train: Part
     validation: Part | None
     test: Part | None

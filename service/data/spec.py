@@ -60,7 +60,8 @@ class DatasetSpec(_Strict):
     """The rows to learn from: an upload by id, a sample by name, or rows given here; and how they are used.
 
     Without `target` it is the column called target, label, labels, class, y or species (in this order), else the last.
-    Without `features` they are all other columns but free text.
+    Without `features` they are all other columns but free text. Of a text a network learns each character from those
+    before it; validation and test are then its end.
     """
 
     id: str | None = Field(default=None, pattern=r"^ds_[A-Za-z0-9_-]{1,64}$", description="An uploaded data set.")
@@ -71,6 +72,10 @@ class DatasetSpec(_Strict):
     features: Names | None = Field(default=None, description="Columns to learn from, in this order.")
     target: Target | None = Field(default=None, description="The column to learn, or several of numbers.")
     column: Name | None = Field(default=None, description="For text models: the table's column that holds the text.")
+    window: int | None = Field(
+        default=None, ge=1, le=100_000,
+        description="For networks on a text: characters in a row, and steps that a gradient goes back; by default 50.",
+    )  # fmt: skip
     validation: Part = Field(default=0.0, description="Rows kept aside and scored after each epoch.")
     test: Part = Field(default=0.0, description="Rows kept aside and scored once, at the end.")
     split_seed: int = Field(default=0, ge=0, lt=2**63, description="Which rows are kept aside.")

@@ -11,7 +11,7 @@ import numpy as np
 
 from service import engine, tensors
 from service.clock import monotonic_s
-from service.data import Dataset, Prepared, Preprocessor, prepare
+from service.data import Dataset, Prepared, Preprocessor, holds_text, prepare, prepare_letters
 from service.engine import Epoch, Examples, Finished, Improved, Measured, Signature, Started, Tick, Training, Warned
 from service.errors import DataUnusable
 from service.jobs import receipt, resume
@@ -45,7 +45,10 @@ def train(work: Work) -> Verdict:
 
 def _prepared(work: Work, spec: TrainSpec, dataset: Dataset) -> Prepared:
     parts = {"validation": work.referred(spec.dataset.validation), "test": work.referred(spec.dataset.test)}
-    prepared = prepare(dataset, spec.dataset, recipe_of(spec).loss.target, dtype=spec.dtype, **parts)
+    if holds_text(dataset.description, spec.dataset):
+        prepared = prepare_letters(dataset, spec.dataset, **parts)
+    else:
+        prepared = prepare(dataset, spec.dataset, recipe_of(spec).loss.target, dtype=spec.dtype, **parts)
     work.reporter.tell(events=[("warning", {"message": message}) for message in prepared.warnings])
     return prepared
 

@@ -1,5 +1,6 @@
 """n-gram language models: trained from text, equal to KenLM's, served from a memory map."""
 
+from service.ngram.dense import Dense
 from service.ngram.distribution import Sampling
 from service.ngram.events import Event, Progressed, Trained, Warned
 from service.ngram.explanation import Backoff, Explanation
@@ -10,9 +11,11 @@ from service.ngram.plan import Plan, plan
 from service.ngram.score import Score
 from service.ngram.spec import NgramSpec
 from service.ngram.training import train
+from service.ngram.vocabulary import Vocabulary
 
 __all__ = [
     "Backoff",
+    "Dense",
     "Event",
     "Explanation",
     "Finished",
@@ -27,6 +30,7 @@ __all__ = [
     "Score",
     "Suggestion",
     "Trained",
+    "Vocabulary",
     "Warned",
     "plan",
     "train",

@@ -107,6 +107,12 @@ class Vocabulary:
         self.table = Table(arrays["vocabulary.keys"], arrays["vocabulary.ids"])
         self._recent: dict[bytes, int] = {}
 
+    @classmethod
+    def of(cls, tokens: Sequence[bytes]) -> Vocabulary:
+        """Of tokens in the order of their bytes; they follow the reserved words."""
+        words = [*RESERVED, *tokens]
+        return cls(arrays_of(words, np.array([digest(word) for word in words], np.uint64)))
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from secrets import randbits
-from typing import Literal
+from typing import Any, Literal
 
-from service.ngram import Finished, Generated, Model, Options, Score
+from service.ngram import Finished, Generated, LanguageModel, Options, Score
 
 _SEED_BITS = 62
 
@@ -39,7 +39,7 @@ def seeds(options: Options, count: int) -> list[Options]:
 
 
 def complete(
-    model: Model, prompts: Sequence[str], options: Options, n: int = 1, best_of: int | None = None
+    model: LanguageModel[Any], prompts: Sequence[str], options: Options, n: int = 1, best_of: int | None = None
 ) -> list[Choice]:
     """`n` continuations of each prompt, the prompts' in their order; with `best_of` the likeliest n of so many."""
     count = best_of or n
@@ -52,7 +52,7 @@ def complete(
     return choices
 
 
-def continued(model: Model, prompt: str, options: Options, index: int) -> Choice:
+def continued(model: LanguageModel[Any], prompt: str, options: Options, index: int) -> Choice:
     """One continuation, whole."""
     tokens: list[Generated] = []
     for each in model.complete(prompt, options):
@@ -63,7 +63,7 @@ def continued(model: Model, prompt: str, options: Options, index: int) -> Choice
 
 
 def stream(
-    model: Model, prompts: Sequence[str], options: Options, n: int
+    model: LanguageModel[Any], prompts: Sequence[str], options: Options, n: int
 ) -> Iterator[tuple[int, Generated | Finished]]:
     """The same token by token, with the index of the choice: one choice after the other."""
     index = 0
@@ -74,7 +74,7 @@ def stream(
             index += 1
 
 
-def score(model: Model, texts: Sequence[str]) -> tuple[Score, list[Score]]:
+def score(model: LanguageModel[Any], texts: Sequence[str]) -> tuple[Score, list[Score]]:
     """All together, and each; one line is one sentence."""
     each = [model.score(text) for text in texts]
     return sum(each[1:], each[0]), each

@@ -6,11 +6,14 @@ from collections import OrderedDict
 from concurrent.futures import Future
 from dataclasses import dataclass
 from threading import Lock
+from typing import Any
 
 from service import ngram, tensors
-from service.data import Preprocessor
+from service.data import Letters, Preprocessor
 from service.engine import Network
 from service.errors import InvalidSpec, NotFound
+from service.ngram import LanguageModel
+from service.serving.letters import LetterModel
 from service.specs import artifact
 from service.storage import Resolved, Store
 
@@ -25,7 +28,8 @@ class RowModel:
     preprocessor: Preprocessor
 
 
-Loaded = RowModel | ngram.Model
+TextModel = LanguageModel[Any]
+Loaded = RowModel | TextModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +50,9 @@ class Served:
             f"{self.ref} is a text model", hint="Ask it at /v1/completions, /v1/suggestions or /v1/scores."
         )
 
-    def text(self) -> ngram.Model:
+    def text(self) -> TextModel:
         """The model, if it takes text. Raises InvalidSpec."""
-        if isinstance(self.model, ngram.Model):
+        if not isinstance(self.model, RowModel):
             return self.model
         raise InvalidSpec(f"{self.ref} takes rows, not text", hint=f"Ask it at /v1/models/{self.ref}/predict.")
 
@@ -125,6 +129,8 @@ class Registry:
         if artifact.kind_of(file) == "ngram":
             return ngram.Model(file), size
         found = artifact.unpack(file)
+        if isinstance(found.preprocessor, Letters):
+            return LetterModel(found.bind().stream(), found.preprocessor), size
         return RowModel(found.bind(), found.preprocessor), size
 
     def _make_room(self, added: int) -> None:

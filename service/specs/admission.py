@@ -10,14 +10,15 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from service import engine, ngram
-from service.data import DatasetSpec, Description, Reference, outline
-from service.engine import Loss, Recipe
+from service.data import DatasetSpec, Outline, Reference, holds_text, outline
+from service.engine import Recipe
 from service.errors import Fault, InvalidSpec, ServiceError, TooLarge
 from service.ngram import NgramSpec
 from service.specs.dataset import Source, source
 from service.specs.examples import signature_of
 from service.specs.fault import faults
 from service.specs.job import JOB, Job, NgramJob, NgramJobSpec, TrainSpec
+from service.specs.letters import check_letters, letters
 from service.specs.target import loss_for
 from service.storage import Store
 
@@ -82,14 +83,15 @@ def admit(job: Job, store: Store, limit_bytes: int) -> Admitted:
 def _train(spec: TrainSpec, store: Store, data: Source, limit_bytes: int) -> tuple[TrainSpec, JobPlan]:
     validation, test = (_part(spec.dataset, name, store) for name in ("validation", "test"))
     with _inside("/spec"):
-        loss = spec.loss or loss_for(spec.network, spec.dataset, data.description)
-        found = outline(data.description, spec.dataset, loss.target, dtype=spec.dtype, validation=validation, test=test)
-        recipe, signature = recipe_of(spec, loss), signature_of(found)
+        spec, found = _outlined(spec, data, validation, test)
+        recipe, signature = recipe_of(spec), signature_of(found)
+        if holds_text(data.description, spec.dataset):
+            check_letters(recipe, signature, found.outputs, found.rows)
         planned = engine.plan(recipe, signature, found.outputs, found.rows, limit_bytes)
         chosen = engine.resolve(recipe, signature, found.outputs, found.rows)
         network = spec.network.model_copy(update={"initial_weights": _pinned(spec.network.initial_weights, store)})
     update = {
-        "dataset": found.spec, "network": network, "loss": loss, "training": chosen.training,
+        "dataset": found.spec, "network": network, "training": chosen.training,
         "metrics": list(chosen.metrics or ()),
     }  # fmt: skip
     spec = spec.model_copy(update=update)
@@ -102,6 +104,18 @@ def _train(spec: TrainSpec, store: Store, data: Source, limit_bytes: int) -> tup
     return spec, plan
 
 
+def _outlined(
+    spec: TrainSpec, data: Source, validation: Source | None, test: Source | None
+) -> tuple[TrainSpec, Outline]:
+    """The spec with its loss, and what the network will see."""
+    if holds_text(data.description, spec.dataset):
+        return letters(spec, data, validation, test)
+    loss = spec.loss or loss_for(spec.network, spec.dataset, data.description)
+    held, last = (None if part is None else part.description for part in (validation, test))
+    found = outline(data.description, spec.dataset, loss.target, dtype=spec.dtype, validation=held, test=last)
+    return spec.model_copy(update={"loss": loss}), found
+
+
 def _ngram(spec: NgramJobSpec, data: Source) -> tuple[NgramJobSpec, JobPlan]:
     kind = data.description.kind
     if kind != "text" and spec.dataset.column is None:
@@ -112,13 +126,12 @@ def _ngram(spec: NgramJobSpec, data: Source) -> tuple[NgramJobSpec, JobPlan]:
     return spec, JobPlan((), 0, planned.bytes, seconds, planned.warnings, fits=True)
 
 
-def recipe_of(spec: TrainSpec, loss: Loss | None = None) -> Recipe:
+def recipe_of(spec: TrainSpec) -> Recipe:
     """The engine's part of a spec. Its loss must be known by now."""
-    chosen = loss or spec.loss
-    assert chosen is not None
+    assert spec.loss is not None
     metrics = None if spec.metrics is None else tuple(spec.metrics)
     return Recipe(
-        network=spec.network, loss=chosen, optimizer=spec.optimizer, training=spec.training, metrics=metrics,
+        network=spec.network, loss=spec.loss, optimizer=spec.optimizer, training=spec.training, metrics=metrics,
         dtype=spec.dtype,
     )  # fmt: skip
 
@@ -128,13 +141,13 @@ def ngram_spec(spec: NgramJobSpec) -> NgramSpec:
     return NgramSpec(**{name: getattr(spec, name) for name in NgramSpec.model_fields})
 
 
-def _part(dataset: DatasetSpec, name: Literal["validation", "test"], store: Store) -> Description | None:
-    """The description of a part that is a data set of its own."""
+def _part(dataset: DatasetSpec, name: Literal["validation", "test"], store: Store) -> Source | None:
+    """A part that is a data set of its own."""
     said = getattr(dataset, name)
     if not isinstance(said, Reference):
         return None
     with source(DatasetSpec(id=said.id), store, f"/spec/dataset/{name}") as data:
-        return data.description
+        return data
 
 
 def _pinned(reference: str | None, store: Store) -> str | None:

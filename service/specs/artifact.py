@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from service.data import Preprocessor
+from service.data import Letters, Preprocessor, stored_preprocessor
 from service.engine import Loss, Network, NetworkSpec, Signature
 from service.errors import InvalidData
 from service.tensors import Array, Tensors
@@ -31,7 +31,7 @@ class NetworkModel:
     outputs: int
     loss: Loss
     dtype: Literal["float32", "float64"]
-    preprocessor: Preprocessor
+    preprocessor: Preprocessor | Letters
     facts: Mapping[str, Any]
     weights: Mapping[str, Array]
 
@@ -75,6 +75,6 @@ def unpack(tensors: Tensors) -> NetworkModel:
         network=NetworkSpec.model_validate_json(json.dumps(document["network"])),
         signature=Signature(**signature | {"shape": tuple(signature["shape"])}), outputs=document["outputs"],
         loss=_LOSS.validate_python(document["loss"]), dtype=document["dtype"],
-        preprocessor=Preprocessor.from_json(document["preprocessor"]), facts=document["facts"],
+        preprocessor=stored_preprocessor(document["preprocessor"]), facts=document["facts"],
         weights=tensors.arrays,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from service.data import SAMPLES, DatasetSpec, Description, Parsed, rows_sha256, rows_to_dataset, sample
+from service.data import SAMPLES, Dataset, DatasetSpec, Description, Parsed, rows_sha256, rows_to_dataset, sample
 from service.errors import Fault, InvalidSpec, NotFound, did_you_mean
 from service.storage import DatasetRow, Store
 
@@ -20,7 +20,12 @@ class Source:
 
     description: Description
     bytes: int
+    path: Path
     keep: Callable[[], DatasetRow]
+
+    def open(self) -> Dataset:
+        """Its rows, by memory map."""
+        return Dataset.open(self.path)
 
 
 def materialize(reference: DatasetSpec, store: Store, pointer: str = "/spec/dataset") -> DatasetRow:
@@ -37,7 +42,8 @@ def source(reference: DatasetSpec, store: Store, pointer: str = "/spec/dataset")
     """The same with nothing stored before `keep` is called."""
     known = _known(reference, store, pointer)
     if known is not None:
-        yield Source(Description.model_validate(known.description), known.bytes, lambda: known)
+        path = store.blobs.path(known.blob)
+        yield Source(Description.model_validate(known.description), known.bytes, path, lambda: known)
         return
     with store.blobs.scratch() as path:
         if reference.sample is not None:
@@ -47,7 +53,7 @@ def source(reference: DatasetSpec, store: Store, pointer: str = "/spec/dataset")
             rows = reference.rows or []
             parsed = rows_to_dataset(rows, path)
             keep = partial(_keep, store, "inline rows", rows_sha256(rows), parsed, path)
-        yield Source(parsed.description, parsed.bytes, keep)
+        yield Source(parsed.description, parsed.bytes, path, keep)
 
 
 def _known(reference: DatasetSpec, store: Store, pointer: str) -> DatasetRow | None:

@@ -11,7 +11,7 @@ import pytest
 from jobs_machine import LONG, Build, digits
 
 from service import tensors
-from service.data import Dataset
+from service.data import Dataset, Preprocessor
 from service.specs import artifact
 
 WIDE = [{"kind": "flatten"}, {"kind": "dense", "units": 3000, "activation": "relu"}, {"kind": "dense", "units": 10}]
@@ -31,6 +31,7 @@ def test_the_model_of_a_run_answers_raw_rows_as_its_report_says(build: Build) ->
     worst = run.report["worst_rows"]["rows"]
     assert [row["loss"] for row in worst] == sorted((row["loss"] for row in worst), reverse=True)
     raw = dataset.take([row["row"] for row in worst])
+    assert isinstance(model.preprocessor, Preprocessor)
     y = model.bind()(model.preprocessor.rows([{"image": row["image"]} for row in raw]))
     for row, shown, probabilities in zip(worst, raw, y, strict=True):
         assert str(shown["label"]) == row["truth"]

@@ -1,0 +1,94 @@
+"""A letter network as a language model: every character is a token, the state goes on from one to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import copy
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.data import Letters
+from service.engine import State, Stream
+from service.ngram import Dense, Finished, Generated, LanguageModel, NgramSpec, Options, Score, Vocabulary
+from service.tensors import Array
+
+BEFORE = "\n"  # what every text follows: a prompt begins a line
+_SPEC = NgramSpec.model_validate({"order": 1, "tokenizer": {"kind": "character"}, "sentences": "document"})
+_MARKS = 2  # words have <s> and </s> behind the unknown one, letters have not
+DEFAULT = Options()
+_PIECE = 4096  # characters scored at once
+
+
+@dataclass(frozen=True)
+class Read:
+    """Some text read. p: (vocabulary,) probabilities of the next letter, by id."""
+
+    state: State
+    p: Array
+
+    @cached_property
+    def distribution(self) -> Dense:
+        """Of the next letter, by the word's id."""
+        logs = np.full(len(self.p) + _MARKS, -np.inf, np.float32)
+        said = _log10(self.p)
+        logs[0], logs[1 + _MARKS :] = said[0], said[1:]
+        return Dense(logs)
+
+
+class LetterModel(LanguageModel[Read]):
+    """Safe to use from several threads. A text ends only where `max_tokens` or `stop` end it."""
+
+    def __init__(self, stream: Stream, letters: Letters) -> None:
+        self.spec = _SPEC
+        self.vocabulary = Vocabulary.of([each.encode() for each in letters.characters])
+        self._stream, self._letters = stream, letters
+        self._begin = self._read(stream.start(), letters.encode(BEFORE))
+
+    def start(self) -> Read:
+        return self._begin
+
+    def advance(self, state: Read, word: int) -> Read:
+        return self._read(state.state, np.array([max(0, word - _MARKS)], np.int32))
+
+    def _read(self, state: State, ids: NDArray[np.int32]) -> Read:
+        state, p = self._stream.read(state, ids)
+        return Read(state, p[-1])
+
+    def distribution(self, state: Read) -> Dense:
+        return state.distribution
+
+    def state_after(self, text: str) -> Read:
+        """The state after a text, read many letters at a time."""
+        return self._read(self._begin.state, self._letters.encode(text)) if text else self._begin
+
+    def complete(self, prompt: str, options: Options = DEFAULT) -> Iterator[Generated | Finished]:
+        """As of every language model; a prompt that need not be told letter by letter is read at once."""
+        if options.echo or not prompt:
+            yield from super().complete(prompt, options)
+            return
+        after = copy(self)
+        after._begin = self.state_after(prompt)
+        for each in after.complete("", options):
+            yield replace(each, prompt_tokens=len(prompt)) if isinstance(each, Finished) else each
+
+    def score(self, text: str | bytes | bytearray | memoryview) -> Score:
+        """The probability of a text that begins a line; sentences are its lines, tokens all its characters."""
+        said = text if isinstance(text, str) else bytes(text).decode("utf-8", "replace")
+        ids, reading, found = self._letters.encode(said), self._begin, [0.0, 0.0]
+        for at in range(0, len(ids), _PIECE):
+            piece = ids[at : at + _PIECE]
+            state, p = self._stream.read(reading.state, piece)
+            before = np.concatenate([reading.p[None], p[:-1]])
+            logs = _log10(before[np.arange(len(piece)), piece]).astype(np.float64)
+            found = [found[0] + float(logs.sum()), found[1] + float(logs[piece == 0].sum())]
+            reading = Read(state, p[-1])
+        lines = said.count("\n") + (not said.endswith("\n") and bool(said))
+        return Score(found[0], found[1], len(ids), int(np.count_nonzero(ids == 0)), lines)
+
+
+def _log10(p: Array) -> Array:
+    """Of probabilities; never minus infinity."""
+    return np.asarray(np.log10(np.maximum(p, np.finfo(p.dtype).tiny)))
