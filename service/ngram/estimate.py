@@ -95,7 +95,8 @@ class Chain:
 
     def _block(self, block: Block, counts: U32, kept: Kept, discount: F64, lower: F32 | float) -> tuple[F64, F64]:
         taken = discount.take(counts, mode="clip")
-        extra = self.smoothing.extra(block.types(), self.vocabulary - 1)
+        types = block.types() if len(self.taken) > 1 else np.array([np.count_nonzero(counts)])
+        extra = self.smoothing.extra(types, self.vocabulary - 1)
         total = block.sums(counts) + extra
         lost = taken if kept is None else np.where(kept, taken, counts)
         gamma = np.divide(block.sums(lost) + extra, total, out=np.ones_like(total), where=block.types() > 0)

@@ -60,7 +60,7 @@ class Trie:
         return self._contexts[level][low:high].view(np.float32)[1::2]
 
     def parents(self, level: int, low: int, high: int) -> tuple[U32, int, int]:
-        """The contexts of some neighbours: where the continuations of each begin, and the end; the first; past the last."""
+        """The contexts of some neighbours: where the continuations of each begin and the last end; from, to before."""
         bounds = self._contexts[level - 1].view(np.uint32)[0::2]
         first = int(np.searchsorted(bounds, np.uint32(low), side="right")) - 1
         last = int(np.searchsorted(bounds, np.uint32(high), side="left"))

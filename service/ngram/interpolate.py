@@ -1,0 +1,132 @@
+"""Two or more models mixed by weights, which are tuned on a validation text.
+
+The mixture knows the words of all. A model's unknown word stands for those of them it does not know and for those none
+knows: they share its probability, so that each part sums to one over the same words and the mixture too.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import InvalidSpec
+from service.ngram.blend import Blend, fit, ranked
+from service.ngram.contract import END, RESERVED, UNKNOWN
+from service.ngram.distribution import Distribution, Ranked
+from service.ngram.language import LanguageModel
+from service.ngram.model import Model, State, streams
+from service.ngram.numbering import Fixed
+from service.ngram.reader import Text
+from service.ngram.score import NOTHING, Score, TokenScores, score_stream
+from service.ngram.trie import F32
+from service.ngram.vocabulary import U32, Vocabulary, arrays_of, digest
+
+
+class Renaming:
+    """Between the ids of a model and the mixture's; both are in the order of the tokens' bytes, so it keeps order."""
+
+    def __init__(self, model: Model, tokens: dict[bytes, int]) -> None:
+        own = [model.vocabulary.token(number) for number in range(len(model.vocabulary))]
+        self.ours: U32 = np.array([tokens[token] for token in own], np.uint32)
+        self.theirs = np.zeros(len(tokens), np.uint32)
+        self.theirs[self.ours] = np.arange(len(own), dtype=np.uint32)
+        self.strangers: NDArray[np.int64] = np.flatnonzero(self.theirs == UNKNOWN)[1:]
+        self.share = -math.log10(len(self.strangers) + 1)
+
+
+class Renamed(Distribution):
+    """A model's distribution over the mixture's words."""
+
+    def __init__(self, part: Distribution, names: Renaming) -> None:
+        self.part, self.names = part, names
+
+    def log10(self, word: int) -> float:
+        known = int(self.names.theirs[word])
+        return self.part.log10(known) + (0.0 if known else self.names.share)
+
+    def draw(self, dice: random.Random) -> int:
+        strangers = self.names.strangers
+        point = dice.random() / 10.0 ** self._stranger() if len(strangers) else math.inf
+        return int(strangers[int(point)]) if point < len(strangers) else int(self.names.ours[self.part.draw(dice)])
+
+    def best(self, count: int, first: int = END, end: int | None = None) -> Ranked:
+        end = len(self.names.theirs) if end is None else end
+        low, high = (int(at) for at in np.searchsorted(self.names.ours, [first, end]))
+        known = (
+            [(int(self.names.ours[word]), log) for word, log in self.part.best(count, low, high)] if low < high else []
+        )
+        begin, stop = np.searchsorted(self.names.strangers, [first, end])
+        strangers = self.names.strangers[begin : min(int(stop), int(begin) + count)].tolist()
+        return ranked(known + [(word, self._stranger()) for word in strangers], count)
+
+    def dense(self) -> F32:
+        logs = np.full(len(self.names.theirs), self._stranger(), np.float32)
+        logs[self.names.ours] = self.part.dense()
+        return logs
+
+    def _stranger(self) -> float:
+        return self.part.log10(UNKNOWN) + self.names.share
+
+
+class Mixture(LanguageModel[tuple[State, ...]]):
+    """p(w | h) = sum of weight times p of each model; weights sum to one."""
+
+    def __init__(self, models: Sequence[Model], weights: Sequence[float]) -> None:
+        if len(models) != len(weights) or abs(math.fsum(weights) - 1) > 1e-6 or min(weights) < 0:
+            raise InvalidSpec("a mixture needs a weight for each model, none below 0, 1 in all")
+        self.models, self.weights = tuple(models), tuple(weights)
+        self.spec = max((model.spec for model in models), key=lambda spec: spec.order)
+        reading = {"tokenizer", "lowercase", "normalize", "sentences", "blank_lines"}
+        if any(model.spec.model_dump(include=reading) != self.spec.model_dump(include=reading) for model in models):
+            raise InvalidSpec("the models of a mixture must read text the same way: tokenizer, case, sentences")
+        self.vocabulary, tokens = _common(models)
+        self.names = [Renaming(model, tokens) for model in models]
+        self._numbering = Fixed(self.vocabulary, self.spec.tokenizer.unit)
+
+    def start(self) -> tuple[State, ...]:
+        return tuple(model.start() for model in self.models)
+
+    def advance(self, state: tuple[State, ...], word: int) -> tuple[State, ...]:
+        each = zip(self.models, self.names, state, strict=True)
+        return tuple(model.advance(own, int(names.theirs[word])) for model, names, own in each)
+
+    def distribution(self, state: tuple[State, ...]) -> Distribution:
+        each = zip(self.weights, self.models, self.names, state, strict=True)
+        return Blend([(weight, Renamed(model.distribution(own), names)) for weight, model, names, own in each])
+
+    def score(self, text: str | Text) -> Score:
+        total = NOTHING
+        for ids, parts in self._parts(text):
+            log10 = np.log10(parts @ np.array(self.weights)).astype(np.float32)
+            total += TokenScores(ids, log10, np.zeros(len(ids), np.uint8)).total()
+        return total
+
+    def _parts(self, text: str | Text) -> Iterator[tuple[U32, NDArray[np.float64]]]:
+        """Batches of a text: ids, and p of each token by each model (tokens, models)."""
+        for ids in streams(self.spec, self._numbering, text):
+            columns = []
+            for model, names in zip(self.models, self.names, strict=True):
+                own = names.theirs[ids]
+                log10 = score_stream(model.trie, own, model.uniform).log10.astype(np.float64)
+                columns.append(10.0 ** (log10 + names.share * (own == UNKNOWN)))
+            yield ids, np.stack(columns, axis=1)
+
+
+def tune_mixture(models: Sequence[Model], text: str | Text) -> Mixture:
+    """The mixture under which a validation text is most probable."""
+    even = Mixture(models, [1 / len(models)] * len(models))
+    batches = [parts for _, parts in even._parts(text)]
+    weights = fit(np.concatenate(batches)) if batches else np.array(even.weights)
+    even.weights = tuple((weights / weights.sum()).tolist())
+    return even
+
+
+def _common(models: Sequence[Model]) -> tuple[Vocabulary, dict[bytes, int]]:
+    known = {model.vocabulary.token(word) for model in models for word in range(len(RESERVED), len(model.vocabulary))}
+    tokens = [*RESERVED, *sorted(known)]
+    keys = np.array([digest(token) for token in tokens], np.uint64)
+    return Vocabulary(arrays_of(tokens, keys)), {token: number for number, token in enumerate(tokens)}
