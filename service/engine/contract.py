@@ -226,8 +226,11 @@ class LayerSpec(Spec):
         """The layers this one stands for, itself first: `dense` with an activation is two."""
         return (self,)
 
-    def fuse(self, following: LayerSpec) -> LayerSpec | None:
-        """One layer that does the work of this one and the next, faster; None when there is none."""
+    def fuse(self, following: LayerSpec, shape: Shape) -> LayerSpec | None:
+        """One layer that does the work of this one, on this shape, and the next, faster; None when there is none.
+
+        It gets the arrays of both: its own as before, those of a layer i further on as `i+weight`.
+        """
         return None
 
     def memory(self, shape: Shape, plan: LayerPlan, rows: int, backward: bool) -> int:

@@ -24,6 +24,11 @@ class Part:
     shape: Shape
     plan: LayerPlan
 
+    def full_name(self, parameter: Parameter) -> str:
+        """`0.weight`; what a fused layer took over from the one behind it, `1+weight`, is the next one's."""
+        further, _, name = parameter.name.rpartition("+")
+        return f"{self.index + int(further or 0)}.{name}"
+
 
 @dataclass(frozen=True, slots=True)
 class RowPlan:
@@ -35,7 +40,7 @@ class RowPlan:
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        return tuple(replace(each, name=f"{p.index}.{each.name}") for p in self.parts for each in p.plan.parameters)
+        return tuple(replace(each, name=p.full_name(each)) for p in self.parts for each in p.plan.parameters)
 
     @property
     def flops(self) -> int:
@@ -126,12 +131,14 @@ def fuse(row: RowPlan) -> RowPlan:
     """The same row with neighbours merged where a layer offers it."""
     parts: list[Part] = []
     for part in row.parts:
-        merged = parts[-1].layer.fuse(part.layer) if parts else None
+        merged = parts[-1].layer.fuse(part.layer, parts[-1].shape) if parts else None
         if merged is None:
             parts.append(part)
         else:
             first = parts.pop()
-            plan = replace(merged.plan(first.shape), parameters=first.plan.parameters)
+            further = part.index - first.index
+            came = (replace(each, name=f"{further}+{each.name}") for each in part.plan.parameters)
+            plan = replace(merged.plan(first.shape), parameters=(*first.plan.parameters, *came))
             parts.append(Part(first.index, merged, first.shape, plan))
     return replace(row, parts=tuple(parts))
 
@@ -162,9 +169,8 @@ def _inner_site(
     x, y, dx, dy = arrays
 
     def mine(named: dict[str, Array]) -> dict[str, Array]:
-        names = {each.name for each in part.plan.parameters}
-        prefix = f"{part.index}."
-        return {name: named[prefix + name] for name in names if prefix + name in named}
+        full = {each.name: part.full_name(each) for each in part.plan.parameters}
+        return {name: named[key] for name, key in full.items() if key in named}
 
     return replace(
         site, shape=part.shape, plan=part.plan, x=x, y=y, dx=dx, dy=dy, ones=ones, theta=mine(site.theta),

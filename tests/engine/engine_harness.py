@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,18 +39,21 @@ class Bound:
 
 
 def bound(
-    layer: LayerSpec,
+    layer: LayerSpec | Sequence[LayerSpec],
     shape: Shape,
     rows: int = 3,
     dtype: str = "float64",
     training: bool = True,
     lengths: tuple[int, ...] | None = None,
     inner: bool = True,
+    fused: bool = True,
 ) -> Bound:
     """`inner`: as a layer in the middle of a network, with a gradient in x; otherwise as the first one."""
-    row = fuse(plan_row([layer], shape))
-    trained = Vector(tuple(each for each in row.parameters if each.trained))
-    kept = Vector(tuple(each for each in row.parameters if not each.trained))
+    row = plan_row([layer] if isinstance(layer, LayerSpec) else layer, shape)
+    names = row.parameters
+    row = fuse(row) if fused else row
+    trained = Vector(tuple(each for each in names if each.trained))
+    kept = Vector(tuple(each for each in names if not each.trained))
     theta, gradient, state = trained.empty(dtype), trained.empty(dtype), kept.empty(dtype)
     random = np.random.default_rng(1)
     for place in trained.places:

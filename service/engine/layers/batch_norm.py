@@ -48,8 +48,16 @@ class BatchNorm(LayerSpec):
         piece = max(PIECE, rows * shape.size // along)
         return 2 * min(piece, rows * shape.size) + 5 * rows * shape.dims[-1]
 
+    def follow(self, state: dict[str, Array], prefix: str, mean: Array, variance: Array, count: float) -> None:
+        """The running statistics go on to a new batch."""
+        unbiased = variance * (count / max(count - 1, 1))
+        for name, now in (("running_mean", mean), ("running_var", unbiased)):
+            running = state[prefix + name]
+            running += self.momentum * (now - running)
+        state[prefix + "num_batches_tracked"] += 1
+
     def bind(self, site: Site) -> tuple[Step, Step | None]:
-        norm = _Norm(site, self.momentum, self.epsilon)
+        norm = _Norm(self, site)
         if not site.training:
             return in_turn(*norm.begin, norm.recall, *norm.scaled()), None
         forward = in_turn(*norm.begin, *norm.means(), norm.mean, *norm.deviations(), norm.learn, *norm.scaled())
@@ -65,8 +73,8 @@ class _Norm:
 
     MEAN, SCALE, SHIFT, SLOPE, LEVEL = range(5)
 
-    def __init__(self, site: Site, momentum: float, epsilon: float) -> None:
-        self.site, self.momentum, self.epsilon = site, momentum, epsilon
+    def __init__(self, spec: BatchNorm, site: Site) -> None:
+        self.spec, self.site = spec, site
         order, c = space_first(len(site.shape.dims) - 1), site.shape.dims[-1]
         self.x, self.y = site.x.transpose(order), site.y.transpose(order)
         self.dy = site.dy.transpose(order) if site.backward else self.y
@@ -108,20 +116,17 @@ class _Norm:
 
     def learn(self) -> None:
         """Scale and shift from the batch; the running statistics follow."""
-        site, count, mean = self.site, self.count, self.factors[self.MEAN]
+        count, mean = self.count, self.factors[self.MEAN]
         variance = self.sums[0].sum(0) / count
         self._scale(mean, variance)
-        keep, share = 1 - self.momentum, self.momentum
-        for name, now in (("running_mean", mean), ("running_var", variance * (count / max(count - 1, 1)))):
-            site.state[name][:] = keep * site.state[name] + share * now
-        site.state["num_batches_tracked"] += 1
+        self.spec.follow(self.site.state, "", mean, variance, count)
 
     def recall(self) -> None:
         """Scale and shift from the running statistics."""
         self._scale(self.site.state["running_mean"], self.site.state["running_var"])
 
     def _scale(self, mean: Array, variance: Array) -> None:
-        np.divide(1, np.sqrt(variance + self.epsilon), self.rstd)
+        np.divide(1, np.sqrt(variance + self.spec.epsilon), self.rstd)
         np.multiply(self.site.theta["weight"], self.rstd, self.factors[self.SCALE])
         np.subtract(self.site.theta["bias"], mean * self.factors[self.SCALE], self.factors[self.SHIFT])
         for each in (self.SCALE, self.SHIFT):

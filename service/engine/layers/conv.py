@@ -10,6 +10,8 @@ from pydantic import Field
 
 from service.engine.contract import Initial, LayerPlan, LayerSpec, Layout, Parameter, Shape, Site, Step, Unfit, Units
 from service.engine.layers.activations import ActivationField, Relu
+from service.engine.layers.batch_norm import BatchNorm
+from service.engine.layers.conv_norm import bind_folded, bind_normed, normed_memory
 from service.engine.layers.conv_stage import Stage, bind_stage
 from service.engine.layers.max_pool import MaxPool
 from service.engine.layers.window import Extents1, Extents2, Extents3, Padding, Window, space_first, window
@@ -71,8 +73,8 @@ class Conv(LayerSpec):
     def bind(self, site: Site) -> tuple[Step, Step]:
         return bind_stage(self.stage(site.shape), site)
 
-    def fuse(self, following: LayerSpec) -> LayerSpec | None:
-        return FusedConv(conv=self).fuse(following)
+    def fuse(self, following: LayerSpec, shape: Shape) -> LayerSpec | None:
+        return FusedConv(conv=self).fuse(following, shape)
 
 
 class Conv1d(Conv):
@@ -129,9 +131,10 @@ class Conv3d(Conv):
 
 
 class FusedConv(LayerSpec):
-    """A convolution with the ReLU and the max pool behind it, in either order: the maximum commutes with ReLU."""
+    """A convolution with what follows it: batch norm, then ReLU and a max pool in either order, for they commute."""
 
     conv: Conv
+    norm: BatchNorm | None = None
     relu: bool = False
     pool: MaxPool | None = None
 
@@ -142,11 +145,14 @@ class FusedConv(LayerSpec):
     def layout(self, shape: Shape, rows: int) -> Layout:
         return self.conv.layout(shape, rows)
 
-    def fuse(self, following: LayerSpec) -> LayerSpec | None:
+    def fuse(self, following: LayerSpec, shape: Shape) -> LayerSpec | None:
+        first = not self.relu and self.pool is None
+        if isinstance(following, BatchNorm) and first and self.norm is None and not shape.timed:
+            return self.model_copy(update={"norm": following})
         if isinstance(following, Relu) and not self.relu:
-            return FusedConv(conv=self.conv, relu=True, pool=self.pool)
+            return self.model_copy(update={"relu": True})
         if isinstance(following, MaxPool) and self.pool is None and self._can_take(following):
-            return FusedConv(conv=self.conv, relu=self.relu, pool=following)
+            return self.model_copy(update={"pool": following})
         return None
 
     def _can_take(self, pool: MaxPool) -> bool:
@@ -160,7 +166,11 @@ class FusedConv(LayerSpec):
         return replace(self.conv.stage(shape), relu=self.relu, pool=pool)
 
     def memory(self, shape: Shape, plan: LayerPlan, rows: int, backward: bool) -> int:
-        return self.stage(shape).memory(rows, backward)
+        stage = self.stage(shape)
+        return normed_memory(stage, rows) if self.norm is not None and backward else stage.memory(rows, backward)
 
     def bind(self, site: Site) -> tuple[Step, Step]:
-        return bind_stage(self.stage(site.shape), site)
+        stage = self.stage(site.shape)
+        if self.norm is None:
+            return bind_stage(stage, site)
+        return (bind_normed if site.training else bind_folded)(stage, self.norm, site)

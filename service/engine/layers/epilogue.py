@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
 
 import numpy as np
 
 from service.engine.contract import Array, Site, Step
 from service.engine.fast import clip
-from service.engine.layers.kernel import Kernel, Task
+from service.engine.layers.kernel import Kernel, Task, corner, overhang
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +35,12 @@ class Epilogue:
         if not self.pool:
             steps = [step for z, place in self._places(kernel, y) for step in self._finish(z, place)]
             return steps if passes is None else [*steps, partial(np.greater, y, np.zeros((), y.dtype), passes[0])]
-        top, steps = kernel.z[0], list[Step]()
-        for k, z in enumerate(kernel.z[1:], 1):
-            if passes is not None:
-                steps.append(partial(np.greater, z, top, passes[k]))
-            steps.append(partial(np.maximum, z, top, out=top))
-        return [*steps, *self._finish(top, y), *self._winners(y, passes)]
+        steps = [*largest(kernel.z, kernel.z[0], passes), *self._finish(kernel.z[0], y)]
+        if passes is None:
+            return steps
+        all_on = partial(passes[0].fill, 1)
+        begin = partial(np.greater, y, np.zeros((), y.dtype), passes[0]) if self.relu else all_on
+        return [*steps, begin, *winners(passes)]
 
     def _finish(self, z: Array, y: Array) -> list[Step]:
         zero, infinity = np.zeros((), y.dtype), np.array(np.inf, y.dtype)
@@ -50,17 +49,6 @@ class Epilogue:
         add = partial(np.add, z, self.tile[: y.shape[-2]], y)
         return [add, partial(clip, y, zero, infinity, y)] if self.relu else [add]
 
-    def _winners(self, y: Array, passes: Array | None) -> list[Step]:
-        """From where each part beat those before it to where it is the one that counts, and ReLU lets it through."""
-        if passes is None:
-            return []
-        rest = passes[0]
-        everywhere = partial(np.greater, y, np.zeros((), y.dtype), rest) if self.relu else partial(rest.fill, 1)
-        steps: list[Step] = [everywhere]
-        for beats in passes[:0:-1]:
-            steps += [partial(np.logical_and, beats, rest, beats), partial(np.not_equal, rest, beats, rest)]
-        return steps
-
     def backward(self, i: int, rows: slice, kernel: Kernel, dy: Array) -> list[Step]:
         """dz in the memory of z."""
         passes = self._passes(rows, dy)
@@ -68,7 +56,7 @@ class Epilogue:
             assert passes is not None
             steps: list[Step] = [partial(np.multiply, dy, on, dz) for dz, on in zip(kernel.z, passes, strict=True)]
         else:
-            steps, places = self._overhang(kernel), self._places(kernel, dy)
+            steps, places = overhang(self.task, kernel.z), self._places(kernel, dy)
             if passes is None:
                 steps += [partial(np.copyto, dz, place) for dz, place in places]
             else:
@@ -92,26 +80,31 @@ class Epilogue:
         return self.passes[rows.start * per_row : rows.stop * per_row].reshape(parts, *y.shape)
 
     def _places(self, kernel: Kernel, y: Array) -> list[tuple[Array, Array]]:
-        """Each part of z beside its places in y; a part may reach over the edge."""
+        """Each part of z, without what hangs over, beside its places in y."""
         found = []
-        for z, part in zip(kernel.z, self._each_part(), strict=True):
+        for z, part in zip(kernel.z, self.task.each_part(), strict=True):
             place = y[tuple(slice(start, None, p) for start, p in zip(part, self.task.phase, strict=True))]
-            found.append((z[tuple(slice(n) for n in place.shape[: self.task.rank])], place))
+            found.append((corner(z, self.task.real(part)), place))
         return found
 
-    def _overhang(self, kernel: Kernel) -> list[Step]:
-        """Steps that set dz to nothing beyond the edge of y."""
-        found: list[Step] = []
-        task = self.task
-        for z, part in zip(kernel.z, self._each_part(), strict=True):
-            for axis, start in enumerate(part):
-                real = len(range(start, task.window.out[axis], task.phase[axis]))
-                if real < task.grid[axis]:
-                    found.append(partial(z[(*(slice(None),) * axis, slice(real, None))].fill, 0))
-        return found
 
-    def _each_part(self) -> Iterator[tuple[int, ...]]:
-        return product(*(range(p) for p in self.task.phase))
+def largest(parts: Sequence[Array], top: Array, beats: Array | None) -> list[Step]:
+    """The maximum over the parts; beats[k]: where part k is larger than all before it."""
+    steps: list[Step] = [] if top is parts[0] else [partial(np.copyto, top, parts[0])]
+    for k, z in enumerate(parts[1:], 1):
+        if beats is not None:
+            steps.append(partial(np.greater, z, top, beats[k]))
+        steps.append(partial(np.maximum, z, top, out=top))
+    return steps
+
+
+def winners(passes: Array) -> list[Step]:
+    """From where each part beat those before it to where it is the one that counts; passes[0]: where any does."""
+    rest = passes[0]
+    steps: list[Step] = []
+    for beats in passes[:0:-1]:
+        steps += [partial(np.logical_and, beats, rest, beats), partial(np.not_equal, rest, beats, rest)]
+    return steps
 
 
 def epilogue(task: Task, relu: bool, pool: bool, biased: bool, blocks: list[slice], site: Site) -> Epilogue:

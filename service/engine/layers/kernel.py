@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
+from itertools import pairwise, product
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -40,6 +41,15 @@ class Task:
     def positions(self) -> int:
         """Positions of one part, for one row."""
         return int(np.prod(self.grid))
+
+    def each_part(self) -> list[tuple[int, ...]]:
+        """Where each part begins, the last axis fastest."""
+        return list(product(*(range(p) for p in self.phase)))
+
+    def real(self, part: tuple[int, ...]) -> tuple[int, ...]:
+        """How many positions of a part lie inside the output."""
+        each = zip(part, self.window.out, self.phase, self.grid, strict=True)
+        return tuple(min(len(range(start, out, p)), n) for start, out, p, n in each)
 
     @property
     def reads(self) -> tuple[int, ...]:
@@ -108,6 +118,21 @@ def in_turn(*steps: Step) -> Step:
             step()
 
     return run
+
+
+def overhang(task: Task, parts: tuple[Array, ...]) -> list[Step]:
+    """Steps that set to nothing what of the parts lies outside the output."""
+    found: list[Step] = []
+    for z, part in zip(parts, task.each_part(), strict=True):
+        for axis, (real, n) in enumerate(zip(task.real(part), task.grid, strict=True)):
+            if real < n:
+                found.append(partial(z[(*(slice(None),) * axis, slice(real, None))].fill, 0))
+    return found
+
+
+def corner(z: Array, extents: tuple[int, ...]) -> Array:
+    """The first numbers of each of the first axes."""
+    return z[tuple(slice(n) for n in extents)]
 
 
 def blocks_of(rows: int, per_row: int) -> list[slice]:

@@ -37,8 +37,9 @@ class Pool(LayerSpec):
     def memory(self, shape: Shape, plan: LayerPlan, rows: int, backward: bool) -> int:
         block = blocks_of(rows, self._per_block_row(shape, plan))[0].stop
         padded = 2 * shape.size if self.padding == "same" else 0
-        masks = rows * plan.shape.size * int(np.prod(self.window(shape).kernel)) // 4 if backward else 0
-        return block * (2 * plan.shape.size + padded) + masks
+        holes = int(np.prod(self.window(shape).kernel))
+        masks = rows * plan.shape.size * holes // 4 if backward else 0
+        return int(block * (2 * plan.shape.size + padded) + masks)
 
     def _per_block_row(self, shape: Shape, plan: LayerPlan) -> int:
         return 2 * shape.size + 2 * plan.shape.size
@@ -51,7 +52,9 @@ class Pool(LayerSpec):
         task = Task(w, (1,) * len(w.out), w.out, site.x.shape[-1], site.x.shape[-1], 1)
         order, forward, backward = space_first(task.rank), list[Step](), list[Step]()
         x, y = site.x.transpose(order), site.y.transpose(order)
-        dx, dy = (None, y) if site.dx is None or not site.backward else (site.dx.transpose(order), site.dy.transpose(order))
+        dx, dy = None, y
+        if site.backward and site.dx is not None:
+            dx, dy = site.dx.transpose(order), site.dy.transpose(order)
         for rows in blocks_of(site.rows, self._per_block_row(site.shape, site.plan)):
             at = (*(slice(None),) * task.rank, rows)
             ahead, back = self._block(task, site, rows, x[at], y[at], None if dx is None else dx[at], dy[at])

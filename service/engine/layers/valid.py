@@ -10,10 +10,11 @@ from service.engine.contract import Array, Site, Step
 
 
 def valid_steps(site: Site) -> tuple[list[Step], Array | None]:
-    """(steps that look at the lengths, (time, rows, 1) ones where a row still lasts); None when all rows are full."""
+    """(steps that look at the lengths, ones where a row still lasts, (time, 1..., rows, 1)); None when all are full."""
     if site.lengths is None:
         return [], None
-    time = np.arange(site.shape.dims[0])[:, None]
-    inside = site.loose("inside", (len(time), site.rows), np.bool_)
-    valid = site.loose("valid", (*inside.shape, 1))
-    return [partial(np.less, time, site.lengths, inside), partial(np.copyto, valid[..., 0], inside)], valid
+    time, *space = site.shape.dims[:-1]
+    inside = site.loose("inside", (time, site.rows), np.bool_)
+    valid = site.loose("valid", (time, *(1 for _ in space), site.rows, 1))
+    look = partial(np.less, np.arange(time)[:, None], site.lengths, inside)
+    return [look, partial(np.copyto, valid.reshape(inside.shape), inside)], valid
