@@ -43,7 +43,8 @@ class Database:
         self._reserve = reserve
         self._watch = threading.Lock()
         self._watching: sqlite3.Connection | None = None
-        self._turn = threading.Lock()  # a fair turn within the process; between processes SQLite polls
+        self._turn = threading.Lock()  # one writer within the process; between processes SQLite takes turns
+        self._writing: Connection | None = None
         (_for_sqlite if self.dialect == "sqlite" else _for_postgresql)(self._engine)
 
     @contextmanager
@@ -55,8 +56,11 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """All or nothing, durable when it returns. Raises StorageBusy, StorageFull."""
-        with self._turn, _translated(), self._writer.begin() as connection:
-            yield connection
+        with self._turn, _translated():
+            if self._writing is None:
+                self._writing = self._writer.connect()
+            with self._writing.begin():
+                yield self._writing
 
     @contextmanager
     def clean(self) -> Iterator[Connection]:
@@ -101,6 +105,10 @@ class Database:
         return self._watching
 
     def close(self) -> None:
+        with self._turn:
+            if self._writing is not None:
+                self._writing.close()
+                self._writing = None
         self._engine.dispose()
         if self._watching is not None:
             self._watching.close()
@@ -114,22 +122,21 @@ class Prepared:
 
     def __init__(self, statement: ClauseElement) -> None:
         self._statement = statement
-        self._compiled: dict[str, SQLCompiler] = {}
+        self._compiled: dict[str, tuple[str, Sequence[str] | None, Mapping[str, Any]]] = {}
 
     def __call__(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """The rows that it returns, if it does."""
-        compiled = self._compiled.get(connection.dialect.name) or self._compile(connection.dialect)
-        every = compiled.params | values
-        order = compiled.positiontup
+        text, order, constants = self._compiled.get(connection.dialect.name) or self._compile(connection.dialect)
+        every = {**constants, **values}
         cursor = connection.connection.cursor()
-        cursor.execute(str(compiled), every if order is None else [every[name] for name in order])
+        cursor.execute(text, every if order is None else [every[name] for name in order])
         return list(cursor.fetchall()) if cursor.description else []
 
-    def _compile(self, dialect: Dialect) -> SQLCompiler:
+    def _compile(self, dialect: Dialect) -> tuple[str, Sequence[str] | None, Mapping[str, Any]]:
         compiled = self._statement.compile(dialect=dialect)
         assert isinstance(compiled, SQLCompiler)
-        self._compiled[dialect.name] = compiled
-        return compiled
+        self._compiled[dialect.name] = made = str(compiled), compiled.positiontup, compiled.params
+        return made
 
 
 def _for_sqlite(engine: Engine) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from service.storage.block import POINT, Points
 
 STRETCH_POINTS: Final = 256
+Places = NDArray[np.intp]
 Outline = NDArray[Any]  # of STRETCH, in the order of their steps
 STRETCH: Final = np.dtype(
     [
@@ -29,45 +30,44 @@ STRETCH: Final = np.dtype(
 _EXTREMES = (("min", np.inf, np.minimum), ("max", -np.inf, np.maximum))
 
 
-def outline(found: Points, starts: NDArray[np.intp] | None = None) -> Outline:
+def outline(found: Points, starts: Places | None = None) -> Outline:
     """The stretches that begin at these points; by default every 256th."""
     if starts is None:
         starts = np.arange(0, len(found), STRETCH_POINTS)
     result = np.empty(len(starts), STRETCH)
     if not len(found):
         return result
-    values = found["value"]
+    values = np.ascontiguousarray(found["value"])
     finite = np.isfinite(values)
-    result["n"] = np.diff(starts, append=len(found))
+    ends = np.append(starts[1:], len(found))
+    result["n"] = ends - starts
     result["nonfinite"] = result["n"] - np.add.reduceat(finite, starts, dtype=np.int64)
+    known = values if finite.all() else np.where(finite, values, 0.0)
     with np.errstate(over="ignore", invalid="ignore"):
-        result["sum"] = np.add.reduceat(values if finite.all() else np.where(finite, values, 0.0), starts)
-    result["first"], result["last"] = found[starts], found[_ends(starts, len(found))]
+        result["sum"] = np.add.reduceat(known, starts)
+    result["first"], result["last"] = found[starts], found[ends - 1]
     for field, worst, extreme in _EXTREMES:
-        filled = values if finite.all() else np.where(finite, values, worst)
-        result[field] = found[_earliest(filled, extreme.reduceat(filled, starts), starts)]
+        filled = values if known is values else np.where(finite, values, worst)
+        result[field] = found[_earliest(filled, extreme, starts, ends)]
     return result
 
 
-def joined(stretches: Outline, starts: NDArray[np.intp]) -> Outline:
+def joined(stretches: Outline, starts: Places) -> Outline:
     """Longer stretches, each from one start to the next."""
     result = np.empty(len(starts), STRETCH)
     with np.errstate(over="ignore", invalid="ignore"):
         for field in ("n", "nonfinite", "sum"):
             result[field] = np.add.reduceat(stretches[field], starts)
-    result["first"], result["last"] = stretches["first"][starts], stretches["last"][_ends(starts, len(stretches))]
+    ends = np.append(starts[1:], len(stretches))
+    result["first"], result["last"] = stretches["first"][starts], stretches["last"][ends - 1]
     empty = stretches["n"] == stretches["nonfinite"]
     for field, worst, extreme in _EXTREMES:
         values = np.where(empty, worst, stretches[field]["value"])
-        result[field] = stretches[field][_earliest(values, extreme.reduceat(values, starts), starts)]
+        result[field] = stretches[field][_earliest(values, extreme, starts, ends)]
     return result
 
 
-def _ends(starts: NDArray[np.intp], n: int) -> NDArray[np.intp]:
-    return np.append(starts[1:], n) - 1
-
-
-def _earliest(values: NDArray[np.float64], extremes: NDArray[np.float64], starts: NDArray[np.intp]) -> NDArray[np.intp]:
+def _earliest(values: NDArray[np.float64], extreme: np.ufunc, starts: Places, ends: Places) -> Places:
     """By stretch: the first place that has its extreme."""
-    places = np.flatnonzero(values == np.repeat(extremes, np.diff(starts, append=len(values))))
+    places = np.flatnonzero(values == np.repeat(extreme.reduceat(values, starts), ends - starts))
     return places[np.searchsorted(places, starts)]

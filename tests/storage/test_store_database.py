@@ -1,0 +1,124 @@
+"""One transaction at a time: waiting for others, giving up in time, going on afterwards, from any thread."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from service.errors import StorageBusy
+from service.storage import Job, Store, database
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores opened from now on wait for others for a twentieth of a second."""
+    monkeypatch.setattr(database, "_PRAGMAS", (*database._PRAGMAS, "busy_timeout=50"))
+
+
+def holding(folder: Path) -> sqlite3.Connection:
+    """Another process that is in the middle of writing."""
+    connection = sqlite3.connect(folder / "store.db", isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    return connection
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_store_held_too_long_says_so_can_be_read_and_goes_on_afterwards(
+    store: Store, folder: Path, submit: Callable[..., Job]
+) -> None:
+    first = submit()
+    other = holding(folder)
+    for _ in range(2):
+        with pytest.raises(StorageBusy):
+            submit()
+    assert [job.id for job in store.jobs.list().data] == [first.id]
+    other.execute("ROLLBACK")
+    second = submit()
+    assert [job.id for job in store.jobs.list().data] == [second.id, first.id]
+    other.close()
+
+
+def test_a_writer_waits_for_another_one(store: Store, folder: Path, submit: Callable[..., Job]) -> None:
+    other = holding(folder)
+    done = threading.Event()
+
+    def write() -> None:
+        submit()
+        done.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    assert not done.wait(0.2)
+    other.execute("COMMIT")
+    assert done.wait(5)
+    thread.join()
+    other.close()
+
+
+def test_what_fails_in_the_middle_leaves_nothing_and_the_next_goes_on(store: Store) -> None:
+    def half() -> None:
+        with store._database.write() as connection:
+            connection.exec_driver_sql("INSERT INTO idempotency VALUES ('s', 'k', 'r', 'i', 1)")
+            raise ZeroDivisionError
+
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            half()
+    with store._database.read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM idempotency").scalar_one() == 0
+    assert store.jobs.submit(type="train", spec={}).status == "queued"
+
+
+def test_many_threads_use_one_store(store: Store) -> None:
+    failed: list[BaseException] = []
+
+    def use(place: int) -> None:
+        try:
+            for _ in range(10):
+                run = store.runs.create_external(name=str(place))
+                store.metrics.append(run.id, {"loss": ([1], [place])})
+                assert store.runs.get(run.id).summary["loss"]["last"]["value"] == place
+                store.events.version()
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=use, args=(place,)) for place in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert len(store.runs.list(limit=1000).data) == 80
+
+
+def test_readers_are_not_held_up_by_a_writer(store: Store, folder: Path, submit: Callable[..., Job]) -> None:
+    job = submit()
+    other = holding(folder)
+    other.execute("DELETE FROM jobs")
+    start = time.monotonic()
+    assert store.jobs.get(job.id) == job
+    assert time.monotonic() - start < 5
+    other.execute("ROLLBACK")
+    other.close()
+
+
+def test_the_store_is_durable_and_keeps_its_references(store: Store) -> None:
+    for transaction in (store._database.read, store._database.write):
+        with transaction() as connection:
+            said = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in (
+                "journal_mode", "synchronous", "foreign_keys", "busy_timeout",
+            )}  # fmt: skip
+        assert said == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
+
+
+def test_a_number_that_json_does_not_know_becomes_null() -> None:
+    assert (
+        database.dumps({"a": [1.5, math.nan], "b": {"c": math.inf}, "d": "ä"})
+        == '{"a":[1.5,null],"b":{"c":null},"d":"ä"}'
+    )
