@@ -96,7 +96,7 @@ def test_the_loss_follows_from_the_end_and_the_target(
         (job(dataset={"sample": "iris", "features": ["sepal_length", "nose"]}), "/spec/dataset/features/1"),
         (job(dataset={"id": "ds_gone"}), "/spec/dataset/id"),
         (job(dataset={"sample": "iris", "validation": {"id": "ds_gone"}}), "/spec/dataset/validation/id"),
-        (job(dataset={"sample": "python_reference"}), "/spec/dataset"),
+        (job(dataset={"sample": "python_reference"}), "/spec/network/layers/0"),
         (job(metrics=["accuracy", "r2"]), "/spec/metrics/1"),
         (job(loss={"kind": "squared_error"}), "/spec/dataset/target"),
         ({"type": "ngram", "spec": {"dataset": {"sample": "iris"}}}, "/spec/dataset"),
