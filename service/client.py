@@ -172,6 +172,12 @@ class Client:
         """Which classes were taken for which, on the rows held back."""
         return self._document("GET", f"/v1/runs/{run_id}/confusion")
 
+    def export(self, run_id: str, format: str = "safetensors") -> bytes:
+        """A run's best weights as a file's bytes."""
+        response = self._http.get(f"/v1/runs/{run_id}/export", params={"format": format}, timeout=None)
+        _check(response)
+        return response.content
+
     # --- models
 
     def publish(self, name: str, run: str) -> Document:

@@ -13,6 +13,7 @@ from service.api import (
     completions,
     datasets,
     events,
+    export,
     health,
     jobs,
     metrics,
@@ -35,7 +36,9 @@ from service.storage import Store
 _DESCRIPTION = (
     "Trains neural networks and n-gram language models from JSON, keeps every run, and answers with the models."
 )
-_NOUNS = (datasets, plans, jobs, events, runs, metrics, models, predict, completions, suggestions, scores, health)
+_NOUNS = (
+    datasets, plans, jobs, events, runs, export, metrics, models, predict, completions, suggestions, scores, health,
+)  # fmt: skip
 
 
 def create_app(

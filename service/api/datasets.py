@@ -32,8 +32,8 @@ from service.errors import (
 from service.storage import DatasetRow, Idempotency
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
-Format = Literal["csv", "jsonl", "json", "npy", "npz", "idx", "text"]
-FORMATS: tuple[Format, ...] = ("csv", "jsonl", "json", "npy", "npz", "idx", "text")
+Format = Literal["csv", "jsonl", "json", "npy", "npz", "idx", "text", "safetensors"]
+FORMATS: tuple[Format, ...] = ("csv", "jsonl", "json", "npy", "npz", "idx", "text", "safetensors")
 _PARSING = CapacityLimiter(2)  # uploads parsed at once: the others wait on disk
 _TYPES: dict[str, Format] = {
     "text/csv": "csv", "text/plain": "text", "application/json": "json", "application/x-ndjson": "jsonl",
@@ -63,7 +63,7 @@ _BODY = {
 class DatasetsQuery(ListQuery):
     """Which data sets."""
 
-    kind: Literal["table", "array", "image", "series", "text"] | None = None
+    kind: Literal["table", "array", "image", "series", "text", "weights"] | None = None
     name: Annotated[str | None, Query(max_length=200)] = None
 
 
@@ -77,7 +77,7 @@ async def upload(
     format: Annotated[Format | None, Query(description="For a raw body, when its type does not tell.")] = None,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
 ) -> Response:  # fmt: skip
-    """Takes CSV, JSON (lines), NPY, NPZ, IDX (.gz too) or plain text; streamed to disk, then parsed."""
+    """Takes CSV, JSON (lines), NPY, NPZ, IDX (.gz too), text or safetensors; streamed to disk, then parsed."""
     here.check_open()
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     with folder(here.settings.data_dir) as into:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-Kind = Literal["table", "array", "image", "series", "text"]
+Kind = Literal["table", "array", "image", "series", "text", "weights"]
 ColumnType = Literal["number", "category", "image", "array", "text"]
 
 

@@ -51,6 +51,9 @@ def outline(
     """
     faults = SpecFaults()
     warnings: list[str] = []
+    if description.kind == "weights":
+        faults.add("/dataset", "no_rows", "these are weights of a network, not rows", "name them as initial_weights")
+    faults.raise_any()
     targets, features = choose(description, spec, faults, warnings)
     faults.raise_any()
     outputs, classes = goal(targets, target, faults)

@@ -16,11 +16,12 @@ from service.data.readers.idx import is_idx, read_idx
 from service.data.readers.json_rows import read_json_array, read_json_lines, read_rows
 from service.data.readers.npy import read_npy, read_npz
 from service.data.readers.text import read_text
+from service.data.readers.weights import is_weights, read_weights
 from service.data.source import Source, oversized, unusable
 from service.data.spool import Spool, write
 from service.errors import did_you_mean
 
-Format = Literal["csv", "jsonl", "json", "npy", "npz", "idx", "text"]
+Format = Literal["csv", "jsonl", "json", "npy", "npz", "idx", "text", "safetensors"]
 Reader = Callable[[Sequence[Source], Spool], Read]
 
 FILE_FORMAT = "netwright.dataset/1"
@@ -33,6 +34,7 @@ READERS: dict[str, Reader] = {
     "idx": read_idx,
     "text": read_text,
 }
+FORMATS = (*READERS, "safetensors")
 _SUFFIXES = {
     "csv": "csv", "tsv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "json": "json",
     "npy": "npy", "npz": "npz", "txt": "text", "text": "text", "md": "text",
@@ -49,14 +51,16 @@ def read(files: Sequence[Upload], into: Path, format: str | None = None, limits:
         raise unusable("empty", "there is no file")
     if len(files) > limits.members:
         raise oversized(f"there are more than {limits.members:,} files")
-    if format is not None and format not in READERS:
-        hint = did_you_mean(format, list(READERS)) or "one of " + ", ".join(READERS)
+    if format is not None and format not in FORMATS:
+        hint = did_you_mean(format, FORMATS) or "one of " + ", ".join(FORMATS)
         raise unusable("unknown_format", f"unknown format {format[:40]!r}", hint)
     sources = [Source(file, limits) for file in files]
     formats = {format or guess_format(source) for source in sources}
     if len(formats) > 1:
         raise unusable("mixed_formats", f"the files are of several formats: {', '.join(sorted(formats))}")
     found = formats.pop()
+    if found == "safetensors":
+        return read_weights(sources, into)
     return save(lambda spool: READERS[found](sources, spool), into, text=found == "text")
 
 
@@ -115,6 +119,8 @@ def guess_format(source: Source) -> str:
             return name
     if is_idx(head):
         return "idx"
+    if is_weights(head, source.packed_bytes):
+        return "safetensors"
     if source.suffix in _SUFFIXES:
         return _json_format(head) if _SUFFIXES[source.suffix] == "json" else _SUFFIXES[source.suffix]
     return _text_format(source, head)

@@ -8,7 +8,7 @@ from service.engine.feed import Examples
 from service.engine.inference import Network
 from service.engine.layers import Layer
 from service.engine.losses import Loss
-from service.engine.network import NetworkSpec
+from service.engine.network import NetworkSpec, weight_faults
 from service.engine.optimizers import Optimizer
 from service.engine.planning import Plan, PlannedLayer, plan
 from service.engine.recipe import Recipe, TrainingSpec, resolve
@@ -21,5 +21,5 @@ __all__ = [
     "SCORES", "EarlyStopping", "Epoch", "Event", "Examples", "Finished", "Improved", "Layer", "LayerSpec", "Loss",
     "Measured", "Network", "NetworkSpec", "Optimizer", "Plan", "PlannedLayer", "Recipe", "Schedule", "Shape",
     "Signature", "Spec", "Started", "State", "Stream", "Tick", "Training", "TrainingSpec", "Warned", "gradient_by_time",
-    "higher_is_better", "plan", "resolve", "stream_faults",
+    "higher_is_better", "plan", "resolve", "stream_faults", "weight_faults",
 ]  # fmt: skip

@@ -106,19 +106,30 @@ class Compiled:
                 found[each.name] = np.ascontiguousarray(theirs).reshape(theirs.shape)
         return found
 
+    def misfits(self, weights: Mapping[str, Array]) -> list[Fault]:
+        """What of these arrays is missing, of another shape, or unknown; at most 20 faults."""
+        parameters = [place.parameter for place in (*self.trained.places, *self.kept.places)]
+        faults = [fault for each in parameters if (fault := _misfit(each, weights)) is not None]
+        known = {each.name for each in parameters}
+        faults += [_weight_fault(name, "is not in the network") for name in weights if name not in known]
+        return faults[:20]
+
     def load(self, weights: Mapping[str, Array], theta: Array, state: Array) -> None:
         """Fills the vectors from arrays in PyTorch's names and layouts. Raises InvalidSpec with every misfit."""
-        places = [(theta, place) for place in self.trained.places] + [(state, place) for place in self.kept.places]
-        faults = [fault for _, place in places if (fault := _misfit(place.parameter, weights)) is not None]
-        known = {place.parameter.name for _, place in places}
-        faults += [_weight_fault(name, "is not in the network") for name in weights if name not in known]
+        faults = self.misfits(weights)
         if faults:
-            raise InvalidSpec("the weights do not fit the network", faults=faults[:20])
+            raise InvalidSpec("the weights do not fit the network", faults=faults)
+        places = [(theta, place) for place in self.trained.places] + [(state, place) for place in self.kept.places]
         for vector, place in places:
             each, view = place.parameter, place.view(vector)
             axes = each.axes or tuple(range(len(each.shape)))
             moved = tuple(each.shape[axis] for axis in axes)
             view[...] = weights[each.name].reshape(moved).transpose(np.argsort(axes))
+
+
+def weight_faults(spec: NetworkSpec, signature: Signature, weights: Mapping[str, Array]) -> list[Fault]:
+    """Why these arrays, by PyTorch's names and in its layouts, cannot be the network's; their shapes alone are read."""
+    return Compiled(spec, signature).misfits(weights)
 
 
 def torch_shape(parameter: Parameter) -> tuple[int, ...]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from service.specs import artifact
-from service.specs.admission import BLOB, Admitted, JobPlan, admit, ngram_spec, parse, recipe_of
+from service.specs.admission import Admitted, JobPlan, admit, ngram_spec, parse, recipe_of
 from service.specs.dataset import materialize
 from service.specs.examples import examples_of, signature_of
 from service.specs.fault import faults
+from service.specs.initial import BLOB
 from service.specs.job import JOB, Job, JobRequest, NgramJob, NgramJobSpec, TrainJob, TrainSpec
 
 __all__ = [

@@ -12,17 +12,17 @@ from pydantic import ValidationError
 from service import engine, ngram
 from service.data import DatasetSpec, Outline, Reference, holds_text, outline
 from service.engine import Recipe
-from service.errors import Fault, InvalidSpec, ServiceError, TooLarge
+from service.errors import Fault, InvalidSpec, TooLarge
 from service.ngram import NgramSpec
 from service.specs.dataset import Source, source
 from service.specs.examples import signature_of
 from service.specs.fault import faults
+from service.specs.initial import pinned
 from service.specs.job import JOB, Job, NgramJob, NgramJobSpec, TrainSpec
 from service.specs.letters import check_letters, letters
 from service.specs.target import loss_for
 from service.storage import Store
 
-BLOB = "sha256:"  # how the resolved spec refers to the weights that a training begins with
 _SLACK_BYTES = 512 << 20  # beyond the plan, before a run is told that it took too much
 _FLOPS_PER_S = 2e10  # of one core, products of middling size
 _STEP_S = 5e-5  # what a step costs beside its products
@@ -89,7 +89,7 @@ def _train(spec: TrainSpec, store: Store, data: Source, limit_bytes: int) -> tup
             check_letters(recipe, signature, found.outputs, found.rows)
         planned = engine.plan(recipe, signature, found.outputs, found.rows, limit_bytes)
         chosen = engine.resolve(recipe, signature, found.outputs, found.rows)
-        network = spec.network.model_copy(update={"initial_weights": _pinned(spec.network.initial_weights, store)})
+        network = pinned(spec.network, signature, store)
     update = {
         "dataset": found.spec, "network": network, "training": chosen.training,
         "metrics": list(chosen.metrics or ()),
@@ -148,17 +148,6 @@ def _part(dataset: DatasetSpec, name: Literal["validation", "test"], store: Stor
         return None
     with source(DatasetSpec(id=said.id), store, f"/spec/dataset/{name}") as data:
         return data
-
-
-def _pinned(reference: str | None, store: Store) -> str | None:
-    """The very file that a model reference means now: an alias may move before the job begins, or between its lives."""
-    if reference is None or reference.startswith(BLOB):
-        return reference
-    try:
-        return BLOB + store.models.resolve(reference).blob
-    except ServiceError as error:
-        fault = Fault("/network/initial_weights", error.code, error.message, error.hint)
-        raise InvalidSpec(error.message, hint=error.hint, faults=[fault]) from error
 
 
 @contextmanager
