@@ -1,4 +1,4 @@
-"""Letter networks on real texts, through HTTP: nats per character on the rest, and what they write; `make bench-letters`.
+"""Letter networks on real texts, through HTTP: nats per character and what they write; `make bench-letters`.
 
 NETWRIGHT_BENCH_EPOCHS (3) and NETWRIGHT_BENCH_KINDS (lstm,gru,simple_rnn) say how long and which.
 Needs the texts of ../shared/data; says so when they are missing.
