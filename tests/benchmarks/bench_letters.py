@@ -1,6 +1,6 @@
 """Letter networks on real texts, through HTTP: nats per character and what they write; `make bench-letters`.
 
-NETWRIGHT_BENCH_EPOCHS (3) and NETWRIGHT_BENCH_KINDS (lstm,gru,simple_rnn) say how long and which.
+LETTERS_EPOCHS (3) and LETTERS_KINDS (lstm,gru,simple_rnn) say how long and which.
 Needs the texts of ../shared/data; says so when they are missing.
 """
 
@@ -19,8 +19,8 @@ from service.client import Client
 pytestmark = pytest.mark.benchmark
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
-EPOCHS = int(os.environ.get("NETWRIGHT_BENCH_EPOCHS", "3"))
-KINDS = os.environ.get("NETWRIGHT_BENCH_KINDS", "lstm,gru,simple_rnn").split(",")
+EPOCHS = int(os.environ.get("LETTERS_EPOCHS", "3"))
+KINDS = os.environ.get("LETTERS_KINDS", "lstm,gru,simple_rnn").split(",")
 RATES = {"lstm": 0.004, "gru": 0.004, "simple_rnn": 0.001}
 
 
