@@ -21,7 +21,7 @@ def server(serve: Callable[..., Any]) -> Any:
 def model(server: Any) -> str:
     with Client(server.url) as client:
         dataset = client.upload_text(TALE, "tale.txt")
-        spec = {"dataset": {"id": dataset["id"]}, "order": 4, "smoothing": {"kind": "modified_kneser_ney"}}
+        spec = {"dataset": {"id": dataset["id"]}, "order": 5, "smoothing": {"kind": "modified_kneser_ney"}}
         done = client.wait(client.submit({"type": "ngram", "spec": spec})["id"], timeout_s=30)
         assert done["status"] == "succeeded", done["error"]
         client.publish("tale", done["run_id"])
