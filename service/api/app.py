@@ -25,6 +25,7 @@ from service.api import (
     runs,
     scores,
     suggestions,
+    web,
 )
 from service.api.context import Context
 from service.api.door import Door
@@ -63,6 +64,7 @@ def create_app(
         app.include_router(router)
     problems.install(app)
     openapi.install(app, routers)
+    app.include_router(web.router)
     return app
 
 

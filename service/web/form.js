@@ -1,0 +1,65 @@
+// A row of a table: a slider for each number, a choice for each word; the answer moves along.
+import { latest, post } from "./api.js";
+import { bars } from "./bars.js";
+import { h, say } from "./dom.js";
+import { number } from "./format.js";
+
+export function form(run, columns, examples) {
+  const guess = bars([run.spec.dataset.target].flat().join(", "));
+  const ask = latest(async () => {
+    const row = Object.fromEntries(fields.map((field) => [field.name, field.value()]));
+    try {
+      const { predictions } = await post(`models/${run.id}/predict`, { rows: [row] });
+      guess.show(predictions[0]);
+    } catch (error) {
+      guess.fault(error.message);
+    }
+  });
+
+  const fields = columns.map((column) => (column.type === "number" ? slider : choice)(column, () => ask()));
+
+  function example() {
+    const row = examples[Math.floor(Math.random() * examples.length)];
+    for (const field of fields) field.set(row[field.name]);
+    ask();
+  }
+
+  example();
+  const row = h("div", {}, fields.map((field) => field.element), h("button", { onclick: example }, "A row from the data"));
+  return { element: h("div", { class: "form" }, row, guess.element), ask };
+}
+
+function slider(column, changed) {
+  const span = column.max - column.min || 1;
+  const step = column.integer ? 1 : 10 ** Math.floor(Math.log10(span / 20));
+  const shown = h("output", {});
+  const input = h("input", { type: "range", min: column.min, max: column.max, step, value: column.mean ?? column.min });
+  const show = () => say(shown, number(Number(input.value)));
+  input.oninput = () => {
+    show();
+    changed();
+  };
+  show();
+  return {
+    name: column.name,
+    element: h("label", {}, h("span", {}, column.name.replaceAll("_", " ")), input, shown),
+    value: () => Number(input.value),
+    set(value) {
+      if (typeof value === "number") input.value = value;
+      show();
+    },
+  };
+}
+
+function choice(column, changed) {
+  const known = column.classes ?? column.top.map((each) => String(each.value));
+  const input = h("select", { onchange: changed }, known.map((each) => h("option", {}, each)));
+  return {
+    name: column.name,
+    element: h("label", {}, h("span", {}, column.name.replaceAll("_", " ")), input, h("output", {})),
+    value: () => input.value,
+    set(value) {
+      if (known.includes(String(value))) input.value = String(value);
+    },
+  };
+}

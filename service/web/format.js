@@ -1,0 +1,45 @@
+// Numbers and times as people read them.
+
+export const FINAL = new Set(["succeeded", "failed", "cancelled"]);
+
+export function number(value, digits = 4) {
+  if (value === null || value === undefined) return "–";
+  if (Number.isInteger(value)) return value.toLocaleString("en");
+  const size = Math.abs(value);
+  return size >= 1e6 || size < 1e-4 ? value.toExponential(2) : String(Number(value.toPrecision(digits)));
+}
+
+export const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
+
+/** A metric's value: shares in percent, all else as a number. */
+export function score(name, value) {
+  if (value === null || value === undefined) return "–";
+  return /accuracy|precision|recall|f1$/.test(name) ? percent(value) : number(value);
+}
+
+export const words = (name) => name.replace(/^val_/, "validation ").replaceAll("_", " ");
+
+export function seconds(s) {
+  if (s < 1) return `${Math.round(s * 1000)} ms`;
+  if (s < 90) return `${s.toFixed(s < 10 ? 1 : 0)} s`;
+  return s < 5400 ? `${Math.round(s / 60)} min` : `${(s / 3600).toFixed(1)} h`;
+}
+
+export function ago(at) {
+  const s = (Date.now() - Date.parse(at)) / 1000;
+  return s < 5 ? "now" : s < 86400 ? `${seconds(s)} ago`.replace(/\.\d/, "") : new Date(at).toLocaleDateString();
+}
+
+export function bytes(n) {
+  const unit = ["B", "kB", "MB", "GB"];
+  let i = 0;
+  for (; n >= 1000 && i < 3; i++) n /= 1000;
+  return `${n.toFixed(i && n < 10 ? 1 : 0)} ${unit[i]}`;
+}
+
+/** The metric that tells most about a run, as [name, value]; null before there is one. */
+export function headline(best) {
+  const order = ["val_accuracy", "val_perplexity", "val_loss", "test_perplexity", "train_accuracy", "train_loss"];
+  const name = order.find((each) => best?.[each]);
+  return name ? [name, best[name].value] : null;
+}

@@ -1,0 +1,71 @@
+// The list on the left: every job with its state, how far it is, and the best it has reached.
+import { get, latest } from "./api.js";
+import { h, say } from "./dom.js";
+import { FINAL, ago, headline, score, words } from "./format.js";
+
+const LIMIT = 40;
+
+/** Keeps the list true as long as the page is looked at. `onJobs` hears of every look. */
+export function jobs(element, onJobs) {
+  const list = h("ul", {});
+  const empty = h("p", { class: "quiet" }, "Nothing yet. One click above starts something.");
+  element.append(h("h2", {}, "Jobs"), empty, list);
+  const rows = new Map();
+  let best = new Map();
+  let seen = "";
+
+  const look = latest(async () => {
+    const { data } = await get(`jobs?limit=${LIMIT}`);
+    const now = data.map((job) => `${job.id} ${job.status} ${job.progress}`).join();
+    if (now !== seen) {
+      const runs = await get(`runs?limit=${LIMIT}`);
+      best = new Map(runs.data.map((run) => [run.job_id, run.best]));
+      seen = now;
+    }
+    show(data);
+    onJobs(data);
+  });
+
+  function show(data) {
+    empty.hidden = data.length > 0;
+    const wanted = data.map((job) => {
+      if (!rows.has(job.id)) rows.set(job.id, row(job));
+      rows.get(job.id).show(job, best.get(job.id));
+      return rows.get(job.id).element;
+    });
+    const same = wanted.length === list.children.length && wanted.every((each, i) => each === list.children[i]);
+    if (!same) list.replaceChildren(...wanted);
+  }
+
+  function mark(id) {
+    for (const [each, { link }] of rows) {
+      if (each === id) link.setAttribute("aria-current", "true");
+      else link.removeAttribute("aria-current");
+    }
+  }
+
+  return { look, mark };
+}
+
+function row(job) {
+  const name = h("b", {}, job.name ?? job.id);
+  const state = h("span", { class: "state" });
+  const value = h("span", {});
+  const when = h("span", {});
+  const bar = h("progress", { max: 1, "aria-label": "Progress" });
+  const link = h("a", { href: `#${job.id}` }, h("span", { class: "line" }, name, state), bar,
+    h("span", { class: "line quiet" }, value, when));
+  return {
+    link,
+    element: h("li", {}, link),
+    show(job, best) {
+      state.dataset.state = job.status;
+      say(state, job.status);
+      bar.value = job.progress;
+      bar.hidden = FINAL.has(job.status);
+      const found = headline(best);
+      say(value, job.error?.code ?? (found ? `${words(found[0])} ${score(...found)}` : job.phase));
+      say(when, ago(job.ended_at ?? job.started_at ?? job.created_at));
+    },
+  };
+}
