@@ -212,3 +212,13 @@ def test_a_cursor_that_is_none_is_refused(cursor: str, store: Store) -> None:
     with pytest.raises(InvalidSpec) as error:
         store.jobs.list(after=cursor)
     assert error.value.faults[0].code == "invalid_cursor"
+
+
+def test_open_jobs_are_counted_by_state(store: Store, submit: Submit, claim: Claim) -> None:
+    assert store.jobs.counts() == {}
+    jobs = [submit() for _ in range(4)]
+    claim()
+    store.jobs.request_stop(jobs[3].id, "pause")
+    assert store.jobs.counts() == {"queued": 2, "running": 1, "paused": 1}
+    store.jobs.request_stop(jobs[3].id, "cancel")
+    assert store.jobs.counts() == {"queued": 2, "running": 1}

@@ -86,6 +86,24 @@ def test_a_store_of_a_newer_version_is_refused_and_not_touched(store: Store, fol
     connection.close()
 
 
+def test_a_migration_that_ends_half_way_leaves_the_store_as_it_was(store: Store, folder: Path) -> None:
+    store.jobs.submit(type="train", spec={})
+    before = schema(folder / "store.db")
+
+    def half() -> None:
+        with store._database.remake() as connection:
+            connection.exec_driver_sql("ALTER TABLE jobs ADD COLUMN colour TEXT")
+            connection.exec_driver_sql("DROP TABLE runs")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        half()
+    assert schema(folder / "store.db") == before
+    assert len(store.runs.list().data) == 1
+    with store._database.read() as connection:
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar_one() == 1
+
+
 def test_opening_a_store_again_changes_nothing(store: Store, folder: Path) -> None:
     store.jobs.submit(type="train", spec={})
     before = schema(folder / "store.db")
