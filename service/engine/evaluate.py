@@ -9,6 +9,7 @@ import numpy as np
 
 from service.engine.arena import Arena
 from service.engine.contract import Array, Signature
+from service.engine.fast import stepping
 from service.engine.feed import Examples
 from service.engine.losses import CrossEntropy
 from service.engine.network import Compiled
@@ -37,7 +38,7 @@ class Evaluator:
             self._programs[rows] = Program(self._net, self._loss, self._signature, setting, self._memory, Arena())
         return self._programs[rows]
 
-    @np.errstate(all="ignore")
+    @stepping()
     def score(self, part: Examples, metrics: Sequence[str]) -> dict[str, float]:
         """{"loss": mean over the part, and each metric}."""
         wanted = [name for name in metrics if name in SCORES and name != "accuracy"]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from service.engine.arena import Arena
 from service.engine.contract import Array, Signature
+from service.engine.fast import stepping
 from service.engine.feed import Examples
 from service.engine.float_mode import flushing
 from service.engine.network import Compiled
@@ -86,7 +87,7 @@ class Stepper:
             program.arena.reset()
 
     @flushing()
-    @np.errstate(all="ignore")
+    @stepping()
     def run(self, indices: Array, epoch: int, place: int, t: int, rates: Sequence[float]) -> None:
         """A step for each of `rates` on `indices`. `place`: the first one's number in its epoch; `t`: steps done."""
         if self.shards > 1:
