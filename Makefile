@@ -24,7 +24,7 @@ serve: $(CORE) ## the server alone, on 127.0.0.1:8000, data in ./netwright-data
 test: $(DEV) ## every gate: ruff, mypy strict, import-linter, pytest
 	@failed=0; \
 	$(MAKE) --no-print-directory lint || failed=1; \
-	$(BIN)/python -m pytest || failed=1; \
+	$(BIN)/python -m pytest -n 2 --dist worksteal || failed=1; \
 	exit $$failed
 
 lint: $(DEV) ## the gates without pytest; all of them, even if the first one fails
