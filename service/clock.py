@@ -16,6 +16,11 @@ def monotonic_s() -> float:
     return time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
+def processor_s() -> float:
+    """Seconds that a processor has worked for this thread; other load does not count."""
+    return time.thread_time()
+
+
 def boot_id() -> str:
     """Names this start of the machine; monotonic times compare only within one."""
     try:

@@ -10,7 +10,7 @@ from typing import Any
 from service import log
 from service.config import Settings
 from service.errors import CapacityError, DataUnusable, InvalidData, RunError, ServiceError
-from service.jobs import count, limits, train
+from service.jobs import compare, count, limits, train
 from service.jobs.reporter import Reporter
 from service.jobs.verdict import GivenBack, Verdict, Work
 from service.storage import Attempt, Fenced, Store
@@ -36,7 +36,8 @@ def _judge(store: Store, attempt: Attempt, settings: Settings, reporter: Reporte
     try:
         with limits.memory(attempt.memory_bytes):
             run = store.runs.get(attempt.run_id)
-            return _KINDS[run.type](Work(store, settings, run, reporter))
+            verdict = _KINDS[run.type](Work(store, settings, run, reporter))
+            return compare.with_repeated(store, run, verdict)
     except (Fenced, GivenBack, CapacityError):
         raise
     except ServiceError as error:

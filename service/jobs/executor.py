@@ -12,12 +12,14 @@ from service.storage import Attempt, Owner
 class Gone:
     """The end of an attempt's process. `told`: it gave its verdict to the store before.
 
-    `words`: else its last ones; the very last line says how it ended.
+    `words`: else its last ones; the very last line says how it ended. `lives`: how many may be lost like this, without
+    a new checkpoint in between, until the run itself is to blame: few when it crashed, more when it was killed.
     """
 
     told: bool
     words: str = ""
     code: Literal["worker_lost", "out_of_memory"] = "worker_lost"
+    lives: int = 3
 
 
 class Executor(Protocol):

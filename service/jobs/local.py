@@ -23,6 +23,7 @@ from service.storage import Attempt, Owner
 THREAD_SETTINGS = (
     "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
 )  # fmt: skip
+_HUNGRY_LIVES, _KILLED_LIVES = 2, 10  # lost to want of memory; to a SIGKILL of somebody else, or nobody knows how
 _REST_S = 1.0  # between two tries to start a worker that dies before it is ready
 
 
@@ -37,7 +38,7 @@ class _Worker:
     said: bytes = b""
     attempt: Attempt | None = None
     finished: bool = False  # it has told the store the end of its attempt
-    oom_kills: int = 0  # of the whole control group, before the attempt began
+    oom_kills: int = 0  # of the whole machine, before the attempt began
 
 
 @dataclass
@@ -102,7 +103,7 @@ class LocalExecutor:
         owner = next((each.owner for each in self._adopted if each.attempt == attempt), None)
         if owner is not None and process.alive(owner):
             return None
-        return self._gone("the worker process of an earlier server ended", owner)
+        return self._gone("the worker process of an earlier server ended", owner, _KILLED_LIVES)
 
     def forget(self, attempt: Attempt) -> None:
         worker = self._holder(attempt)
@@ -201,13 +202,16 @@ class LocalExecutor:
         code = worker.process.poll()
         if code is None:
             return None
-        if code == -signal.SIGKILL and process.oom_kills() > worker.oom_kills:
-            return Gone(told=False, words="the system killed the worker: out of memory", code="out_of_memory")
-        return self._gone(ending(code), worker.owner)
+        if code != -signal.SIGKILL:
+            return self._gone(ending(code), worker.owner)
+        if process.oom_kills() > worker.oom_kills:
+            words = "the system killed the worker: out of memory"
+            return Gone(told=False, words=words, code="out_of_memory", lives=_HUNGRY_LIVES)
+        return self._gone(ending(code), worker.owner, _KILLED_LIVES)
 
-    def _gone(self, how: str, owner: Owner | None) -> Gone:
+    def _gone(self, how: str, owner: Owner | None, lives: int = 3) -> Gone:
         words = process.last_words(self.settings.data_dir, owner.pid) if owner else ""
-        return Gone(told=False, words=f"{words}\n{how}".strip())
+        return Gone(told=False, words=f"{words}\n{how}".strip(), lives=lives)
 
 
 def ending(code: int) -> str:

@@ -13,7 +13,7 @@ from service.storage import Owner
 _START_TIME = 19  # place of `starttime` after the command's closing bracket in /proc/PID/stat, proc(5)
 _WORDS = 1_500  # characters kept of either end
 _BORING = "\nExtension modules:"  # how a crash report ends
-_CGROUPS = Path("/sys/fs/cgroup")
+_VMSTAT = Path("/proc/vmstat")
 
 
 def owner_of(pid: int) -> Owner:
@@ -59,13 +59,12 @@ def last_words(data_dir: Path, pid: int) -> str:
 
 
 def oom_kills() -> int:
-    """How many processes of our control group the kernel has killed for want of memory; 0 where it does not tell."""
+    """How many processes the kernel has killed for want of memory since it started; 0 where it does not tell."""
     try:
-        place = Path("/proc/self/cgroup").read_text(encoding="ascii").strip().rpartition("::")[2]
-        told = (_CGROUPS / place.lstrip("/") / "memory.events").read_text(encoding="ascii")
+        told = _VMSTAT.read_text(encoding="ascii").splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) for line in told.splitlines() if line.startswith("oom_kill ")), 0)
+    return next((int(line.split()[1]) for line in told if line.startswith("oom_kill ")), 0)
 
 
 def _exists(pid: int) -> bool:

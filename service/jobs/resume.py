@@ -8,14 +8,33 @@ from collections.abc import Mapping
 from typing import Any
 
 from service import tensors
-from service.errors import InvalidData
+from service.errors import DataUnusable, InvalidData
 from service.jobs.verdict import Work
+from service.specs import TrainSpec
 from service.tensors import Array
 
 LOG = logging.getLogger(__name__)
+State = tuple[Mapping[str, Array], Mapping[str, Any]]
 
 
-def newest(work: Work) -> tuple[Mapping[str, Array], Mapping[str, Any]] | None:
+def state(work: Work, spec: TrainSpec) -> State | None:
+    """(arrays, meta) to go on from: the run's own newest, else that of the run it was forked from, else None."""
+    return newest(work) or forked(work, spec)
+
+
+def forked(work: Work, spec: TrainSpec) -> State | None:
+    """The other run's state, as if it had not been told to stop there. Raises DataUnusable when it is gone."""
+    point = spec.go_on_from
+    if point is None or point.blob is None:
+        return None
+    if not work.store.blobs.verify(point.blob):
+        raise DataUnusable(f"the checkpoint of {point.run} to go on from is gone", hint="Has its job been deleted?")
+    found = tensors.read(work.store.blobs.path(point.blob))
+    work.reporter.tell(events=[("forked", {"run": point.run, "step": point.step})], step=point.step)
+    return found.arrays, json.loads(found.metadata["state"]) | {"stopped_by": None}
+
+
+def newest(work: Work) -> State | None:
     """(arrays, meta) of the state to go on from, None to begin.
 
     A torn or flipped file is told of and removed, and the one before it taken.

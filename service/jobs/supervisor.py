@@ -17,7 +17,6 @@ TURN_S = 0.5  # the longest sleep: a dead adopted worker is noticed within it
 TIDY_S = 600.0
 HARD_STOP_S = 4.0  # a worker that does not heed a cancel for so long is killed
 GRACE_S = 2.4  # to checkpoint and give runs back when the server leaves
-_LIVES = {"worker_lost": 3, "out_of_memory": 2}  # lost in a row without a new checkpoint, until the run fails
 _REST_S = 1.0  # after the store refused us (disk full, locked)
 
 
@@ -133,7 +132,7 @@ class Supervisor:
     def _lose(self, attempt: Attempt, gone: Gone) -> None:
         with suppress(Fenced):  # it ended properly, or was lost before
             LOG.warning("run %s lost its worker: %s", attempt.run_id, gone.words.rpartition("\n")[2])
-            self.store.runs.lose(attempt, gone.words, code=gone.code, max_attempts=_LIVES[gone.code])
+            self.store.runs.lose(attempt, gone.words, code=gone.code, max_attempts=gone.lives)
 
     def _release(self, attempt: Attempt, gone: Gone) -> None:
         with suppress(Fenced):  # it has given its run back itself

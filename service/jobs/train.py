@@ -1,29 +1,19 @@
-"""Trains one network: data prepared, the last good checkpoint taken up, every event told, the best weights kept."""
+"""Trains one network: its data prepared, the last good checkpoint taken up, then the lesson."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, cast
 
-import numpy as np
-
-from service import engine, tensors
-from service.clock import monotonic_s
+from service import tensors
 from service.data import Dataset, Prepared, Preprocessor, holds_text, prepare, prepare_letters
-from service.engine import Epoch, Examples, Finished, Improved, Measured, Signature, Started, Tick, Training, Warned
+from service.engine import Examples, Training
 from service.errors import DataUnusable
-from service.jobs import receipt, resume
-from service.jobs.findings import findings
-from service.jobs.reporter import Snapshot
-from service.jobs.verdict import GivenBack, Verdict, Work
-from service.specs import BLOB, TrainSpec, artifact, examples_of, recipe_of, signature_of
-from service.specs.artifact import NetworkModel
-from service.storage import StoppedBy
+from service.jobs import resume
+from service.jobs.lesson import Lesson
+from service.jobs.verdict import Verdict, Work
+from service.specs import BLOB, TrainSpec, examples_of, recipe_of, signature_of
 from service.tensors import Array
-
-_NEWS_S = 0.2  # at most one event of an epoch, and one published model, in so long
 
 
 def train(work: Work) -> Verdict:
@@ -33,10 +23,10 @@ def train(work: Work) -> Verdict:
     recipe, prepared = recipe_of(spec), _prepared(work, spec, work.dataset(row))
     signature = signature_of(prepared)
     training = Training(
-        recipe, signature, prepared.outline.outputs, *_parts(prepared), state=resume.newest(work),
+        recipe, signature, prepared.outline.outputs, *_parts(prepared), state=resume.state(work, spec),
         initial=_initial(work, spec), units=_units(prepared),
     )  # fmt: skip
-    lesson = _Lesson(work, spec, prepared, signature, training)
+    lesson = Lesson(work, spec, prepared, signature, training)
     finished = lesson.learn()
     if finished is None:
         return lesson.cancelled()
@@ -73,135 +63,3 @@ def _initial(work: Work, spec: TrainSpec) -> Mapping[str, Array] | None:
     if not path.exists():
         raise DataUnusable("the weights to begin with are gone: the run they came from has been deleted")
     return tensors.read(path).arrays
-
-
-@dataclass
-class _Lesson:
-    """One attempt's training, and what of it is still to be told."""
-
-    work: Work
-    spec: TrainSpec
-    prepared: Prepared
-    signature: Signature
-    training: Training
-    warnings: list[str] = field(default_factory=list)
-    _began_s: float = field(default_factory=monotonic_s)
-    _began_at: float | None = None  # the progress with which this attempt began
-    _told_s: float = float("-inf")
-    _saved_s: float = field(default_factory=monotonic_s)
-    _cost_s: float = 0.0
-    _better: Improved | None = None  # a model that is not published yet
-    _published_s: float = float("-inf")
-
-    def learn(self) -> Finished | None:
-        """To the end, or to a cancel (None). Raises GivenBack with the state published."""
-        reporter = self.work.reporter
-        step = 0
-        for event in self.training:
-            if isinstance(event, Finished):
-                return event
-            step = getattr(event, "step", step)
-            self._hear(event)
-            ask = reporter.asked()
-            if ask == "cancel":
-                return None
-            if ask is not None:
-                self._save(step)
-                raise GivenBack(ask)
-            self._save_when_due(step)
-        raise RuntimeError("the training ended without its last event")
-
-    def _hear(self, event: engine.Event) -> None:
-        tell = self.work.reporter.tell
-        match event:
-            case Tick(step, _, progress):
-                tell(step=step, progress=progress, eta_s=self._eta_s(progress))
-            case Measured(series):
-                tell(series=series)
-            case Started(parameters, steps_per_epoch, total_steps):
-                shape = {"parameters": parameters, "steps_per_epoch": steps_per_epoch, "total_steps": total_steps}
-                tell(events=[("training", shape)], phase="training")
-            case Epoch(epoch, step, scores):
-                tell(step=step, events=self._news("epoch", {"epoch": epoch, "step": step, "scores": scores}))
-            case Improved():
-                self._better = event
-            case Warned(message):
-                self.warnings.append(message)
-                tell(events=[("warning", {"message": message})])
-
-    def _news(self, kind: str, data: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-        """One event, unless the last one was a moment ago: epochs of a millisecond would bury all others."""
-        now = monotonic_s()
-        if now - self._told_s < _NEWS_S:
-            return []
-        self._told_s = now
-        return [(kind, data)]
-
-    def _eta_s(self, progress: float) -> float | None:
-        if self._began_at is None:
-            self._began_at = progress
-        done = progress - self._began_at
-        return (monotonic_s() - self._began_s) / done * (1 - progress) if done > 0 else None
-
-    def _save_when_due(self, step: int) -> None:
-        """The state every `checkpoint_s` seconds, less often when that costs much; the best model as it appears."""
-        now, reporter = monotonic_s(), self.work.reporter
-        if reporter.busy:
-            return
-        if now - self._saved_s >= max(self.work.settings.checkpoint_s, 50 * self._cost_s):
-            self._save(step)
-        elif self._better is not None and now - self._published_s >= _NEWS_S:
-            better, self._better, self._published_s = self._better, None, now
-            model = self.model({better.monitor: better.value})
-            reporter.tell(events=[("improved", {"step": better.step, better.monitor: better.value})])
-            reporter.publish(Snapshot("model", better.step, model.facts["weights_sha256"], *artifact.pack(model)))
-
-    def _save(self, step: int) -> None:
-        began_s = monotonic_s()
-        arrays, meta = self.training.state()
-        metadata = {"kind": "state", "state": json.dumps(meta)}
-        digest = self.training.weights_sha256(best=False)
-        self.work.reporter.publish(Snapshot("state", step, digest, arrays, metadata))
-        self._saved_s = monotonic_s()
-        self._cost_s = self._saved_s - began_s
-
-    def model(self, scores: Mapping[str, float]) -> NetworkModel:
-        """The best weights so far, with all that serving them takes."""
-        digest = self.training.weights_sha256()
-        return NetworkModel(
-            network=self.spec.network, signature=self.signature, outputs=self.prepared.outline.outputs,
-            loss=self.training.recipe.loss, dtype=self.spec.dtype, preprocessor=self.prepared.preprocessor,
-            facts={"run_id": self.work.run.id, "weights_sha256": digest, "scores": dict(scores)},
-            weights=self.training.weights(),
-        )  # fmt: skip
-
-    def cancelled(self) -> Verdict:
-        """The verdict of a training that was told to end; what it has learned stays usable."""
-        model = self.model({})
-        digest = model.facts["weights_sha256"]
-        return Verdict("cancelled", stopped_by="user", model=artifact.pack(model), weights_sha256=digest)
-
-    def succeeded(self, finished: Finished, dataset_sha256: str) -> Verdict:
-        """The verdict of a training that came to its end: model, findings, receipt."""
-        tell, at = self.work.reporter.tell, np.array([finished.step])
-        tested = {name: (at, np.array([value])) for name, value in finished.scores.items()}
-        tell(series=tested, step=finished.step, phase="evaluating", progress=1.0)
-        model = self.model(finished.scores)
-        report = {
-            "scores": finished.scores, "best_step": finished.best_step, "warnings": self.warnings,
-            **self._findings(model),
-        }  # fmt: skip
-        tell(phase="saving")
-        return Verdict(
-            "succeeded", stopped_by=cast("StoppedBy", finished.stopped_by), model=artifact.pack(model),
-            weights_sha256=model.facts["weights_sha256"], report=report,
-            receipt=receipt.of(self.work.run.spec, dataset_sha256, self.training.recipe.training.shards or 1),
-        )  # fmt: skip
-
-    def _findings(self, model: NetworkModel) -> dict[str, Any]:
-        for name, part in (("test", self.prepared.test), ("validation", self.prepared.validation)):
-            if part is not None and len(part.x):
-                classes, units = self.prepared.outline.classes, self.prepared.preprocessor
-                told = units.answers if isinstance(units, Preprocessor) else None
-                return findings(model.bind(), part, model.loss.target, classes, name, told)
-        return {}

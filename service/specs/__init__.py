@@ -7,6 +7,7 @@ from service.specs.admission import Admitted, JobPlan, admit, ngram_spec, parse,
 from service.specs.dataset import materialize
 from service.specs.examples import examples_of, signature_of
 from service.specs.fault import faults
+from service.specs.fork import fork, merged, verify
 from service.specs.initial import BLOB
 from service.specs.job import JOB, Job, JobRequest, NgramJob, NgramJobSpec, TrainJob, TrainSpec
 
@@ -25,9 +26,12 @@ __all__ = [
     "artifact",
     "examples_of",
     "faults",
+    "fork",
     "materialize",
+    "merged",
     "ngram_spec",
     "parse",
     "recipe_of",
     "signature_of",
+    "verify",
 ]

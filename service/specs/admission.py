@@ -17,6 +17,7 @@ from service.ngram import NgramSpec
 from service.specs.dataset import Source, source
 from service.specs.examples import signature_of
 from service.specs.fault import faults
+from service.specs.fork import check_repeated, started
 from service.specs.initial import pinned
 from service.specs.job import JOB, Job, NgramJob, NgramJobSpec, TrainSpec
 from service.specs.letters import check_letters, letters
@@ -66,6 +67,7 @@ def admit(job: Job, store: Store, limit_bytes: int) -> Admitted:
 
     Nothing is stored of a job that is refused.
     """
+    check_repeated(job.spec.verify, store)
     with source(job.spec.dataset, store) as data:
         spec: TrainSpec | NgramJobSpec
         if isinstance(job, NgramJob):
@@ -95,6 +97,8 @@ def _train(spec: TrainSpec, store: Store, data: Source, limit_bytes: int) -> tup
         "metrics": list(chosen.metrics or ()),
     }  # fmt: skip
     spec = spec.model_copy(update=update)
+    with _inside("/spec"):
+        spec = spec.model_copy(update={"go_on_from": started(spec, store)})
     held_back = found.validation_rows + found.test_rows
     plan = JobPlan(
         tuple(map(asdict, planned.layers)), planned.parameters,

@@ -15,6 +15,8 @@ SPEC_VERSION: Literal[1] = 1
 Label = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Priority = Annotated[int, Field(ge=-100, le=100)]
 MemoryBytes = Annotated[int, Field(ge=1_000_000, le=1 << 50)]
+RunId = Annotated[str, StringConstraints(pattern=r"^run_[A-Za-z0-9_-]{1,64}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class _Spec(BaseModel):
@@ -36,11 +38,23 @@ class _Job(_Spec):
         return reference
 
 
+class GoOnFrom(_Spec):
+    """A published state of another run: training goes on from it as if it had never stopped.
+
+    Without a `step` the newest one is meant. `blob` is filled in.
+    """
+
+    run: RunId
+    step: Annotated[int, Field(ge=1)] | None = None
+    blob: Sha256 | None = None
+
+
 class TrainSpec(_Spec):
     """A network, the data it learns from, and how. What is left out is filled in; the answer echoes it.
 
     `loss` follows from the network's end and the target when it is left out. `max_memory_bytes` ends the run with
-    out_of_memory instead of taking the machine along.
+    out_of_memory instead of taking the machine along. `verify` names a run that this one repeats: at the end their
+    weights are compared.
     """
 
     spec_version: Literal[1] = SPEC_VERSION
@@ -52,6 +66,8 @@ class TrainSpec(_Spec):
     metrics: Annotated[list[str], Field(max_length=20)] | None = None
     dtype: Literal["float32", "float64"] = "float32"
     max_memory_bytes: MemoryBytes | None = None
+    go_on_from: GoOnFrom | None = None
+    verify: RunId | None = None
 
 
 class TrainJob(_Job):
@@ -67,6 +83,7 @@ class NgramJobSpec(NgramSpec):
     spec_version: Literal[1] = SPEC_VERSION
     dataset: DatasetSpec
     max_memory_bytes: MemoryBytes | None = None
+    verify: RunId | None = None
 
 
 class NgramJob(_Job):

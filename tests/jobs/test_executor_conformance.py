@@ -6,10 +6,12 @@ import os
 import signal
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 from jobs_machine import EXECUTORS, LONG, Build, Machine, digits, freeze, gone
 
+from service.jobs import process
 from service.storage import Job
 
 pytestmark = pytest.mark.parametrize("executor", EXECUTORS)
@@ -115,6 +117,31 @@ def test_a_poison_job_fails_after_three_lives_and_blocks_nobody(build: Build, ex
     assert poison.error["hint"] == "the worker process ended by SIGABRT"
     assert "Fatal Python error: Aborted" in machine.events(poison, "lost")[-1].data["words"]
     assert machine.until(other, "succeeded").attempt == 1
+
+
+def test_a_run_whose_workers_somebody_else_kills_is_not_to_blame(build: Build, executor: str) -> None:
+    machine = build(executor=executor, checkpoint_s=1000.0)
+    job = machine.submit(digits(LONG))
+    for life in range(1, 5):
+        machine.poll(partial(began, machine, job, life))
+        os.kill(machine.live(job).owner.pid, signal.SIGKILL)
+    assert machine.until(job, "succeeded").attempt == 5
+
+
+def test_a_run_that_the_system_kills_for_its_memory_fails_as_such_after_two_lives(
+    build: Build, executor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_VMSTAT", tmp_path / "vmstat")
+    machine = build(executor=executor, checkpoint_s=1000.0)
+    job = machine.submit(digits(100_000))
+    for life in range(1, 3):
+        machine.poll(partial(began, machine, job, life))
+        pid = machine.live(job).owner.pid
+        (tmp_path / "vmstat").write_text(f"oom_kill {life}\n", encoding="ascii")
+        os.kill(pid, signal.SIGKILL)
+    job = machine.until(job, "failed")
+    assert job.error is not None
+    assert job.error["code"] == "out_of_memory"
 
 
 def test_a_pause_frees_the_worker_and_a_resume_goes_on_bit_for_bit(build: Build, executor: str) -> None:
