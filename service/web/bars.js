@@ -4,7 +4,7 @@ import { number, percent } from "./format.js";
 
 const MOST = 10;
 
-/** {element, show(prediction), fault(message)}. Bars keep their places by class: one sees them move. */
+/** {element, show(prediction), fault(message)}. */
 export function bars(target) {
   const answer = h("output", { class: "answer" });
   const list = h("div", { class: "bars" });

@@ -17,7 +17,7 @@ export function facts() {
 }
 
 function scores(run) {
-  const names = SHOWN.filter((name) => run.best[name]).slice(0, 3);
+  const names = SHOWN.filter((name) => run.best[name]).slice(0, 2);
   return names.map((name) => [`best ${words(name)}`, score(name, run.best[name].value), `at step ${run.best[name].step}`]);
 }
 

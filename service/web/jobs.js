@@ -1,4 +1,4 @@
-// The list on the left: every job with its state, how far it is, and the best it has reached.
+// The list on the left: every job, its state and the best it has reached.
 import { get, latest } from "./api.js";
 import { h, say } from "./dom.js";
 import { FINAL, ago, headline, score, words } from "./format.js";
@@ -33,8 +33,8 @@ export function jobs(element, onJobs) {
       rows.get(job.id).show(job, best.get(job.id));
       return rows.get(job.id).element;
     });
-    const same = wanted.length === list.children.length && wanted.every((each, i) => each === list.children[i]);
-    if (!same) list.replaceChildren(...wanted);
+    wanted.forEach((each, i) => each !== list.children[i] && list.insertBefore(each, list.children[i]));
+    while (list.children.length > wanted.length) list.lastChild.remove();
   }
 
   function mark(id) {

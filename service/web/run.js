@@ -40,6 +40,7 @@ export function show(place, jobId, moved, edit) {
       view.lower.prepend(seen.panel.element);
     }
     if (!seen.ended && FINAL.has(run.status)) await ended(run);
+    else if (!seen.ended) seen.panel?.ask(); // one sees it learn
   }
 
   async function ended(run) {

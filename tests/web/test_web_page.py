@@ -1,0 +1,130 @@
+"""The web page in a real browser: started by clicks, watched while it trains, tried out by hand."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.oracle
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]  # fmt: skip
+PATIENCE_MS = 60_000
+THREE = [(60, 60), (110, 35), (160, 60), (150, 100), (105, 110), (160, 130), (165, 170), (110, 195), (55, 170)]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install playwright)")
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium (apt-get install chromium)")
+    with api.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def url(serve: Callable[..., Any]) -> str:
+    return str(serve().url)
+
+
+@pytest.fixture
+def page(browser: Any, url: str) -> Iterator[Any]:
+    """The page, freshly opened; nothing may break in it, and it may ask nobody but its server."""
+    broken: list[str] = []
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    page.on("pageerror", lambda error: broken.append(str(error)))
+    page.on("console", lambda said: broken.append(said.text) if "Content Security" in said.text else None)
+    page.on("request", lambda asked: None if asked.url.startswith((url, "data:")) else broken.append(asked.url))
+    page.goto(url)
+    yield page
+    context.close()
+    assert broken == []
+
+
+def begin(page: Any, title: str) -> None:
+    page.click(f"#start >> text={title}")
+
+
+def ended(page: Any, name: str) -> None:
+    page.wait_for_selector(f".head:has(h2:text-is('{name}')) .state[data-state=succeeded]")
+
+
+def test_a_drawn_three_is_read_by_a_network_trained_with_one_click(page: Any) -> None:
+    begin(page, "Read handwriting")
+    ended(page, "digits")
+    page.wait_for_selector(".confusion td.right")
+    assert page.locator(".chart canvas").count() >= 2
+    assert "val" in page.locator(".chart canvas").first.get_attribute("aria-label")
+    box = page.locator(".paper").bounding_box()
+    page.mouse.move(box["x"] + THREE[0][0], box["y"] + THREE[0][1])
+    page.mouse.down()
+    for x, y in THREE[1:]:
+        page.mouse.move(box["x"] + x, box["y"] + y, steps=6)
+    page.mouse.up()
+    page.wait_for_selector(".answer:text-is('3')")
+
+
+def test_a_flower_is_named_as_its_sliders_move(page: Any) -> None:
+    begin(page, "Name a flower")
+    ended(page, "iris")
+    page.wait_for_selector(".form input[type=range]")
+    for slider, largest in zip(page.locator(".form input[type=range]").all(), (False, False, True, True), strict=True):
+        slider.focus()
+        slider.press("End" if largest else "Home")
+    page.wait_for_selector(".answer:text-is('virginica')")
+
+
+def test_a_text_goes_on_and_the_next_words_can_be_taken(page: Any) -> None:
+    begin(page, "Continue a text")
+    ended(page, "python-text")
+    page.locator(".word").first.click()
+    assert len(page.locator(".writing textarea").input_value().split()) == 4
+    page.click(".writing button.main")
+    page.wait_for_selector(".told mark:text-matches('[a-z]+ .+ [a-z]+')")
+
+
+def test_a_fault_is_marked_where_it_stands_and_gone_when_mended(page: Any) -> None:
+    begin(page, "Write your own")
+    source = page.locator(".source textarea")
+    right = source.input_value()
+    source.fill(right.replace('"cosine"', '"cosin"'))
+    page.wait_for_selector(".faults button")
+    assert page.locator(".source mark").inner_text() == '"kind": "cosin"'
+    assert "/spec/optimizer/schedule/kind" in page.locator(".faults").inner_text()
+    assert page.locator("dialog button.main").is_disabled()
+    source.fill(right)
+    page.wait_for_selector(".verdict.good:has-text('It fits')")
+    assert page.locator(".source mark").count() == 0
+
+
+def test_a_long_job_is_cancelled_and_keeps_its_model(page: Any) -> None:
+    begin(page, "Write your own")
+    source = page.locator(".source textarea")
+    source.fill(
+        source.input_value()
+        .replace('"epochs": 30', '"epochs": 5000')
+        .replace('"digits",\n  "spec"', '"long",\n  "spec"')
+    )
+    page.wait_for_selector(".verdict.good:has-text('It fits')")
+    page.click("dialog button.main")
+    page.wait_for_selector(".head:has(h2:text-is('long'))")
+    page.wait_for_selector(".bars")
+    page.click(".head >> text=Cancel")
+    page.wait_for_selector(".head .state[data-state=cancelled]")
+    assert page.locator(".paper").count() == 1
+
+
+def test_the_keyboard_reaches_every_job(page: Any) -> None:
+    begin(page, "Name a flower")
+    page.wait_for_selector("#jobs a[aria-current]")
+    last = page.locator("#jobs a").last
+    last.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#jobs li:last-child a[aria-current]")
