@@ -49,6 +49,13 @@ class Prepared:
     warnings: tuple[str, ...]
 
     @property
+    def table(self) -> Preprocessor:
+        """The preprocessor of rows with columns. Raises TypeError when the rows are a text's."""
+        if isinstance(self.preprocessor, Letters):
+            raise TypeError("a text has no columns")
+        return self.preprocessor
+
+    @property
     def scale(self) -> float:
         """What the network sees is x * scale + offset."""
         return self.preprocessor.scale

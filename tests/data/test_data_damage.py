@@ -90,7 +90,7 @@ def check_law(data: Dataset, kind: TargetKind) -> None:
         return
     for part in (found.train, found.validation):
         if part is not None:
-            assert found.preprocessor.rows(data.take(part.rows)).tobytes() == part.x.tobytes()
+            assert found.table.rows(data.take(part.rows)).tobytes() == part.x.tobytes()
 
 
 def test_values_beyond_float64_in_a_list_are_null_in_a_preview_and_cannot_be_learned_from(load: Load) -> None:

@@ -166,9 +166,9 @@ def test_what_is_outlined_is_what_is_prepared(load: Load, kind: TargetKind, fiel
     assert prepared.outline == found
     sizes = [0 if part is None else len(part.x) for part in (prepared.train, prepared.validation, prepared.test)]
     assert sizes == [found.rows, found.validation_rows, found.test_rows]
-    assert prepared.train.x.shape[1:] == found.shape == prepared.preprocessor.shape
-    assert prepared.train.x.dtype == found.dtype == prepared.preprocessor.dtype
-    assert prepared.preprocessor.outputs == found.outputs
+    assert prepared.train.x.shape[1:] == found.shape == prepared.table.shape
+    assert prepared.train.x.dtype == found.dtype == prepared.table.dtype
+    assert prepared.table.outputs == found.outputs
     assert prepared.preprocessor.classes == found.classes
     total = sum(p.x.nbytes + p.y.nbytes for p in (prepared.train, prepared.validation, prepared.test) if p)
     assert total <= found.bytes

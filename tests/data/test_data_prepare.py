@@ -59,7 +59,7 @@ def test_rare_categories_share_a_slot(load: Load) -> None:
     assert (x.sum(axis=1) == 1).all()
     # w0 and w299 occur four times and have slots; of the others the first 254 have too; 44 words share one
     assert x[:, 256].sum() == 44 * 3
-    unknown = found.preprocessor.rows([["never seen"]])
+    unknown = found.table.rows([["never seen"]])
     assert unknown[0].nonzero()[0].tolist() == [256]
 
 
@@ -148,13 +148,13 @@ def test_numbers_to_learn_are_scaled_and_answers_are_in_their_own_units(load: Lo
     assert answers[0]["values"] == pytest.approx({"p": 100, "q": 1}, rel=1e-6)
     raw = prepared(load(a__csv="a,p\n1,100\n2,200\n"), "number", preprocess="none")
     assert raw.train.y.tolist() == [[100], [200]]
-    assert raw.preprocessor.answers(np.array([[150.0]])) == [{"value": 150.0}]
+    assert raw.table.answers(np.array([[150.0]])) == [{"value": 150.0}]
 
 
 def test_a_distribution_must_be_one(load: Load) -> None:
     found = prepared(load(a__csv="a,p,q\n1,0.25,0.75\n2,1,0\n"), "distribution", target=["p", "q"])
     assert found.train.y.tolist() == [[0.25, 0.75], [1, 0]]
-    assert found.preprocessor.answers(np.array([[0.2, 0.8]]))[0]["label"] == "q"
+    assert found.table.answers(np.array([[0.2, 0.8]]))[0]["label"] == "q"
     with pytest.raises(InvalidData, match="row 2"):
         prepared(load(a__csv="a,p,q\n1,0.25,0.75\n2,1,1\n"), "distribution", target=["p", "q"])
 

@@ -18,7 +18,7 @@ TABLE = "age,city,label\n30,Rome,no\n40,Oslo,yes\n50,Rome,no\n60,?,yes\n"
 
 
 def model(data: Dataset, kind: TargetKind = "class", **fields: Any) -> Preprocessor:
-    return prepare(data, DatasetSpec.model_validate({"id": "ds_1", **fields}), kind).preprocessor
+    return prepare(data, DatasetSpec.model_validate({"id": "ds_1", **fields}), kind).table
 
 
 def faults(preprocessor: Preprocessor, rows: list[Any]) -> list[tuple[str, str]]:

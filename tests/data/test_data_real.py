@@ -71,7 +71,7 @@ def test_a_table_is_prepared_and_its_rows_predicted_alike(shared: Shared, name: 
     assert np.isfinite(found.train.x).all()
     assert np.abs(found.train.x.mean(axis=0)).max() <= 1 + 1e-6
     ids = found.validation.rows[:50]
-    assert found.preprocessor.rows(data.take(ids)).tobytes() == found.validation.x[:50].tobytes()
+    assert found.table.rows(data.take(ids)).tobytes() == found.validation.x[:50].tobytes()
 
 
 def test_adults_test_file_is_read_by_the_train_files_words(shared: Shared) -> None:

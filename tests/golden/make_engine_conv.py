@@ -84,7 +84,9 @@ CASES: dict[str, Callable[[], Case]] = {
         {"0_": Pad(0, 1, 1, 1), "0": nn.Conv2d(2, 3, 3, stride=2)},
         27,
     ),
-    "conv2d-dilation": lambda: spatial((6, 5, 2), [conv(2, 2, 2, dilation=2)], {"0": nn.Conv2d(2, 2, 2, dilation=2)}, 24),
+    "conv2d-dilation": lambda: spatial(
+        (6, 5, 2), [conv(2, 2, 2, dilation=2)], {"0": nn.Conv2d(2, 2, 2, dilation=2)}, 24
+    ),
     "conv2d-groups": lambda: spatial((4, 4, 4), [conv(2, 6, 2, groups=2)], {"0": nn.Conv2d(4, 6, 2, groups=2)}, 54),
     "conv2d-depthwise": lambda: spatial(
         (4, 4, 3), [conv(2, 3, 3, groups=3, padding="same")], {"0": nn.Conv2d(3, 3, 3, groups=3, padding="same")}, 48

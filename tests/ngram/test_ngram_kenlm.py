@@ -48,6 +48,7 @@ def _entries(last: Trained) -> dict[tuple[str, ...], tuple[float, float]]:
     words = [vocabulary.token(number).decode() for number in range(len(vocabulary))]
     level: list[tuple[str, ...]] = [(word,) for word in words]
     logs: list[float] = arrays["1.log10"].tolist()
+    first: list[int] = []
     entries: dict[tuple[str, ...], tuple[float, float]] = {}
     for order in range(1, orders + 1):
         if order > 1:
