@@ -86,7 +86,7 @@ def ranked(words: Ranked, count: int) -> Ranked:
 
 
 def fit(parts: NDArray[np.float64], rounds: int = 100) -> NDArray[np.float64]:
-    """The weights under which events are most probable, by expectation maximisation. parts: (events, parts), p of each."""
+    """The weights under which events are most probable, by expectation maximisation. parts: (events, parts)."""
     weights = np.full(parts.shape[1], 1 / parts.shape[1])
     for _ in range(rounds):
         shares = parts * weights

@@ -133,7 +133,7 @@ def theirs(work: Workload, examples: Examples, weights: dict[str, Array], how: s
     model = model_of(work, weights)
     x = torch.from_numpy(examples.x.astype(np.float32) / 255).permute(0, 3, 1, 2)
     if how == "best":
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = model.to(memory_format=torch.channels_last)
         x = x.contiguous(memory_format=torch.channels_last)
     else:
         x = x.contiguous()
@@ -232,7 +232,7 @@ if __name__ == "__main__":
     asked = [name for name in (*WORKLOADS, "forward") if name in sys.argv[1:]] or [*WORKLOADS, "forward"]
     for each in asked:
         if each == "forward":
-            for line, _, _ in forward("cnn"):
-                print(line, flush=True)
+            for found in forward("cnn"):
+                print(found[0], flush=True)
         else:
             print(compared(each)[0], flush=True)
