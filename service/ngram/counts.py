@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.ngram.contract import END, START, UNKNOWN
+from service.ngram.contract import END, START
 from service.ngram.sorting import BLOCK, Sorting
 from service.ngram.vocabulary import U32
 
@@ -72,7 +72,7 @@ class Collection:
         for order, size in zip(self.orders, sizes, strict=True):
             parents = self.vocabulary if order == 2 else sizes[order - 3]
             words, counts, suffix = (np.empty(size, np.uint32) for _ in range(3))
-            self.levels.append(Level(words, counts, suffix, np.empty(parents + 1, np.uint32)))
+            self.levels.append(Level(words, counts, suffix, np.full(parents + 1, size, np.uint32)))
         self.nodes = _Rows(len(self.positions) + 1, len(self.orders) - 1)
 
     def _enter(self, low: int) -> None:
@@ -98,7 +98,7 @@ class Collection:
         self.nodes.put(positions, rows)
 
     def _enter_words(self, level: Level, positions: U32, packed: NDArray[np.uint8], nodes: U32) -> None:
-        """Where the bigrams of each word begin; a leading END is a START. Every word of a text has a successor."""
+        """Where the bigrams of each word begin; a leading END is a START."""
         heads = np.flatnonzero((packed & 15) == 0)
         leading = self.stream[positions[heads]]
         level.first[np.where(leading == END, START, leading)] = nodes[heads] - np.uint32(1)
@@ -126,7 +126,7 @@ class Collection:
         for level in self.levels:
             level.first[-1] = len(level.words)
         first = self.levels[0].first
-        first[UNKNOWN], first[END] = 0, first[END + 1]  # nothing comes before the one or follows the other
+        first[:] = np.minimum.accumulate(first[::-1])[::-1]  # of words that nothing follows, as </s>: where others go on
         del self.nodes
 
 

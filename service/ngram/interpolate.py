@@ -23,7 +23,7 @@ from service.ngram.numbering import Fixed
 from service.ngram.reader import Text
 from service.ngram.score import NOTHING, Score, TokenScores, score_stream
 from service.ngram.trie import F32
-from service.ngram.vocabulary import U32, Vocabulary, arrays_of, digest
+from service.ngram.vocabulary import U32, Vocabulary
 
 
 class Renaming:
@@ -127,6 +127,5 @@ def tune_mixture(models: Sequence[Model], text: str | Text) -> Mixture:
 
 def _common(models: Sequence[Model]) -> tuple[Vocabulary, dict[bytes, int]]:
     known = {model.vocabulary.token(word) for model in models for word in range(len(RESERVED), len(model.vocabulary))}
-    tokens = [*RESERVED, *sorted(known)]
-    keys = np.array([digest(token) for token in tokens], np.uint64)
-    return Vocabulary(arrays_of(tokens, keys)), {token: number for number, token in enumerate(tokens)}
+    tokens = sorted(known)
+    return Vocabulary.of(tokens), {token: number for number, token in enumerate([*RESERVED, *tokens])}

@@ -10,40 +10,23 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.ngram.contract import END, RESERVED, START, UNKNOWN
+from service.ngram.contract import END, RESERVED, UNKNOWN
+from service.ngram.dense import Dense
 from service.ngram.distribution import ATTEMPTS, LN10, Distribution, Ranked, bands_of, pick, top
 from service.ngram.trie import F32, Trie
 from service.ngram.vocabulary import U32
 
 
-class Base:
-    """The distribution below all rungs: log10 p of every word by id, and the words from the most probable one down."""
+class Base(NamedTuple):
+    """The distribution below all rungs, and its words from the most probable one down."""
 
-    def __init__(self, logs: F32, ranking: U32) -> None:
-        self.all, self.ranking = logs, ranking
-
-    @cached_property
-    def logs(self) -> F32:
-        """Of the words that can come next."""
-        logs = self.all.copy()
-        logs[[START, UNKNOWN]] = -np.inf
-        return logs
-
-    @cached_property
-    def _weights(self) -> tuple[F32, NDArray[np.float64]]:
-        weights = np.exp(self.logs * np.float32(LN10))
-        return weights, bands_of(weights)
-
-    def draw(self, dice: random.Random) -> int:
-        """A word."""
-        weights, bands = self._weights
-        return pick(weights, bands, dice.random() * float(bands[-1]))
+    words: Dense
+    ranking: U32
 
 
 class Rung(NamedTuple):
@@ -66,10 +49,10 @@ class Ladder(Distribution):
             node = self.trie.search(level, low, high, word)
             if node >= 0:
                 return above + self.trie.log10(level, node)
-        return self.floor + float(self.base.all[word])
+        return self.floor + self.base.words.log10(word)
 
     def dense(self) -> F32:
-        logs = self.base.logs + np.float32(self.floor)
+        logs = self.base.words.dense() + np.float32(self.floor)
         for level, low, high, above in reversed(self.rungs):
             logs[self.trie.words(level, low, high)] = self.trie.logs(level, low, high) + np.float32(above)
         logs[UNKNOWN] = -np.inf
@@ -88,7 +71,7 @@ class Ladder(Distribution):
         fewer than one.
         """
         if start == len(self.rungs):
-            return self.base.draw(dice)
+            return self.base.words.draw(dice)
         level, low, high, _ = self.rungs[start]
         weights = np.exp(self.trie.logs(level, low, high) * np.float32(LN10))
         bands, point = bands_of(weights), dice.random()
@@ -107,7 +90,7 @@ class Ladder(Distribution):
         least = float(logs[best].min()) if len(best) == count else -math.inf
         others = self._others(count, first, end, words, least - self.floor)
         words = np.concatenate([words[best], others])
-        logs = np.concatenate([logs[best], self.base.logs[others] + np.float32(self.floor)])
+        logs = np.concatenate([logs[best], self.base.words.dense()[others] + np.float32(self.floor)])
         order = np.lexsort((words, -logs))[:count]
         return list(zip(words[order].tolist(), logs[order].tolist(), strict=True))
 
@@ -129,12 +112,12 @@ class Ladder(Distribution):
         """The best words of the base that are not on a rung, if they have more than `least` there."""
         if end - first >= len(self.base.ranking) - len(RESERVED):  # all words: the best are known
             few = self.base.ranking[: count + 64]
-            last = float(self.base.logs[few[-1]])
-            few = few[(few >= first) & (self.base.logs[few] > least)]
+            last = float(self.base.words.dense()[few[-1]])
+            few = few[(few >= first) & (self.base.words.dense()[few] > least)]
             left = few[~_among(few, but)]
             if len(left) >= count or last <= least:
                 return left[:count]
-        logs = self.base.logs[first:end]
+        logs = self.base.words.dense()[first:end]
         over = logs > least
         over[but - np.uint32(first)] = False
         which = np.flatnonzero(over)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from service.errors import InvalidData
 from service.ngram.artifact import FORMAT
 from service.ngram.contract import END, START, UNKNOWN
+from service.ngram.dense import Dense
 from service.ngram.explanation import Backoff, Explanation
 from service.ngram.ladder import Base, Ladder, Rung
 from service.ngram.language import LanguageModel
@@ -39,11 +40,11 @@ class Model(LanguageModel[State]):
         self.trie = Trie(tensors.arrays, self.spec.order)
         self.numbering = Fixed(self.vocabulary, self.spec.tokenizer.unit)
         ranking: U32 = tensors.arrays["ranking"]
-        self._base = Base(self.trie.unigrams, ranking)
+        self._base = Base(Dense(self.trie.unigrams), ranking)
         self.uniform: float | None = None
         if self.spec.smoothing.to_uniform:
             self.uniform = -math.log10(len(self.vocabulary) - 1)
-            self._flat = Base(np.full(len(self.vocabulary), self.uniform, np.float32), ranking)
+            self._flat = Base(Dense(np.full(len(self.vocabulary), self.uniform, np.float32)), ranking)
 
     def sizes(self) -> tuple[int, ...]:
         """How many n-grams of each order."""

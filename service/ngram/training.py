@@ -142,7 +142,7 @@ class _Orders:
                 here = self.kept[block.contexts]
                 types, gammas = types[here], gammas[here]
             packing.add(words, np.minimum(log10, 0), types, np.where(types > 0, gammas, 0))
-            yield block.ngrams.stop / len(level.words)
+            yield block.ngrams.stop / max(len(level.words), 1)
         self.arrays[f"{self.order - 1}.contexts"] = packing.contexts
         self.arrays[f"{self.order}.grams"] = packing.grams
 
