@@ -126,7 +126,9 @@ class Collection:
         for level in self.levels:
             level.first[-1] = len(level.words)
         first = self.levels[0].first
-        first[:] = np.minimum.accumulate(first[::-1])[::-1]  # of words that nothing follows, as </s>: where others go on
+        first[:] = np.minimum.accumulate(first[::-1])[
+            ::-1
+        ]  # of words that nothing follows, as </s>: where others go on
         del self.nodes
 
 
