@@ -111,6 +111,7 @@ class Program:
         self._masks(net, rows)
         self.z = self._ends("z", 1, out, net)[0]
         self.dz = self._ends("dz", 1, out, net)[0] if setting.training else None
+        self._rows: dict[int, tuple[tuple[Step, ...], tuple[Step, ...]]] = {}
         self.steps = Bound(partial(self._bind, net, memory), self.kept)
 
     def _ends(self, name: str, slots: int, out: tuple[int, ...], net: Compiled) -> Array:
@@ -129,7 +130,18 @@ class Program:
                 self.mask = self.arena.array("program.mask", shape, net.dtype, rows=rows)
 
     def _bind(self, net: Compiled, memory: Memory, slot: int) -> tuple[Step, ...]:
-        place, setting = slot % self.fed, self.setting
+        """Without lengths the row depends on the input slot alone, and those who share one share its steps."""
+        place = slot % self.fed
+        bound = self._rows.get(place)
+        if bound is None or self.lengths is not None:
+            bound = self._rows[place] = self._bind_row(net, memory, place, slot)
+        forward, backward = bound
+        return (*forward, self.loss.bind(self._loss_site(slot, place)), *backward)
+
+    def _bind_row(
+        self, net: Compiled, memory: Memory, place: int, slot: int
+    ) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+        setting = self.setting
         self.bits.slot = place
         site = Site(
             rows=setting.rows,
@@ -151,8 +163,7 @@ class Program:
             arena=self.arena,
             bits=self.bits,
         )
-        forward, backward = bind_row(self.row, site)
-        return (*forward, self.loss.bind(self._loss_site(slot, place)), *backward)
+        return bind_row(self.row, site)
 
     def _loss_site(self, slot: int, place: int) -> LossSite:
         return LossSite(
