@@ -16,6 +16,9 @@ from service.engine.layers.conv_stage import Stage, bind_stage
 from service.engine.layers.epilogue import largest, winners
 from service.engine.layers.kernel import blocks_of, corner, in_turn, overhang
 
+RUN = 2048  # numbers of a run from which it need not be longer
+LONGEST = 65_536  # numbers of a run beyond which copies of the factors would crowd the cache
+
 
 def bind_folded(stage: Stage, norm: BatchNorm, site: Site) -> tuple[Step, Step]:
     """With running statistics the normalisation is a factor of the weights: y = x * (W scale) + b scale + shift."""
@@ -60,9 +63,9 @@ def bind_normed(stage: Stage, norm: BatchNorm, site: Site) -> tuple[Step, Step]:
 class _Normed:
     """What the blocks of one stage share.
 
-    One number per channel each: y = relu(top scale + shift) and dz = dy scale + z slope + level; `wide` holds them as
-    wide as a block. `moments`: (2, blocks, filters), of each block its mean and its sum of squares about it, later its
-    sums of dy and dy (top - mean).
+    One number per channel each: y = relu(top scale + shift) and dz = dy scale + z slope + level; `wide` holds them,
+    by the rows of a block, as wide as its runs. `moments`: (2, blocks, filters), of each block its mean and its sum of
+    squares about it, later its sums of dy and dy (top - mean).
     """
 
     MEAN, SCALE, SHIFT, SLOPE, LEVEL, OWN = range(6)
@@ -74,9 +77,9 @@ class _Normed:
         inner = replace(site, theta={"weight": self.signed}, gradient=gradient, path=f"{site.path}.conv")
         self.task, algorithm = stage.choose(site.rows, True)
         self.method = algorithm.method(self.task, inner)
-        self.blocks = blocks_of(site.rows, algorithm.per_row(self.task))
-        self.bench = Bench(self.task, self.method, inner, len(self.blocks) == 1)
         self.out = int(np.prod(stage.window.out)) * f
+        self.blocks = blocks_of(site.rows, algorithm.per_row(self.task) + self.out)
+        self.bench = Bench(self.task, self.method, inner, len(self.blocks) == 1)
         widest = self.blocks[0].stop
         self.spare = [site.loose(name, (widest * self.out,)) for name in "tu"]
         self.z = site.scratch("z", (self.out,)).reshape(-1)
@@ -84,7 +87,8 @@ class _Normed:
         masks = self.task.parts + 1 if stage.pool else 1
         self.passes = site.scratch("passes", (masks * site.plan.shape.size,), np.bool_).reshape(-1)
         self.moments = site.loose("moments", (2, len(self.blocks), f))
-        self.factors, self.wide = site.loose("factors", (6, f)), site.loose("wide", (6, widest, f))
+        self.factors = site.loose("factors", (6, f))
+        self.wide = {n: self._wide(n) for n in {each.stop - each.start for each in self.blocks}}
         self.rstd = site.loose("rstd", (f,))
         self.counts = np.array([(each.stop - each.start) * self.out // f for each in self.blocks])[:, None]
 
@@ -122,9 +126,17 @@ class _Normed:
         f[self.LEVEL] = -f[self.SCALE] * d_shift / count - f[self.MEAN] * f[self.SLOPE]
         self._widen(self.SLOPE, self.LEVEL)
 
+    def _wide(self, rows: int) -> Array:
+        """(6, positions of the last axis, rows, filters), or one position where that is long enough for a run."""
+        run, along = rows * self.stage.filters, self.task.grid[-1]
+        return self.site.loose(
+            f"wide{rows}", (6, along if run < RUN and run * along < LONGEST else 1, rows, self.stage.filters)
+        )
+
     def _widen(self, *which: int) -> None:
         for each in which:
-            self.wide[each] = self.factors[each]
+            for wide in self.wide.values():
+                wide[each] = self.factors[each]
 
 
 class _Block:
@@ -140,7 +152,7 @@ class _Block:
         n, task, f, site = self.rows.stop - self.rows.start, normed.task, normed.stage.filters, normed.site
         self.kernel, self.into, self.out = normed.bench.block(self.rows)
         self.y, self.dy = (normed.bench.cut(each, self.rows) for each in (site.y, site.dy))
-        self.wide = [each[:n] for each in normed.wide]
+        self.wide = normed.wide[n]
         real = [task.real(part) for part in task.each_part()]
         self.z = [corner(z, extents) for z, extents in zip(self.kernel.z, real, strict=True)]
         self.all = self._mine(normed.z).reshape(-1, n, f)
@@ -157,6 +169,11 @@ class _Block:
         each = array.size // self.normed.site.rows
         return array[self.rows.start * each : self.rows.stop * each]
 
+    def _tile(self, which: int, like: Array) -> Array:
+        """One of the factors, as wide as the last axis of space of this array."""
+        wide = self.wide[which]
+        return wide[: like.shape[-3]] if len(wide) > 1 else wide
+
     def _spare(self, which: int, like: Array) -> Array:
         return self.normed.spare[which][: like.size].reshape(like.shape)
 
@@ -167,12 +184,14 @@ class _Block:
     def forward(self) -> list[Step]:
         """z of the block, kept; its moments; its largest of each window."""
         shared, (mean, squares) = self.normed, self.normed.moments[:, self.i]
-        own, t = self.wide[shared.OWN], self._spare(0, self.all)
+        t = self._spare(0, self.all)
         steps: list[Step] = [*self.into, self.kernel.forward]
         steps += [partial(np.copyto, kept, z) for kept, z in zip(self.kept, self.z, strict=True)]
         steps += [self._sum(self.all, mean), partial(np.divide, mean, shared.counts[self.i], mean)]
-        steps += [partial(np.copyto, own, mean), partial(np.subtract, self.all, own, t), partial(np.multiply, t, t, t)]
-        steps.append(self._sum(t, squares))
+        steps.append(partial(np.copyto, self.wide[shared.OWN], mean))
+        for kept, part in zip(self.kept, _split(t, self.shapes), strict=True):
+            steps.append(partial(np.subtract, kept, self._tile(shared.OWN, kept), part))
+        steps += [partial(np.multiply, t, t, t), self._sum(t, squares)]
         return steps + (largest(self.covered, self.top[0], self.passes) if self.pool else [])
 
     def outward(self) -> list[Step]:
@@ -181,8 +200,8 @@ class _Block:
         zero, infinity = np.zeros((), self.y.dtype), np.array(np.inf, self.y.dtype)
         for top, place in zip(self.top, self._places(self.y), strict=True):
             u = self._spare(0, top)
-            steps.append(partial(np.multiply, top, self.wide[shared.SCALE], u))
-            steps.append(partial(np.add, u, self.wide[shared.SHIFT], place))
+            steps.append(partial(np.multiply, top, self._tile(shared.SCALE, top), u))
+            steps.append(partial(np.add, u, self._tile(shared.SHIFT, top), place))
         if shared.stage.relu:
             steps += [partial(clip, self.y, zero, infinity, self.y), partial(np.greater, self.y, zero, self.on)]
         if self.pool:
@@ -197,8 +216,9 @@ class _Block:
         whole = self.top[0] if self.pool else self.all
         t, u = self._spare(0, whole), self._spare(1, whole)
         shapes = [top.shape for top in self.top]
-        steps = self._through(_split(t, shapes))
-        steps += [self._sum(t, plain), partial(np.subtract, whole, self.wide[shared.MEAN], u)]
+        steps = [*self._through(_split(t, shapes)), self._sum(t, plain)]
+        for top, part in zip(self.top, _split(u, shapes), strict=True):
+            steps.append(partial(np.subtract, top, self._tile(shared.MEAN, top), part))
         return [*steps, partial(np.multiply, u, t, u), self._sum(u, product)]
 
     def backward(self) -> list[Step]:
@@ -208,10 +228,10 @@ class _Block:
         steps: list[Step] = [] if shared.bench.alone else [*self.into]
         steps += overhang(shared.task, self.kernel.z)
         for z, kept in zip(self.z, self.kept, strict=True):
-            steps.append(partial(np.multiply, kept, self.wide[shared.SLOPE], z))
-            steps.append(partial(np.add, z, self.wide[shared.LEVEL], z))
+            steps.append(partial(np.multiply, kept, self._tile(shared.SLOPE, kept), z))
+            steps.append(partial(np.add, z, self._tile(shared.LEVEL, z), z))
         steps += self._through(parts)
-        steps += [partial(np.multiply, part, self.wide[shared.SCALE], part) for part in parts]
+        steps += [partial(np.multiply, part, self._tile(shared.SCALE, part), part) for part in parts]
         u = self._spare(1, parts[0])
         for i, dz in enumerate(self.covered):
             if self.pool:
