@@ -64,8 +64,8 @@ class Lesson:
     def _hear(self, event: engine.Event) -> None:
         tell = self.work.reporter.tell
         match event:
-            case Tick(step, _, progress):
-                tell(step=step, progress=progress, eta_s=self._eta_s(progress))
+            case Tick(step, _, _):
+                tell(step=step, **self._progress(step))
             case Measured(series):
                 tell(series=series)
             case Started(parameters, steps_per_epoch, total_steps):
@@ -73,7 +73,8 @@ class Lesson:
                 shape = {"parameters": parameters, "steps_per_epoch": steps_per_epoch, "total_steps": total_steps}
                 tell(events=[("training", shape)], phase="training")
             case Epoch(epoch, step, scores):
-                tell(step=step, events=self._news("epoch", {"epoch": epoch, "step": step, "scores": scores}))
+                news = self._news("epoch", {"epoch": epoch, "step": step, "scores": scores})
+                tell(step=step, events=news, **self._progress(step))
             case Improved():
                 self._better = event
             case Warned(message):
@@ -88,11 +89,14 @@ class Lesson:
         self._told_s = now
         return [(kind, data)]
 
-    def _eta_s(self, progress: float) -> float | None:
+    def _progress(self, step: int) -> dict[str, Any]:
+        """How far, and how long at the pace of this attempt."""
+        progress = step / self.training.total_steps
         if self._began_at is None:
             self._began_at = progress
         done = progress - self._began_at
-        return (monotonic_s() - self._began_s) / done * (1 - progress) if done > 0 else None
+        eta_s = (monotonic_s() - self._began_s) / done * (1 - progress) if done > 0 else None
+        return {"progress": progress, "eta_s": eta_s}
 
     def _save_when_due(self, step: int) -> None:
         """The state every `checkpoint_s` seconds, less often when that costs much; the best model as it appears."""

@@ -54,6 +54,8 @@ def import_arpa(lines: Iterable[bytes], tokenizer: AnyTokenizer = Word()) -> Ite
         yield from _read_order(source, order, size, numbers, spec)
         orders.append(_taken(source, order))
         yield Progressed("reading", 0.6 * sum(sizes[:order]) / sum(sizes))
+    if _next_filled(source) != b"\\end\\":
+        raise source.wrong("expected '\\end\\'")
     tokens, final, added = _vocabulary(numbers, orders[0], spec)
     if added:
         yield Warned(f"the file names no {', '.join(added)}; log10 p = {_NEVER:g} was taken")
@@ -82,13 +84,17 @@ def _sizes(source: _Lines) -> list[int]:
     return sizes
 
 
+def _next_filled(source: _Lines) -> bytes:
+    while not (line := source.next()):
+        pass
+    return line
+
+
 def _read_order(
     source: _Lines, order: int, size: int, numbers: dict[bytes, int], spec: NgramSpec
 ) -> Iterator[Progressed]:
     """Reads an order's lines into `source`; unigrams are numbered as they come."""
-    while not (line := source.next()):
-        pass
-    if line != b"\\%d-grams:" % order:
+    if _next_filled(source) != b"\\%d-grams:" % order:
         raise source.wrong(f"expected '\\{order}-grams:'")
     for count in range(size):
         fields = source.next().replace(b"\t", b" ").split(b" ")

@@ -35,24 +35,30 @@ def unigrams(tokens: U32, vocabulary: int) -> Level:
 
 
 class Collection:
-    """Orders 2 and up of sorted positions; `work` yields the fraction done, then `levels` holds them."""
+    """Orders 2 and up of sorted positions: `measure` says how many n-grams there are, `work` fills `levels`."""
 
     def __init__(self, sorting: Sorting, vocabulary: int) -> None:
         self.stream, self.positions, self.shared = sorting.stream, sorting.positions, sorting.shared
         self.orders = range(2, sorting.order + 1)
         self.vocabulary = vocabulary
-        self.room = _room(self.stream, len(self.positions), sorting.order)
         self.levels: list[Level] = []
         self._next = [0] * (sorting.order + 1)  # how many nodes of each order have been met
 
-    def work(self) -> Iterator[float]:
-        total = len(self.positions)
+    def measure(self) -> list[int]:
+        """How many n-grams each order has; nothing of their size is allocated yet."""
+        room = _room(self.stream, len(self.positions), self.orders[-1])
         sizes = np.zeros(len(self.orders), np.int64)
-        for low in range(0, total, BLOCK):
-            room = self.room[self.positions[low : low + BLOCK]]
-            self.shared[low : low + BLOCK] |= room << 4  # both at most 10: one byte holds them
+        for low in range(0, len(self.positions), BLOCK):
+            here = room[self.positions[low : low + BLOCK]]
+            self.shared[low : low + BLOCK] |= here << 4  # both at most 10: one byte holds them
             sizes += [np.count_nonzero(begun) for begun in self._begun(low)]
-        self._allocate(sizes.tolist())
+        self.sizes: list[int] = sizes.tolist()
+        return self.sizes
+
+    def work(self) -> Iterator[float]:
+        """Yields the fraction done."""
+        total = len(self.positions)
+        self._allocate(self.sizes)
         for low in range(0, total, BLOCK):
             self._enter(low)
             yield 0.7 * low / total

@@ -8,9 +8,10 @@ from service.ngram.reader import Text
 from service.ngram.spec import NgramSpec
 
 _FIXED_BYTES = 64 << 20  # freed arrays kept for the next ones, blocks at work
-_POSITION_BYTES = 14  # stream 4, positions 4 (or before that half a sort key), shared 1, room 1, and reserve
-_NGRAM_BYTES = 17  # words, counts, suffixes, firsts; then as much in probabilities and backoffs, order by order
-_WORD_BYTES = 300  # a word as a Python object, its digest, and the table
+_SORTED_BYTES = 17  # a position while all are sorted: stream 4, key 8, position 4, shared 1
+_POSITION_BYTES = 10  # then: stream 4, position 4, shared 1, room 1; and its nodes
+_NGRAM_BYTES = 17  # words, counts, suffixes, firsts; then as much in packed n-grams and contexts, order by order
+_WORD_BYTES = 200  # a word as a Python object, its digest, and the table
 
 
 @dataclass(frozen=True)
@@ -22,15 +23,23 @@ class Plan:
     warnings: tuple[str, ...] = ()
 
 
-def peak_bytes(spec: NgramSpec, tokens: int, vocabulary: int, text_bytes: int) -> int:
-    """An upper bound, but for the interpreter's own: as if every n-gram that can be different were."""
+def peak_bytes(spec: NgramSpec, tokens: int, vocabulary: int, text_bytes: int, ngrams: int | None = None) -> int:
+    """The most a training needs, beside the interpreter; without `ngrams`, as if all that can be different were."""
     columns = max(spec.order - 2, 0)
-    positions = _POSITION_BYTES + 4 * (columns if columns <= 2 else 4 * -(-columns // 4))
+    nodes = 4 * (columns if columns <= 2 else 4 * -(-columns // 4))
+    counting = (_POSITION_BYTES + nodes) * tokens + _NGRAM_BYTES * (
+        most(spec, tokens, vocabulary) if ngrams is None else ngrams
+    )
+    return _FIXED_BYTES + text_bytes + _WORD_BYTES * vocabulary + max(_SORTED_BYTES * tokens, counting)
+
+
+def most(spec: NgramSpec, tokens: int, vocabulary: int) -> int:
+    """How many different n-grams so many tokens can have, all orders together."""
     different, ngrams = 1, 0
     for _ in range(spec.order):
         different = min(different * vocabulary, tokens)
         ngrams += different
-    return _FIXED_BYTES + text_bytes + _WORD_BYTES * vocabulary + positions * tokens + _NGRAM_BYTES * ngrams
+    return ngrams
 
 
 def plan(spec: NgramSpec, text_bytes: int, sample: Text = b"") -> Plan:
@@ -40,8 +49,8 @@ def plan(spec: NgramSpec, text_bytes: int, sample: Text = b"") -> Plan:
 
 
 def _vocabulary(spec: NgramSpec, tokens: int) -> int:
-    """At most; words of natural text grow in number as Heaps' law says, 30 n ** 0.6 is generous."""
-    most = {"word": int(30 * tokens**0.6), "character": 0x110000, "byte": 256}[spec.tokenizer.unit]
+    """At most; words of natural text grow in number as Heaps' law says, 20 n ** 0.6 is generous."""
+    most = {"word": int(20 * tokens**0.6), "character": 0x110000, "byte": 256}[spec.tokenizer.unit]
     return 3 + min(most, tokens)
 
 

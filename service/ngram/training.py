@@ -27,7 +27,7 @@ _READ, _SORT, _COUNT = 0.25, 0.25, 0.2  # shares of the time, for the progress s
 def train(spec: NgramSpec, text: Text, memory_bytes: int | None = None) -> Iterator[Event]:
     """Counts and smooths; to cancel is to stop pulling.
 
-    Raises DataUnusable when the text holds no token, TooLarge when the counting would need more than `memory_bytes`.
+    Raises DataUnusable when the text holds no token, TooLarge before more than `memory_bytes` would be taken.
     """
     _keep_freed_pages()
     numbering = Growing(spec.tokenizer.unit)
@@ -38,11 +38,11 @@ def train(spec: NgramSpec, text: Text, memory_bytes: int | None = None) -> Itera
     words = int(np.count_nonzero(stream != END))
     if not words:
         raise DataUnusable("the text holds no token")
-    _check_memory(peak_bytes(spec, count, len(tokens), len(memoryview(text))), memory_bytes)
     if len(tokens) > MAX_VOCABULARY:
         raise TooLarge(f"the text has {len(tokens)} different tokens, {MAX_VOCABULARY} is the most a model holds")
     yield from _reserved_words(numbering)
-    orders = _Orders(spec, len(tokens))
+    allowed = None if memory_bytes is None else memory_bytes - len(memoryview(text))
+    orders = _Orders(spec, len(tokens), allowed)
     yield from orders.build(stream)
     facts = {"tokens": words, "sentences": count - words, "discounts": orders.discounts()}
     arrays, metadata = pack(spec, arrays_of(tokens, digests), orders.arrays, facts)
@@ -68,14 +68,6 @@ def _read(spec: NgramSpec, text: Text, numbering: Growing) -> Generator[Event, N
     return np.concatenate([*parts, reader.close(), np.full(spec.order, END, np.uint32)])
 
 
-def _check_memory(needed: int, allowed: int | None) -> None:
-    if allowed is not None and needed > allowed:
-        raise TooLarge(
-            f"counting this text needs about {needed >> 20} MiB of memory, {allowed >> 20} MiB are allowed",
-            hint="Choose a lower order, or train on less text.",
-        )
-
-
 def _reserved_words(numbering: Growing) -> Iterator[Warned]:
     for token, count in zip(RESERVED, numbering.reserved.tolist(), strict=True):
         if count:
@@ -86,8 +78,8 @@ def _reserved_words(numbering: Growing) -> Iterator[Warned]:
 class _Orders:
     """Builds the orders of a model one after the other."""
 
-    def __init__(self, spec: NgramSpec, vocabulary: int) -> None:
-        self.spec, self.vocabulary = spec, vocabulary
+    def __init__(self, spec: NgramSpec, vocabulary: int, memory_bytes: int | None) -> None:
+        self.spec, self.vocabulary, self.memory_bytes = spec, vocabulary, memory_bytes
         self.estimator = _estimator(spec.smoothing, vocabulary)
         self.arrays: dict[str, Array] = {}
         self.sizes: list[int] = []
@@ -98,11 +90,13 @@ class _Orders:
         """Yields progress and warnings; afterwards `arrays` holds all orders."""
         levels = [unigrams(stream[1 : -self.spec.order], self.vocabulary)]
         if self.spec.order > 1:
+            self._check_memory(len(stream), 0)
             sorting = Sorting(stream, self.spec.order, self.vocabulary)
             for fraction in sorting.work():
                 yield Progressed("sorting", _READ + _SORT * fraction)
             collection = Collection(sorting, self.vocabulary)
             del sorting
+            self._check_memory(len(stream), sum(collection.measure()))
             for fraction in collection.work():
                 yield Progressed("counting", _READ + _SORT + _COUNT * fraction)
             levels += collection.levels
@@ -113,6 +107,15 @@ class _Orders:
                 yield Progressed("smoothing", 1 - share * (len(levels) - fraction))
             del levels[0]
         yield from self._fallbacks()
+
+    def _check_memory(self, tokens: int, ngrams: int) -> None:
+        """Before what is sorted or counted next is allocated."""
+        needed = peak_bytes(self.spec, tokens, self.vocabulary, 0, ngrams)
+        if self.memory_bytes is not None and needed > self.memory_bytes:
+            raise TooLarge(
+                f"counting {tokens} tokens needs {needed >> 20} MiB of memory, {self.memory_bytes >> 20} are left",
+                hint="Choose a lower order, or train on less text.",
+            )
 
     def _add(self, level: Level, above: Level | None) -> Iterator[float]:
         self.order += 1

@@ -19,8 +19,8 @@ QUICK = {"NETWRIGHT_CHECKPOINT_S": "0.1", "NETWRIGHT_WORKERS": "1"}
 Serve = Callable[..., Any]
 
 
-def job(epochs: int = 250) -> dict[str, Any]:
-    """A training of about a second on an idle machine."""
+def job(epochs: int = 400) -> dict[str, Any]:
+    """A training that lasts a little longer than a server takes to start."""
     spec = {
         "dataset": {"sample": "digits", "validation": 0.1},
         "network": {"layers": LAYERS},
@@ -60,7 +60,10 @@ def gone(pid: int) -> bool:
         return True
 
 
-def outcome(client: Client, job_id: str) -> tuple[str, dict[str, Any], int]:
+Outcome = tuple[str, dict[str, Any], int]
+
+
+def outcome(client: Client, job_id: str) -> Outcome:
     """(hash of the weights, every point, process lives) of a job that succeeds."""
     ended = client.wait(job_id, timeout_s=PATIENCE_S)
     assert ended["status"] == "succeeded", ended["error"]

@@ -1,4 +1,4 @@
-"""Whatever process dies, a run is finished once: the server, a worker, or both."""
+"""Whatever process dies or is told to leave, a run is finished once: the server, a worker, or both."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ import time
 from pathlib import Path
 
 import pytest
-from flow_runs import PATIENCE_S, QUICK, Serve, gone, job, look, outcome, poll, training
+from flow_runs import PATIENCE_S, QUICK, Outcome, Serve, gone, job, look, outcome, poll, training
 
 from service.client import Client
 
-LONG = 800  # epochs that last longer than a server takes to start
+
+@pytest.fixture(scope="module")
+def undisturbed(serve: Serve) -> Outcome:
+    """What the job comes to when nobody disturbs it."""
+    with Client(serve(None, **QUICK).url) as client:
+        return outcome(client, client.submit(job())["id"])
 
 
 @pytest.fixture
@@ -20,29 +25,27 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_a_run_outlives_its_server_and_is_adopted_by_the_next(serve: Serve, folder: Path) -> None:
+def test_a_run_outlives_its_server_and_is_adopted_by_the_next(serve: Serve, folder: Path, undisturbed: Outcome) -> None:
     first = serve(folder, **QUICK)
     with Client(first.url) as client:
-        expected = outcome(client, client.submit(job(LONG))["id"])
-        job_id = client.submit(job(LONG))["id"]
-        store = look(folder)
-        worker = training(store).owner.pid
-        first.process.kill()
-        first.process.wait()
+        job_id = client.submit(job())["id"]
+    store = look(folder)
+    worker = training(store).owner.pid
+    first.process.kill()
+    first.process.wait()
     second = serve(folder, **QUICK)
     with Client(second.url) as client:
-        assert not gone(worker), "it goes on without a server"
-        sha256, points, attempts = outcome(client, job_id)
-        assert (sha256, points, attempts) == expected
+        assert outcome(client, job_id) == undisturbed, "in its first life"
         poll(lambda: gone(worker), 5)
-        assert client.wait(client.submit(job())["id"], timeout_s=PATIENCE_S)["status"] == "succeeded"
+        assert client.wait(client.submit(job(1))["id"], timeout_s=PATIENCE_S)["status"] == "succeeded"
     store.close()
 
 
-def test_a_run_whose_server_and_worker_died_goes_on_with_the_next_server(serve: Serve, folder: Path) -> None:
+def test_a_run_whose_server_and_worker_died_goes_on_with_the_next_server(
+    serve: Serve, folder: Path, undisturbed: Outcome
+) -> None:
     first = serve(folder, **QUICK)
     with Client(first.url) as client:
-        sha256, points, _ = outcome(client, client.submit(job())["id"])
         job_id = client.submit(job())["id"]
     store = look(folder)
     worker = training(store).owner.pid
@@ -55,15 +58,34 @@ def test_a_run_whose_server_and_worker_died_goes_on_with_the_next_server(serve: 
     assert time.monotonic() - began_s < 5, "nobody waits for the lease of a process that is seen dead"
     store.close()
     with Client(second.url) as client:
-        assert outcome(client, job_id) == (sha256, points, 2)
+        assert outcome(client, job_id) == (*undisturbed[:2], 2)
 
 
-def test_a_killed_worker_costs_a_user_nothing(serve: Serve, folder: Path) -> None:
+def test_a_killed_worker_costs_a_user_nothing(serve: Serve, folder: Path, undisturbed: Outcome) -> None:
     server = serve(folder, **QUICK)
     store = look(folder)
     with Client(server.url) as client:
-        sha256, points, _ = outcome(client, client.submit(job())["id"])
         job_id = client.submit(job())["id"]
         os.kill(training(store).owner.pid, signal.SIGKILL)
-        assert outcome(client, job_id) == (sha256, points, 2)
+        assert outcome(client, job_id) == (*undisturbed[:2], 2)
     store.close()
+
+
+def test_sigterm_gives_runs_back_within_three_seconds_and_the_next_server_goes_on(
+    serve: Serve, folder: Path, undisturbed: Outcome
+) -> None:
+    first = serve(folder, **QUICK)
+    with Client(first.url) as client:
+        job_id = client.submit(job())["id"]
+    store = look(folder)
+    worker = training(store).owner.pid
+    began_s = time.monotonic()
+    assert first.stop() == 0
+    assert time.monotonic() - began_s <= 3.0
+    assert gone(worker)
+    waiting = store.jobs.get(job_id)
+    assert (waiting.status, waiting.attempt) == ("queued", 0), "no attempt was burned"
+    store.close()
+    second = serve(folder, **QUICK)
+    with Client(second.url) as client:
+        assert outcome(client, job_id) == undisturbed

@@ -14,6 +14,17 @@ from jobs_machine import Build, Machine, gone
 from service.config import Settings
 
 
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """One machine with a warm worker for all tests of a module that harm nothing."""
+    folder = tmp_path_factory.mktemp("machine") / "data"
+    shared = Machine(Settings(data_dir=folder, workers=1, checkpoint_s=0.1, log_level="warning"))
+    shared.start()
+    yield shared
+    shared.drain()
+    shared.store.close()
+
+
 @pytest.fixture
 def build(tmp_path: Path) -> Iterator[Build]:
     """Machines on one folder, each with its settings; all that is left is stopped at the end."""

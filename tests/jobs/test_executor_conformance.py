@@ -17,9 +17,17 @@ from service.storage import Job
 pytestmark = pytest.mark.parametrize("executor", EXECUTORS)
 
 
-def undisturbed(machine: Machine, epochs: int) -> tuple[str | None, dict[str, tuple[list[int], list[float]]]]:
-    job = machine.until(machine.submit(digits(epochs)), "succeeded")
+Outcome = tuple[str | None, dict[str, tuple[list[int], list[float]]]]
+
+
+def outcome(machine: Machine, job: Job) -> Outcome:
     return machine.run(job).weights_sha256, machine.points(job)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(machine: Machine) -> Outcome:
+    """What `digits(LONG)` comes to when nobody disturbs it: the same everywhere."""
+    return outcome(machine, machine.until(machine.submit(digits(LONG)), "succeeded"))
 
 
 def began(machine: Machine, job: Job, lives: int) -> bool:
@@ -35,17 +43,15 @@ def test_a_small_job_flows_through_a_warm_worker(build: Build, executor: str) ->
     assert run.summary["val_accuracy"]["n"] == 3
 
 
-def test_a_killed_worker_is_replaced_and_nothing_shows(build: Build, executor: str) -> None:
+def test_a_killed_worker_is_replaced_and_nothing_shows(build: Build, executor: str, undisturbed: Outcome) -> None:
     machine = build(executor=executor)
-    sha256, points = undisturbed(machine, LONG)
     job = machine.submit(digits(LONG))
     for _ in range(2):
         machine.saved(job, machine.run(job).step)
         os.kill(machine.live(job).owner.pid, signal.SIGKILL)
     job = machine.until(job, "succeeded")
     assert job.attempt == 3
-    assert machine.run(job).weights_sha256 == sha256
-    assert machine.points(job) == points
+    assert outcome(machine, job) == undisturbed
     assert [each.kind for each in machine.events(job) if each.kind in ("lost", "resumed")] == ["lost", "resumed"] * 2
 
 
@@ -90,10 +96,11 @@ def test_a_worker_that_never_looks_is_stopped_within_five_seconds(build: Build, 
 
 
 @pytest.mark.parametrize("writing", [False, True])
-def test_a_frozen_worker_is_replaced_when_its_lease_is_over(build: Build, executor: str, writing: bool) -> None:
+def test_a_frozen_worker_is_replaced_when_its_lease_is_over(
+    build: Build, executor: str, undisturbed: Outcome, writing: bool
+) -> None:
     """Even one that holds the store's lock, which until then keeps everybody else from writing."""
     machine = build(executor=executor, lease_s=1.0, workers=2)
-    sha256, points = undisturbed(machine, LONG)
     job = machine.submit(digits(LONG))
     machine.saved(job)
     pid = machine.live(job).owner.pid
@@ -101,7 +108,7 @@ def test_a_frozen_worker_is_replaced_when_its_lease_is_over(build: Build, execut
     job = machine.until(job, "succeeded")
     assert job.attempt == 2
     assert machine.events(job, "lost")[0].data["words"] == "no sign of life for 1 s"
-    assert (machine.run(job).weights_sha256, machine.points(job)) == (sha256, points)
+    assert outcome(machine, job) == undisturbed
     assert gone(pid)
 
 
@@ -144,9 +151,10 @@ def test_a_run_that_the_system_kills_for_its_memory_fails_as_such_after_two_live
     assert job.error["code"] == "out_of_memory"
 
 
-def test_a_pause_frees_the_worker_and_a_resume_goes_on_bit_for_bit(build: Build, executor: str) -> None:
+def test_a_pause_frees_the_worker_and_a_resume_goes_on_bit_for_bit(
+    build: Build, executor: str, undisturbed: Outcome
+) -> None:
     machine = build(executor=executor)
-    sha256, points = undisturbed(machine, LONG)
     job = machine.submit(digits(LONG))
     machine.saved(job)
     machine.stop(job, "pause")
@@ -155,12 +163,13 @@ def test_a_pause_frees_the_worker_and_a_resume_goes_on_bit_for_bit(build: Build,
     machine.store.jobs.resume(job.id)
     machine.poke()
     job = machine.until(job, "succeeded")
-    assert (machine.run(job).weights_sha256, machine.points(job)) == (sha256, points)
+    assert outcome(machine, job) == undisturbed
 
 
-def test_a_drain_gives_runs_back_within_three_seconds_and_burns_no_attempt(build: Build, executor: str) -> None:
+def test_a_drain_gives_runs_back_within_three_seconds_and_burns_no_attempt(
+    build: Build, executor: str, undisturbed: Outcome
+) -> None:
     machine = build(executor=executor)
-    sha256, points = undisturbed(machine, LONG)
     job = machine.submit(digits(LONG))
     pid = machine.live(job).owner.pid
     asked_s = time.monotonic()
@@ -172,7 +181,7 @@ def test_a_drain_gives_runs_back_within_three_seconds_and_burns_no_attempt(build
     machine.start()
     job = machine.until(job, "succeeded")
     assert job.attempt == 1
-    assert (machine.run(job).weights_sha256, machine.points(job)) == (sha256, points)
+    assert outcome(machine, job) == undisturbed
 
 
 def test_the_more_urgent_job_goes_first(build: Build, executor: str) -> None:

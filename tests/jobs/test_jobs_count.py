@@ -18,8 +18,7 @@ def reference(**changes: Any) -> dict[str, Any]:
     return {"type": "ngram", "spec": {"dataset": dataset, "order": 3} | changes}
 
 
-def test_a_text_becomes_a_model_with_its_perplexities(build: Build) -> None:
-    machine = build()
+def test_a_text_becomes_a_model_with_its_perplexities(machine: Machine) -> None:
     job = machine.until(machine.submit(reference()), "succeeded")
     run = machine.run(job)
     model = ngram.Model(tensors.read(machine.store.blobs.path(run.model_blob or "")))
@@ -32,8 +31,7 @@ def test_a_text_becomes_a_model_with_its_perplexities(build: Build) -> None:
     )
 
 
-def test_the_same_text_gives_the_same_digest_under_any_name(build: Build) -> None:
-    machine = build()
+def test_the_same_text_gives_the_same_digest_under_any_name(machine: Machine) -> None:
     first, second = (machine.until(machine.submit(reference() | {"name": name}), "succeeded") for name in "ab")
     assert machine.run(first).weights_sha256 == machine.run(second).weights_sha256
     assert machine.run(first).receipt == machine.run(second).receipt
@@ -62,8 +60,7 @@ def reading(machine: Machine, job: Job) -> storage.Live:
     return live
 
 
-def test_a_cancelled_count_ends_at_once_without_a_model(build: Build) -> None:
-    machine = build()
+def test_a_cancelled_count_ends_at_once_without_a_model(machine: Machine) -> None:
     job = long_text(machine)
     reading(machine, job)
     machine.stop(job, "cancel")
@@ -78,8 +75,7 @@ def test_a_count_whose_worker_died_begins_again(build: Build) -> None:
     assert machine.until(job, "succeeded").attempt == 2
 
 
-def test_a_text_too_large_for_its_memory_fails_with_a_sentence(build: Build) -> None:
-    machine = build()
+def test_a_text_too_large_for_its_memory_fails_with_a_sentence(machine: Machine) -> None:
     job = machine.until(machine.submit(reference(max_memory_bytes=1_000_000)), "failed")
     assert job.error is not None
     assert job.error["code"] in ("too_large", "out_of_memory")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from jobs_machine import LONG, Build, Machine, digits
+from jobs_machine import LONG, Machine, digits
 
 from service import specs
 from service.errors import InvalidSpec
@@ -16,8 +16,7 @@ def forked(machine: Machine, job: Job, patch: dict[str, Any], step: int | None =
     return machine.until(machine.submit(specs.fork(machine.run(job), patch, step)), "succeeded")
 
 
-def test_a_run_trained_longer_is_the_run_that_was_long_from_the_start(build: Build) -> None:
-    machine = build()
+def test_a_run_trained_longer_is_the_run_that_was_long_from_the_start(machine: Machine) -> None:
     short = machine.until(machine.submit(digits(10, training={"log_every": 1})), "succeeded")
     long = machine.until(machine.submit(digits(25, training={"log_every": 1})), "succeeded")
     fork = forked(machine, short, {"training": {"epochs": 25}})
@@ -28,8 +27,7 @@ def test_a_run_trained_longer_is_the_run_that_was_long_from_the_start(build: Bui
     assert machine.events(fork, "forked")[0].data == {"run": short.run_ids[0], "step": last}
 
 
-def test_a_fork_from_a_step_takes_that_state(build: Build) -> None:
-    machine = build()
+def test_a_fork_from_a_step_takes_that_state(machine: Machine) -> None:
     job = machine.submit(digits(LONG))
     step = machine.saved(job)
     machine.stop(job, "pause")
@@ -40,8 +38,7 @@ def test_a_fork_from_a_step_takes_that_state(build: Build) -> None:
     assert machine.events(fork, "forked")[0].data["step"] == steps[-1]
 
 
-def test_a_fork_with_another_learning_rate_goes_another_way(build: Build) -> None:
-    machine = build()
+def test_a_fork_with_another_learning_rate_goes_another_way(machine: Machine) -> None:
     job = machine.until(machine.submit(digits(3)), "succeeded")
     same = forked(machine, job, {"training": {"epochs": 5}})
     other = forked(machine, job, {"training": {"epochs": 5}, "optimizer": {"learning_rate": 0.05}})
@@ -49,8 +46,7 @@ def test_a_fork_with_another_learning_rate_goes_another_way(build: Build) -> Non
     assert machine.run(other).summary["learning_rate"]["last"]["value"] == 0.05
 
 
-def test_an_early_stopped_run_goes_on_from_its_last_step(build: Build) -> None:
-    machine = build()
+def test_an_early_stopped_run_goes_on_from_its_last_step(machine: Machine) -> None:
     stop = {"monitor": "val_loss", "patience": 0, "restore_best": True}
     job = machine.until(machine.submit(digits(500, training={"early_stopping": stop})), "succeeded")
     assert job.stopped_by == "early_stopping"
@@ -70,17 +66,15 @@ def test_an_early_stopped_run_goes_on_from_its_last_step(build: Build) -> None:
     ],
 )
 def test_what_the_state_was_made_with_cannot_be_changed(
-    build: Build, patch: dict[str, Any], step: int | None, pointer: str
+    machine: Machine, patch: dict[str, Any], step: int | None, pointer: str
 ) -> None:
-    machine = build()
     job = machine.until(machine.submit(digits(1)), "succeeded")
     with pytest.raises(InvalidSpec) as caught:
         machine.submit(specs.fork(machine.run(job), patch, step))
     assert [fault.pointer for fault in caught.value.faults] == [pointer]
 
 
-def test_a_run_of_an_unknown_name_cannot_be_gone_on_from(build: Build) -> None:
-    machine = build(start=False)
+def test_a_run_of_an_unknown_name_cannot_be_gone_on_from(machine: Machine) -> None:
     with pytest.raises(InvalidSpec) as caught:
         machine.submit(digits(1, go_on_from={"run": "run_nobody"}))
     assert [fault.pointer for fault in caught.value.faults] == ["/spec/go_on_from/run"]
@@ -89,8 +83,7 @@ def test_a_run_of_an_unknown_name_cannot_be_gone_on_from(build: Build) -> None:
     assert [fault.pointer for fault in caught.value.faults] == ["/spec/verify"]
 
 
-def test_a_run_verified_is_trained_again_and_found_equal(build: Build) -> None:
-    machine = build()
+def test_a_run_verified_is_trained_again_and_found_equal(machine: Machine) -> None:
     job = machine.until(machine.submit(digits(3)), "succeeded")
     again = machine.until(machine.submit(specs.verify(machine.run(job))), "succeeded")
     run = machine.run(again)
@@ -100,8 +93,7 @@ def test_a_run_verified_is_trained_again_and_found_equal(build: Build) -> None:
     }  # fmt: skip
 
 
-def test_a_verification_that_comes_out_otherwise_says_so(build: Build) -> None:
-    machine = build()
+def test_a_verification_that_comes_out_otherwise_says_so(machine: Machine) -> None:
     job = machine.until(machine.submit(digits(3)), "succeeded")
     document = specs.verify(machine.run(job))
     document["spec"] = specs.fork(machine.run(job), {"training": {"seed": 99}})["spec"] | {
@@ -112,8 +104,7 @@ def test_a_verification_that_comes_out_otherwise_says_so(build: Build) -> None:
     assert machine.run(again).report["verify"]["equal"] is False
 
 
-def test_a_text_model_is_verified_too_but_has_nothing_to_fork(build: Build) -> None:
-    machine = build()
+def test_a_text_model_is_verified_too_but_has_nothing_to_fork(machine: Machine) -> None:
     text = {"type": "ngram", "spec": {"dataset": {"sample": "python_reference"}, "order": 2}}
     job = machine.until(machine.submit(text), "succeeded")
     again = machine.until(machine.submit(specs.verify(machine.run(job))), "succeeded")

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from jobs_machine import LONG, Build, digits
+from jobs_machine import LONG, Build, Machine, digits
 
 from service import tensors
 from service.data import Dataset, Preprocessor
@@ -17,8 +17,7 @@ from service.specs import artifact
 WIDE = [{"kind": "flatten"}, {"kind": "dense", "units": 3000, "activation": "relu"}, {"kind": "dense", "units": 10}]
 
 
-def test_the_model_of_a_run_answers_raw_rows_as_its_report_says(build: Build) -> None:
-    machine = build()
+def test_the_model_of_a_run_answers_raw_rows_as_its_report_says(machine: Machine) -> None:
     job = machine.until(machine.submit(digits(20)), "succeeded")
     run = machine.run(job)
     blobs = machine.store.blobs
@@ -39,8 +38,7 @@ def test_the_model_of_a_run_answers_raw_rows_as_its_report_says(build: Build) ->
         assert probabilities.max() == pytest.approx(row["probability"], rel=1e-4)
 
 
-def test_scores_of_the_test_part_are_told_once_at_the_last_step(build: Build) -> None:
-    machine = build()
+def test_scores_of_the_test_part_are_told_once_at_the_last_step(machine: Machine) -> None:
     job = machine.until(machine.submit(digits(4)), "succeeded")
     summary = machine.run(job).summary
     assert summary["test_accuracy"]["n"] == 1
@@ -48,8 +46,7 @@ def test_scores_of_the_test_part_are_told_once_at_the_last_step(build: Build) ->
     assert summary["val_loss"]["n"] == 4
 
 
-def test_the_receipt_says_what_a_run_was_made_of(build: Build) -> None:
-    machine = build()
+def test_the_receipt_says_what_a_run_was_made_of(machine: Machine) -> None:
     first, second = (machine.until(machine.submit(digits(2)), "succeeded") for _ in range(2))
     receipt = machine.run(first).receipt
     assert receipt is not None
@@ -59,8 +56,7 @@ def test_the_receipt_says_what_a_run_was_made_of(build: Build) -> None:
     assert len(receipt["dataset_sha256"]) == 64
 
 
-def test_a_training_that_diverges_says_where_and_is_not_tried_again(build: Build) -> None:
-    machine = build()
+def test_a_training_that_diverges_says_where_and_is_not_tried_again(machine: Machine) -> None:
     layers = [{"kind": "flatten"}, {"kind": "dense", "units": 8}, {"kind": "dense", "units": 1}]
     learn = {"kind": "sgd", "learning_rate": 1e6}
     spec = digits(50, optimizer=learn, loss={"kind": "squared_error"}, network={"layers": layers})
@@ -72,8 +68,7 @@ def test_a_training_that_diverges_says_where_and_is_not_tried_again(build: Build
     assert "learning rate" in job.error["hint"]
 
 
-def test_a_run_beyond_its_memory_fails_as_such_and_its_worker_lives(build: Build) -> None:
-    machine = build()
+def test_a_run_beyond_its_memory_fails_as_such_and_its_worker_lives(machine: Machine) -> None:
     machine.until(machine.submit(digits(1)), "succeeded")
     job = machine.submit(
         digits(50, network={"layers": WIDE}, max_memory_bytes=1_000_000, training={"batch_size": 1500})
@@ -85,8 +80,7 @@ def test_a_run_beyond_its_memory_fails_as_such_and_its_worker_lives(build: Build
     assert machine.until(machine.submit(digits(1)), "succeeded").attempt == 1
 
 
-def test_a_run_out_of_time_succeeds_with_what_it_has(build: Build) -> None:
-    machine = build()
+def test_a_run_out_of_time_succeeds_with_what_it_has(machine: Machine) -> None:
     job = machine.until(machine.submit(digits(1_000_000, training={"max_seconds": 0.5})), "succeeded")
     assert job.stopped_by == "time"
     assert machine.run(job).model_blob
@@ -113,8 +107,7 @@ def test_a_harmed_checkpoint_is_refused_and_the_one_before_it_taken(build: Build
     assert machine.points(job) == machine.points(whole)
 
 
-def test_old_checkpoints_are_forgotten(build: Build) -> None:
-    machine = build()
+def test_old_checkpoints_are_forgotten(machine: Machine) -> None:
     job = machine.submit(digits(100_000))
     steps = set[int]()
     while len(steps) < 6:
@@ -125,8 +118,7 @@ def test_old_checkpoints_are_forgotten(build: Build) -> None:
     machine.until(job, "cancelled")
 
 
-def test_progress_rises_and_the_end_is_told_beforehand(build: Build) -> None:
-    machine = build()
+def test_progress_rises_and_the_end_is_told_beforehand(machine: Machine) -> None:
     job = machine.submit(digits(10_000))
     seen: dict[float, float | None] = {}
 
@@ -144,8 +136,7 @@ def test_progress_rises_and_the_end_is_told_beforehand(build: Build) -> None:
     assert all(eta_s is not None and 0 < eta_s < 3600 for eta_s in told)
 
 
-def test_initial_weights_of_another_run_are_begun_with(build: Build) -> None:
-    machine = build()
+def test_initial_weights_of_another_run_are_begun_with(machine: Machine) -> None:
     first = machine.until(machine.submit(digits(10)), "succeeded")
     layers = digits()["spec"]["network"]["layers"]
     network = {"layers": layers, "initial_weights": first.run_ids[0]}
@@ -154,8 +145,7 @@ def test_initial_weights_of_another_run_are_begun_with(build: Build) -> None:
     assert began < machine.run(first).summary["train_loss"]["first"]["value"] / 2
 
 
-def test_a_tiny_job_does_not_wait_for_anything(build: Build) -> None:
-    machine = build()
+def test_a_tiny_job_does_not_wait_for_anything(machine: Machine) -> None:
     for _ in range(3):
         machine.until(machine.submit(digits(1)), "succeeded")
     took_s = []

@@ -83,7 +83,8 @@ def test_alternatives_are_the_best_tokens(words: Model) -> None:
     tokens, _ = complete(words, "first", sampling=Sampling(0), logprobs=3, max_tokens=1)
     (token,) = tokens
     assert len(token.top) == 3
-    assert token.top[0] == (token.text, pytest.approx(token.logprob))
+    assert token.top[0][0] == token.text
+    assert token.top[0][1] == pytest.approx(token.logprob)
     assert token.top[0][1] >= token.top[1][1] >= token.top[2][1]
 
 

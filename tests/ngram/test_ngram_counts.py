@@ -24,6 +24,7 @@ def collected(sentences: list[list[int]], order: int, vocabulary: int) -> list[d
     sorting = Sorting(stream, order, vocabulary)
     assert list(sorting.work())
     collection = Collection(sorting, vocabulary)
+    assert collection.measure() == collection.sizes
     assert list(collection.work())
     grams: list[Gram] = [(word,) for word in range(vocabulary)]
     found = []
