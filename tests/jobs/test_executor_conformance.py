@@ -34,6 +34,10 @@ def began(machine: Machine, job: Job, lives: int) -> bool:
     return len(machine.events(job, "started")) == lives
 
 
+def trains(machine: Machine, job: Job, lives: int) -> bool:
+    return len(machine.events(job, "training")) == lives
+
+
 def test_a_small_job_flows_through_a_warm_worker(build: Build, executor: str) -> None:
     machine = build(executor=executor)
     job = machine.until(machine.submit(digits()), "succeeded")
@@ -142,7 +146,7 @@ def test_a_run_that_the_system_kills_for_its_memory_fails_as_such_after_two_live
     machine = build(executor=executor, checkpoint_s=1000.0)
     job = machine.submit(digits(100_000))
     for life in range(1, 3):
-        machine.poll(partial(began, machine, job, life))
+        machine.poll(partial(trains, machine, job, life))
         pid = machine.live(job).owner.pid
         (tmp_path / "vmstat").write_text(f"oom_kill {life}\n", encoding="ascii")
         os.kill(pid, signal.SIGKILL)

@@ -45,7 +45,12 @@ class Bench:
     def _inner(self, name: str, rows: int, outer: Array) -> Array:
         """Padded memory for a block of this size; the array itself when it can be read as it lies."""
         split, cells = self.method.split, self.method.cells
-        as_it_lies = direct(self.task, split, outer) if self.alone and self._valid is None else None
+        as_it_lies = (
+            direct(self.task, split, outer) if self.alone and self._valid is None and not self.method.planes else None
+        )
         if as_it_lies is not None:
             return as_it_lies
-        return self.site.loose(f"{name}{rows}", (*(split if max(split) > 1 else ()), *cells, rows, self.task.channels))
+        shape = (*(split if max(split) > 1 else ()), *cells, rows)
+        if self.method.planes:
+            return np.moveaxis(self.site.loose(f"{name}{rows}", (self.task.channels, *shape)), 0, -1)
+        return self.site.loose(f"{name}{rows}", (*shape, self.task.channels))

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from service.engine.contract import Array, Site, Step
-from service.engine.layers.dense import stacked
+from service.engine.layers.conv_planes import planes
 from service.engine.layers.kernel import Algorithm, Kernel, Method, Task, in_turn, taps
 from service.engine.layers.matmul import gram, product
 
@@ -16,11 +16,10 @@ FEW = 8  # channels below which windows are copied plane by plane: runs of one c
 
 def columns(task: Task, site: Site) -> Method:
     """Any kernel, stride, dilation and groups. Chellapilla et al. 2006 (im2col)."""
-    planes = task.groups == 1 and task.channels < FEW
-    begin = [partial(site.gradient[name].fill, 0) for name in ("weight", "bias") if name in site.gradient]
-    bind = partial(_planes if planes else _rows, task, site)
-    biased = planes and "bias" in site.theta
-    return Method((1,) * task.rank, task.reads, bind, begin=tuple(begin), biased=biased)
+    if task.groups == 1 and task.channels < FEW:
+        return planes(task, site)
+    begin = [partial(site.gradient[name].fill, 0) for name in ("weight",) if name in site.gradient]
+    return Method((1,) * task.rank, task.reads, partial(_rows, task, site), begin=tuple(begin))
 
 
 def _per_row(task: Task) -> int:
@@ -86,30 +85,3 @@ def _back(task: Task, site: Site, W: Array, dz: Array, flat: Array, dcol: Array,
         at = (*(slice(None),) * (2 * r + 1), *hole)
         steps.append(partial(np.add, to[at], dcol[at], to[at]))
     return steps
-
-
-def _planes(task: Task, site: Site, x: Array, dx: Array | None, alone: bool) -> Kernel:
-    """Columns are (holes * channels, positions): runs are as long as the block has rows; the bias is one more hole."""
-    k, r, n = task.window.kernel, task.rank, x.shape[task.rank]
-    W, dW = _with_bias(site.theta, task.filters), _with_bias(site.gradient, task.filters) if site.backward else None
-    flat = site.loose(f"col{n}", (len(W), task.parts * task.positions * n))
-    flat[-1] = 1
-    holes = int(np.prod(k)) * task.channels
-    col = flat[:holes].reshape(*k, task.channels, *task.phase, *task.grid, n)
-    z = site.loose(f"z{n}", (task.parts, *task.grid, n, task.filters))
-    out, order = z.reshape(-1, task.filters), (*range(2 * r, 3 * r), 3 * r + 1, *range(2 * r), 3 * r)
-    copy = partial(np.copyto, col, taps(x, task).transpose(order))
-    steps: list[Step] = [] if alone else [copy]
-    if dW is not None:
-        steps.append(gram(site, flat.T, out, dW))
-    if dx is not None:
-        to = taps(dx, task).transpose(order)
-        steps += [partial(np.matmul, W[:holes], out.T, flat[:holes]), partial(dx.fill, 0)]
-        steps += [partial(np.add, to[hole], col[hole], to[hole]) for hole in np.ndindex(*k)]
-    return Kernel(tuple(z), in_turn(copy, product(flat.T, W, out)), in_turn(*steps))
-
-
-def _with_bias(named: dict[str, Array], filters: int) -> Array:
-    """(holes * channels, filters), and the bias as one more row where there is one."""
-    W = named["weight"].reshape(-1, filters)
-    return stacked(W, named["bias"]) if "bias" in named else W

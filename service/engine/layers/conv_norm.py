@@ -171,7 +171,7 @@ class _Block:
 
     def _tile(self, which: int, like: Array) -> Array:
         """One of the factors, as wide as the last axis of space of this array."""
-        wide = self.wide[which]
+        wide: Array = self.wide[which]
         return wide[: like.shape[-3]] if len(wide) > 1 else wide
 
     def _spare(self, which: int, like: Array) -> Array:

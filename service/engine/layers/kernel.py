@@ -77,7 +77,7 @@ class Method:
     `split`: the padded input is wanted in so many interleaved parts per axis, (*split, *cells, rows, channels).
     `prepare` runs before the blocks of forward, `begin` and `finish` around those of backward. `bind(x, dx, alone)`:
     the kernel; alone means it is the only block, so what forward left is still there in backward. `biased`: z has
-    the bias already, and backward sees to its gradient.
+    the bias already, and backward sees to its gradient. `planes`: in memory the channels come first.
     """
 
     split: tuple[int, ...]
@@ -87,6 +87,7 @@ class Method:
     begin: tuple[Step, ...] = ()
     finish: tuple[Step, ...] = ()
     biased: bool = False
+    planes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
