@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Header
@@ -50,6 +51,26 @@ class JsonBody(Generic[M]):
             raise InvalidSpec(words, faults=found) from error
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A body that is not JSON, as it came."""
+
+    media_type: str
+    body: bytes
+
+
+class MediaBody(Generic[M]):
+    """A dependency that reads a body as JSON, or takes it as it is when it is of one of the `others`."""
+
+    def __init__(self, json: JsonBody[M], others: Collection[str]) -> None:
+        self.json = json
+        self.others = others
+
+    async def __call__(self, request: Request) -> M | Sent:
+        kind = media_type(request)
+        return Sent(kind, await request.body()) if kind in self.others else await self.json(request)
+
+
 def document(body: bytes, *, keys: bool = True) -> Any:
     """What the bytes say, known to be JSON: no NaN, nothing missing at the end, with `keys` no key twice.
 
@@ -66,10 +87,14 @@ def document(body: bytes, *, keys: bool = True) -> Any:
     return found
 
 
+def media_type(request: Request) -> str:
+    """What the body is said to be, without its parameters; empty when nothing is said."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 def _check_type(request: Request) -> None:
     """A page of another origin may not post without a type: its browser would let it, without asking us."""
-    given = request.headers.get("content-type")
-    kind = (given or "").partition(";")[0].strip().lower()
+    given, kind = request.headers.get("content-type"), media_type(request)
     if kind == "application/json" or kind.endswith("+json"):
         return
     if given is None and "origin" not in request.headers:

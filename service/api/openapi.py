@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 
 from service import __version__
-from service.api.bodies import JsonBody
+from service.api.bodies import JsonBody, MediaBody
 from service.api.views.problem import ProblemView
 
 TITLE = "netwright"
@@ -33,25 +33,27 @@ def build(app: FastAPI, routers: list[APIRouter]) -> dict[str, Any]:
     """The document."""
     found = get_openapi(title=TITLE, version=__version__, routes=app.routes, description=app.description)
     bodies = list(_bodies(routers))
-    wanted: list[Any] = [(route.path, "validation", body.adapter) for route, body in bodies]
+    wanted: list[Any] = [(route.path, "validation", body.adapter) for route, body, _ in bodies]
     schemas, shared = TypeAdapter.json_schemas(
         [*wanted, ("problem", "serialization", TypeAdapter(ProblemView))], ref_template=_REFERENCE
     )
     components = found.setdefault("components", {}).setdefault("schemas", {})
     components.update(shared.get("$defs", {}))
-    for route, _ in bodies:
-        schema = schemas[(route.path, "validation")]
+    for route, _, others in bodies:
+        content = {"application/json": {"schema": schemas[(route.path, "validation")]}}
+        content |= {media: {"schema": {"type": "string", "format": "binary"}} for media in others}
         for method in route.methods or ():
-            content = {"application/json": {"schema": schema}}
             found["paths"][route.path][method.lower()]["requestBody"] = {"required": True, "content": content}
     return found
 
 
-def _bodies(routers: list[APIRouter]) -> Iterator[tuple[APIRoute, JsonBody[Any]]]:
-    """Every route that reads JSON, with its reader."""
+def _bodies(routers: list[APIRouter]) -> Iterator[tuple[APIRoute, JsonBody[Any], Collection[str]]]:
+    """Every route that reads JSON, with its reader and the other types it takes."""
     for router in routers:
         for route in router.routes:
             if isinstance(route, APIRoute):
                 for dependant in route.dependant.dependencies:
                     if isinstance(dependant.call, JsonBody):
-                        yield route, dependant.call
+                        yield route, dependant.call, ()
+                    elif isinstance(dependant.call, MediaBody):
+                        yield route, dependant.call.json, dependant.call.others

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from service.api.bodies import Body, JsonBody
+from service.api.bodies import Body, JsonBody, MediaBody, Sent
 from service.api.context import Here, in_thread
 from service.api.problems import InvalidJson, UnsupportedMedia
-from service.api.replies import refuses, reply
+from service.api.replies import encode, refuses
 from service.api.views.model import PredictionsView
 from service.errors import Conflict, InvalidData, NotFound, TooLarge
-from service.serving import SMALL, predict
+from service.serving import NPY_TYPE, SMALL, RowModel, Served, answers, from_npy, from_raw, to_npy, to_raw
+from service.tensors import Array
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 MAX_ROWS = 100_000
+RAW_TYPE = "application/octet-stream"
+MODEL_HEADER = "X-Model"
+READERS: Mapping[str, Callable[[RowModel, bytes], Array]] = {RAW_TYPE: from_raw, NPY_TYPE: from_npy}
+WRITERS: Mapping[str, Callable[[RowModel, Array], bytes]] = {RAW_TYPE: to_raw, NPY_TYPE: to_npy}
+_BINARY: dict[str, Any] = {media: {"schema": {"type": "string", "format": "binary"}} for media in WRITERS}
 
 
 class Rows(Body):
@@ -29,13 +36,43 @@ class Rows(Body):
 
 @router.post(
     "/{ref}/predict", response_model=PredictionsView,
-    responses=refuses(InvalidJson, InvalidData, NotFound, Conflict, TooLarge, UnsupportedMedia),
+    responses=refuses(
+        InvalidJson, InvalidData, NotFound, Conflict, TooLarge, UnsupportedMedia, also={200: {"content": _BINARY}}
+    ),
 )  # fmt: skip
-async def predict_rows(here: Here, ref: str, asked: Annotated[Rows, Depends(JsonBody(Rows, numbers=True))]) -> Response:
-    """Scaling, encodings and classes found in training are applied; works while other jobs train."""
+async def predict_rows(
+    here: Here, ref: str, request: Request,
+    asked: Annotated[Rows | Sent, Depends(MediaBody(JsonBody(Rows, numbers=True), READERS))],
+) -> Response:  # fmt: skip
+    """Scaling, encodings and classes found in training are applied; works while other jobs train.
+
+    Rows of numbers may be sent as bytes: `application/octet-stream` is little-endian float32, row after row,
+    `application/x-npy` an array as NumPy saves it. With `Accept` of the same types the predictions come back so:
+    a probability for each class, or a value for each target; the header `X-Model` names the version.
+    """
     served = here.registry.get(ref)
-    if len(asked.rows) * served.bytes <= SMALL:
-        found = predict(served, asked.rows, asked.top_k)
-    else:
-        found = await in_thread(predict, served, asked.rows, asked.top_k)
-    return reply({"model": served.id, "predictions": found})
+    model, accept = served.rows(), request.headers.get("accept", "")
+    if _count(model, asked) * served.bytes <= SMALL:
+        return answer(served, answered(model, asked), accept, asked)
+    return await in_thread(lambda: answer(served, answered(model, asked), accept, asked))
+
+
+def _count(model: RowModel, asked: Rows | Sent) -> int:
+    """About how many rows there are."""
+    return len(asked.rows) if isinstance(asked, Rows) else len(asked.body) // (4 * (model.preprocessor.width or 1)) + 1
+
+
+def answered(model: RowModel, asked: Rows | Sent) -> Array:
+    """The network's output for the rows that were sent. Raises InvalidData."""
+    if isinstance(asked, Sent):
+        return model.network(READERS[asked.media_type](model, asked.body))
+    return model.network(model.preprocessor.rows(asked.rows))
+
+
+def answer(served: Served, y: Array, accept: str, asked: Rows | Sent) -> Response:
+    """The predictions as the caller wants to read them; JSON unless bytes are asked for."""
+    media = next((media for media in WRITERS if media in accept), None)
+    if media is not None:
+        return Response(WRITERS[media](served.rows(), y), headers={MODEL_HEADER: served.id}, media_type=media)
+    found = answers(served.rows(), y, asked.top_k if isinstance(asked, Rows) else None)
+    return Response(encode({"model": served.id, "predictions": found}), media_type="application/json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -74,6 +75,13 @@ class Preprocessor:
             return [{"name": self.encoder.name, "type": self.encoder.type, "shape": list(self.encoder.raw)}]
         return [{"name": f.name, "type": f.type, "shape": list(f.shape)} for f in self.encoder.features]
 
+    @property
+    def width(self) -> int | None:
+        """How many numbers a row is when it is sent as numbers alone; None when it holds words or several arrays."""
+        if isinstance(self.encoder, Whole):
+            return math.prod(self.encoder.raw)
+        return len(self.encoder.features) if self.encoder.only_numbers else None
+
     def rows(self, rows: Sequence[object], place: str = "/rows") -> Array:
         """x of rows as a caller sends them: objects by column name, or arrays in the features' order.
 
@@ -109,6 +117,15 @@ class Preprocessor:
             wrong = np.array([not fits(row, whole.dtype) for row in x])
             raise _not_finite(wrong, place)
         return whole.cast(x)
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """What each number of `numbers` is: a class, or a target."""
+        return self.target.names if isinstance(self.target, NumberTarget) else self.target.classes
+
+    def numbers(self, y: Array) -> Array:
+        """The predictions of a network's output y as numbers, (rows, len(named)): probabilities, or values."""
+        return self.target.numbers(y)
 
     def answers(self, y: Array, top_k: int | None = None) -> list[Answer]:
         """The predictions of a network's output y: (rows, outputs), as a caller reads them."""

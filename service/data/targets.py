@@ -49,6 +49,10 @@ class ClassTarget:
             return table[values]
         return np.array([self._codes.get(str(word), -2) for word in column.take(ids)], np.int32)
 
+    def numbers(self, y: Array) -> Array:
+        """(rows, classes): a probability for each class, in their order."""
+        return y
+
     def answers(self, y: Array, top_k: int | None) -> list[Answer]:
         """The likeliest class of each row, and the `top_k` likeliest (all by default), likeliest first."""
         order = np.argsort(-y, axis=1, kind="stable")[:, :top_k]
@@ -66,11 +70,14 @@ class BinaryTarget:
     kind: ClassVar[str] = "binary"
     outputs: ClassVar[int] = 1
 
+    def numbers(self, y: Array) -> Array:
+        """(rows, 2): a probability for each of the two."""
+        second = y.reshape(-1, 1)
+        return np.concatenate([1.0 - second, second], 1)
+
     def answers(self, y: Array, top_k: int | None) -> list[Answer]:
         """As of a target of two classes; exactly one half is the second."""
-        second = y.reshape(-1, 1)
-        both = np.concatenate([1.0 - second, second], 1)[:, ::-1]
-        return ClassTarget(self.column, self.classes[::-1]).answers(both, top_k)
+        return ClassTarget(self.column, self.classes[::-1]).answers(self.numbers(y)[:, ::-1], top_k)
 
 
 @dataclass(frozen=True)
@@ -95,10 +102,13 @@ class NumberTarget:
             scaled: Floats = (values - np.array(self.mean)) / np.array(self.deviation)
             return scaled.astype(dtype)
 
+    def numbers(self, y: Array) -> Array:
+        """(rows, k) in the columns' own units, float64."""
+        return np.asarray(y.astype(np.float64).reshape(len(y), -1) * np.array(self.deviation) + np.array(self.mean))
+
     def answers(self, y: Array, top_k: int | None = None) -> list[Answer]:
         """{"value": v} of one number, {"values": {name: v}} of several."""
-        values = y.astype(np.float64).reshape(len(y), -1) * np.array(self.deviation) + np.array(self.mean)
-        rows = values.tolist()
+        rows = self.numbers(y).tolist()
         if len(self.names) == 1:
             return [{"value": _finite(row[0])} for row in rows]
         return [{"values": dict(zip(self.names, map(_finite, row), strict=True))} for row in rows]
@@ -116,6 +126,10 @@ class DistributionTarget:
     def outputs(self) -> int:
         """How many numbers the network gives."""
         return len(self.classes)
+
+    def numbers(self, y: Array) -> Array:
+        """(rows, classes): as the network gives them."""
+        return y
 
     def answers(self, y: Array, top_k: int | None) -> list[Answer]:
         """As of a target of classes."""

@@ -1,7 +1,11 @@
 """Trained models that answer: loaded once, shared by all requests, let go by memory."""
 
+from service.serving.arrays import NPY_TYPE, from_npy, from_raw, to_npy, to_raw
 from service.serving.complete import Choice, complete, score, stream
-from service.serving.predict import SMALL, predict
+from service.serving.predict import SMALL, answers, predict
 from service.serving.registry import Registry, RowModel, Served
 
-__all__ = ["SMALL", "Choice", "Registry", "RowModel", "Served", "complete", "predict", "score", "stream"]
+__all__ = [
+    "NPY_TYPE", "SMALL", "Choice", "Registry", "RowModel", "Served", "answers", "complete", "from_npy", "from_raw",
+    "predict", "score", "stream", "to_npy", "to_raw",
+]  # fmt: skip
