@@ -37,7 +37,8 @@ def from_npy(model: RowModel, data: bytes) -> Array:
     except (ValueError, KeyError) as error:
         raise _misfit("not an array in the .npy format of version 1 or 2") from error
     size = prod(shape) * dtype.itemsize
-    if dtype.kind not in "iuf" or not shape or min(shape) < 1 or size != len(data) - file.tell():
+    whole = bool(shape) and all(type(n) is int and n > 0 for n in shape)
+    if dtype.kind not in "iuf" or not whole or size != len(data) - file.tell():
         raise _misfit(f"expected an array of numbers, a row each; got {dtype} of shape {shape} in {len(data)} bytes")
     flat = np.frombuffer(data, dtype, offset=file.tell())
     x = flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)

@@ -88,9 +88,10 @@ async def test_bytes_that_do_not_fit_are_told(tmp_path: Path) -> None:
         for body, kind in ((with_nan.tobytes(), RAW), (saved(with_nan), NPY)):
             assert problem(await post(api, ref, body, kind), 422)["errors"][0]["pointer"] == "/rows/1"
         wrong: list[bytes] = [
-            b"", b"PK", b"\x93NUMPY\x09\x00", saved(right[:, :3]), saved(right)[:-4], saved(right) + b"\0", saved(right[0]),
-            saved(np.array(["a"])), saved(np.array([{}]), allow_pickle=True), saved(np.zeros((0, 4))), saved(np.array(1.0)),
-            _lying("(1000000000000, 4)"), _lying("(-4, -4)"), _lying("(" + "9" * 400 + ",)"), _lying("(True, 16)"), _lying("x"),
+            b"", b"PK", b"\x93NUMPY\x09\x00", saved(right[:, :3]), saved(right)[:-4], saved(right) + b"\0",
+            saved(right[0]), saved(np.array(["a"])), saved(np.array([{}]), allow_pickle=True), saved(np.zeros((0, 4))),
+            saved(np.array(1.0)), _lying("(1000000000000, 4)"), _lying("(-4, -4)"), _lying("(" + "9" * 400 + ",)"),
+            _lying("(True, 16)"), _lying("x"),
         ]  # fmt: skip
         for body in wrong:
             problem(await post(api, ref, body, NPY), 422)
