@@ -15,14 +15,29 @@ from service.api.problems import InvalidJson, UnsupportedMedia
 from service.api.replies import encode, refuses
 from service.api.views.model import PredictionsView
 from service.errors import Conflict, InvalidData, NotFound, TooLarge
-from service.serving import NPY_TYPE, SMALL, RowModel, Served, answers, from_npy, from_raw, to_npy, to_raw
+from service.serving import (
+    NPY_TYPE,
+    SMALL,
+    Detail,
+    RowModel,
+    Served,
+    answers,
+    detailed,
+    from_npy,
+    from_picture,
+    from_raw,
+    to_npy,
+    to_raw,
+)
 from service.tensors import Array
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 MAX_ROWS = 100_000
 RAW_TYPE = "application/octet-stream"
 MODEL_HEADER = "X-Model"
-READERS: Mapping[str, Callable[[RowModel, bytes], Array]] = {RAW_TYPE: from_raw, NPY_TYPE: from_npy}
+READERS: Mapping[str, Callable[[RowModel, bytes], Array]] = {
+    RAW_TYPE: from_raw, NPY_TYPE: from_npy, "image/png": from_picture, "image/jpeg": from_picture,
+}  # fmt: skip
 WRITERS: Mapping[str, Callable[[RowModel, Array], bytes]] = {RAW_TYPE: to_raw, NPY_TYPE: to_npy}
 _BINARY: dict[str, Any] = {media: {"schema": {"type": "string", "format": "binary"}} for media in WRITERS}
 
@@ -32,6 +47,20 @@ class Rows(Body):
 
     rows: Annotated[list[Any], Field(min_length=1, max_length=MAX_ROWS)]
     top_k: Annotated[int, Field(ge=1, le=1_000)] | None = None
+    probabilities: Annotated[bool, Field(description="False leaves the table of probabilities out.")] = True
+    logits: Annotated[bool, Field(description="Also the numbers before the last softmax or sigmoid.")] = False
+    layers: Annotated[
+        list[int | Annotated[str, Field(max_length=40)]],
+        Field(
+            max_length=20, description="Also what these layers give: by number, or by kind where one alone is of it."
+        ),
+    ] = []
+
+    def detail(self) -> Detail | None:
+        """What was asked beyond the plain answer; None when nothing was."""
+        if self.probabilities and not self.logits and not self.layers:
+            return None
+        return Detail(self.top_k, self.probabilities, self.logits, tuple(self.layers))
 
 
 @router.post(
@@ -48,10 +77,14 @@ async def predict_rows(
 
     Rows of numbers may be sent as bytes: `application/octet-stream` is little-endian float32, row after row,
     `application/x-npy` an array as NumPy saves it. With `Accept` of the same types the predictions come back so:
-    a probability for each class, or a value for each target; the header `X-Model` names the version.
+    a probability for each class, or a value for each target; the header `X-Model` names the version. A PNG or JPEG
+    as the body is one row of a model of pictures.
     """
     served = here.registry.get(ref)
     model, accept = served.rows(), request.headers.get("accept", "")
+    if isinstance(asked, Rows) and (detail := asked.detail()):
+        found = await in_thread(detailed, served, asked.rows, detail)
+        return Response(encode({"model": served.id, "predictions": found}), media_type="application/json")
     if _count(model, asked) * served.bytes <= SMALL:
         return answer(served, answered(model, asked), accept, asked)
     return await in_thread(lambda: answer(served, answered(model, asked), accept, asked))

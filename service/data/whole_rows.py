@@ -11,7 +11,9 @@ import numpy as np
 
 from service.data.encoders import Whole
 from service.data.faults import RowFaults, check_keys
+from service.data.packed import unpack
 from service.data.place import shown
+from service.errors import InvalidData
 from service.tensors import Array
 
 Values = Sequence[Any]
@@ -96,11 +98,27 @@ def _row_array(at: int, row: Any, whole: Whole, known: frozenset[str], faults: R
             check_keys(at, row, [whole.name], known, faults)
         if whole.name not in row:
             return None
+        if isinstance(row[whole.name], str | bytes):
+            return _unpacked(at, row[whole.name], whole.name, whole, faults)
         return row_array(at, row[whole.name], whole.name, whole.accepted, faults, whole.dtype)
+    if isinstance(row, str | bytes):
+        return _unpacked(at, row, None, whole, faults)
     if isinstance(row, list):
         return row_array(at, row, None, whole.accepted, faults, whole.dtype)
     hint = f"an array of shape {whole.raw}, or an object with {whole.name!r}"
     faults.add(at, None, "not_a_row", f"expected an object or an array, got {shown(row)}", hint)
+    return None
+
+
+def _unpacked(at: int, value: str | bytes, name: str | None, whole: Whole, faults: RowFaults) -> Array | None:
+    try:
+        found = unpack(value, whole)
+    except InvalidData as error:
+        faults.add(at, name, "not_readable", error.message, error.hint)
+        return None
+    if fits(found, whole.dtype):
+        return found
+    faults.add(at, name, "out_of_range", "expected finite numbers")
     return None
 
 

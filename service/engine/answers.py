@@ -15,6 +15,7 @@ from service.engine.network import Compiled, kind_of
 from service.engine.row import RowPlan, bind_row, fuse, layouts, plan_row
 
 _ENDS = {"softmax": Softmax(), "sigmoid": Sigmoid(), "log_softmax": LogSoftmax()}
+ENDS = tuple(_ENDS)  # kinds of activation that make probabilities of logits
 
 
 @dataclass(frozen=True, slots=True)

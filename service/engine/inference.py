@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from copy import copy
 
 import numpy as np
 
-from service.engine.answers import Answers, bind_answers, ended
+from service.engine.answers import ENDS, Answers, bind_answers, ended
 from service.engine.contract import Array, Signature
 from service.engine.fast import BUFFER
 from service.engine.losses import LossSpec
 from service.engine.network import Compiled, NetworkSpec
+from service.engine.row import RowPlan
 from service.engine.stream import Stream
 
 LARGEST = 256  # rows of the largest program; more rows are answered in portions
@@ -60,6 +62,28 @@ class Network:
         answer = program(x, lengths, rows)
         free.append(program)
         return answer
+
+    def layer(self, index: int) -> Network:
+        """The same weights, answering with what layer `index` gives: (n, *its shape)."""
+        return self._ending(self._net.upto(index))
+
+    def logits(self) -> Network:
+        """The same weights, answering with the numbers that the last softmax or sigmoid takes."""
+        return self._ending(self._net.row(ENDS))
+
+    def size(self, index: int) -> int:
+        """How many numbers layer `index` gives for a row."""
+        return self._net.upto(index).out.size
+
+    def _ending(self, row: RowPlan) -> Network:
+        other = copy(self)
+        other._row, other._free = row, {}
+        return other
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The kind of every layer, in order."""
+        return tuple(each.kind for each in self._spec.layers)
 
     def stream(self) -> Stream:
         """The same network step by step, carrying its state. Raises InvalidSpec when it cannot be walked so."""

@@ -81,6 +81,11 @@ class Compiled:
             parts = parts[:-1]
         return fuse(RowPlan(parts, self.plan.shape, parts[-1].plan.shape))
 
+    def upto(self, index: int) -> RowPlan:
+        """The row to bind that ends behind layer `index`."""
+        parts = tuple(each for each in self.plan.parts if each.index <= index)
+        return fuse(RowPlan(parts, self.plan.shape, parts[-1].plan.shape))
+
     def begin(self, seed: int) -> tuple[Array, Array]:
         """(theta, state) at the start: drawn by (seed, name), so that a layer's start does not hang on the others."""
         theta, state = self.trained.empty(self.dtype), self.kept.empty(self.dtype)

@@ -1,11 +1,12 @@
 """Trained models that answer: loaded once, shared by all requests, let go by memory."""
 
-from service.serving.arrays import NPY_TYPE, from_npy, from_raw, to_npy, to_raw
+from service.serving.arrays import NPY_TYPE, from_npy, from_picture, from_raw, to_npy, to_raw
 from service.serving.complete import Choice, complete, score, stream
+from service.serving.detail import PLAIN, Detail, answered, check, detailed
 from service.serving.predict import SMALL, answers, predict
 from service.serving.registry import Registry, RowModel, Served
 
 __all__ = [
-    "NPY_TYPE", "SMALL", "Choice", "Registry", "RowModel", "Served", "answers", "complete", "from_npy", "from_raw",
-    "predict", "score", "stream", "to_npy", "to_raw",
+    "NPY_TYPE", "PLAIN", "SMALL", "Choice", "Detail", "Registry", "RowModel", "Served", "answered", "answers", "check",
+    "complete", "detailed", "from_npy", "from_picture", "from_raw", "predict", "score", "stream", "to_npy", "to_raw",
 ]  # fmt: skip

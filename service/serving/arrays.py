@@ -45,6 +45,11 @@ def from_npy(model: RowModel, data: bytes) -> Array:
     return model.preprocessor.array(x)
 
 
+def from_picture(model: RowModel, data: bytes) -> Array:
+    """x of one picture, a PNG or JPEG. Raises InvalidData."""
+    return model.preprocessor.rows([data])
+
+
 def to_raw(model: RowModel, y: Array) -> bytes:
     """Little-endian float32: a class's probability or a target's value each, in the order of `preprocessor.named`."""
     return model.preprocessor.numbers(y).astype("<f4", copy=False).tobytes()

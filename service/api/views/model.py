@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field
 
@@ -70,21 +70,28 @@ class ModelsView(View):
     next: str | None
 
 
-class ClassPredictionView(View):
+class PredictionView(View):
+    """What every prediction may say when it was asked for."""
+
+    layers: dict[str, Any] | None = Field(default=None, description="What layers gave, by the name they were asked by.")
+
+
+class ClassPredictionView(PredictionView):
     """The likeliest class, and how likely each is (the `top_k` likeliest, when that was asked)."""
 
     label: str
     probability: float
-    probabilities: dict[str, float]
+    probabilities: dict[str, float] | None = Field(default=None, description="Left out when that was asked.")
+    logits: dict[str, float | None] | None = Field(default=None, description="By class; of two, the second's alone.")
 
 
-class ValuePredictionView(View):
+class ValuePredictionView(PredictionView):
     """A number, in the target's own units."""
 
     value: float | None = Field(description="Null when it is not finite.")
 
 
-class ValuesPredictionView(View):
+class ValuesPredictionView(PredictionView):
     """Several numbers, by target."""
 
     values: dict[str, float | None]

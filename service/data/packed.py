@@ -1,0 +1,76 @@
+"""Rows that come as bytes: a PNG or JPEG picture, or the numbers themselves; in JSON as base64."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from io import BytesIO
+
+import numpy as np
+
+from service.data.encoders import Whole
+from service.errors import InvalidData
+from service.tensors import Array
+
+PICTURES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}
+_WHITE = 255
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_DEEP = ("I", "F")  # more than eight bits a channel
+
+
+def unpack(value: str | bytes, whole: Whole) -> Array:
+    """One row's array, (*raw). Raises InvalidData, without a place."""
+    data = _decoded(value) if isinstance(value, str) else value
+    for magic, kind in PICTURES.items():
+        if data.startswith(magic):
+            return _picture(data, kind, whole)
+    dtype = np.dtype(whole.dtype).newbyteorder("<")
+    expected = math.prod(whole.raw) * dtype.itemsize
+    if len(data) != expected:
+        hint = (
+            f"send a PNG or JPEG, or the {expected:,} bytes of {math.prod(whole.raw):,} numbers of type {whole.dtype}"
+        )
+        raise InvalidData(f"{len(data):,} bytes that are neither a PNG nor a JPEG", hint=hint)
+    return np.frombuffer(data, dtype).astype(whole.dtype, copy=False).reshape(whole.raw)
+
+
+def _decoded(text: str) -> bytes:
+    """The bytes of base64, also of a data: URL."""
+    body = text.partition(";base64,")[2] if text.startswith("data:") else text
+    try:
+        return base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidData("a word that is not base64", hint="send an array of numbers, or base64") from error
+
+
+def _picture(data: bytes, kind: str, whole: Whole) -> Array:
+    """The picture's values in the range that the data set had."""
+    height, width, channels = (*whole.raw, 1)[:3] if len(whole.raw) in (2, 3) else (0, 0, 0)
+    if channels not in _MODES:
+        raise InvalidData(f"a {kind}, but the rows of this model are no pictures: they are of shape {whole.raw}")
+    try:
+        from PIL import Image  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        hint = 'install the extra: pip install "netwright[images]", or send arrays of numbers'
+        raise InvalidData(f"this server cannot read a {kind}", hint=hint) from error
+    try:
+        with Image.open(BytesIO(data), formats=(kind,)) as picture:
+            if picture.size != (width, height):
+                words = f"a {kind} of {picture.size[0]} x {picture.size[1]} pixels, expected {width} x {height}"
+                raise InvalidData(words, hint="resize it; what the model was trained on has that size")
+            if picture.mode.startswith(_DEEP):
+                raise InvalidData(f"a {kind} of more than 8 bits a channel", hint="save it with 8 bits")
+            values = np.asarray(picture.convert(_MODES[channels]))
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InvalidData(f"a damaged {kind}") from error
+    return _ranged(values.reshape(whole.raw), whole)
+
+
+def _ranged(values: Array, whole: Whole) -> Array:
+    """White is the largest value that the data set knew, which its scale makes 1."""
+    largest = _WHITE if whole.scale in (0.0, 1.0) else 1 / whole.scale
+    if round(largest) == _WHITE:
+        return values
+    found: Array = values * (largest / _WHITE)
+    return np.rint(found).astype(np.uint8) if whole.dtype == "uint8" else found
