@@ -79,7 +79,7 @@ def test_kind_and_type_are_required_wherever_they_choose(document: dict[str, Any
 
 def test_what_we_answer_has_no_optional_fields(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
-    refusing = {"ProblemView", "FaultView"}  # their members stand where they say something
+    refusing = {"ProblemView", "FaultView", "DetailedPredictionView"}  # their members stand where they say something
     views = [name for name in schemas if (name.endswith("View") or "View_" in name) and name not in refusing]
     assert len(views) > 20
     for name in views:

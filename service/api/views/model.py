@@ -70,35 +70,40 @@ class ModelsView(View):
     next: str | None
 
 
-class PredictionView(View):
-    """What every prediction may say when it was asked for."""
-
-    layers: dict[str, Any] | None = Field(default=None, description="What layers gave, by the name they were asked by.")
-
-
-class ClassPredictionView(PredictionView):
+class ClassPredictionView(View):
     """The likeliest class, and how likely each is (the `top_k` likeliest, when that was asked)."""
 
     label: str
     probability: float
-    probabilities: dict[str, float] | None = Field(default=None, description="Left out when that was asked.")
-    logits: dict[str, float | None] | None = Field(default=None, description="By class; of two, the second's alone.")
+    probabilities: dict[str, float]
 
 
-class ValuePredictionView(PredictionView):
+class ValuePredictionView(View):
     """A number, in the target's own units."""
 
     value: float | None = Field(description="Null when it is not finite.")
 
 
-class ValuesPredictionView(PredictionView):
+class ValuesPredictionView(View):
     """Several numbers, by target."""
 
     values: dict[str, float | None]
+
+
+class DetailedPredictionView(View):
+    """One of these with what was asked of it beside; a member stands where it was asked for."""
+
+    label: str | None = None
+    probability: float | None = None
+    probabilities: dict[str, float] | None = None
+    value: float | None = None
+    values: dict[str, float | None] | None = None
+    logits: dict[str, float | None] | None = Field(default=None, description="By class; of two, the second's alone.")
+    layers: dict[str, Any] | None = Field(default=None, description="What layers gave, by the name they were asked by.")
 
 
 class PredictionsView(View):
     """One prediction a row, in the rows' order; `model` is the version that made them."""
 
     model: str
-    predictions: list[ClassPredictionView | ValuePredictionView | ValuesPredictionView]
+    predictions: list[ClassPredictionView | ValuePredictionView | ValuesPredictionView | DetailedPredictionView]
