@@ -51,7 +51,7 @@ def create_app(
     `wake` is called whenever there may be something new to do; `workers` tells how many worker processes live. What the
     server does first when it leaves is `app.state.leave()`.
     """
-    watch = Watch(store.events.version)
+    watch = Watch(store)
     routers: list[APIRouter] = [noun.router for noun in _NOUNS]
     app = FastAPI(
         title=openapi.TITLE, version=__version__, description=_DESCRIPTION, lifespan=_lifespan, redoc_url=None,

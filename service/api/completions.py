@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends
@@ -13,9 +13,9 @@ from starlette.responses import Response
 from service import clock
 from service.api.bodies import Body, JsonBody
 from service.api.context import Context, Here, in_thread
-from service.api.events import EventStream
 from service.api.problems import InvalidJson, UnsupportedMedia
 from service.api.replies import Documented, encode, refuses, reply
+from service.api.stream import EventStream
 from service.api.views.text import CompletionView
 from service.errors import Conflict, Fault, InvalidSpec, NotFound
 from service.ngram import Finished, Generated, Options, Sampling
@@ -137,7 +137,7 @@ def _counted(prompt: int, completion: int) -> dict[str, int]:
 
 async def _frames(
     here: Context, frame: dict[str, Any], pieces: Any, asked: CompletionRequest, usage: bool
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """One piece a token, one at each choice's end; nothing more when the server leaves."""
     read = drawn = 0
     n = asked.n or 1

@@ -23,6 +23,7 @@ from service.storage.rows import (
     Resolved,
     Run,
     Series,
+    Standing,
     Status,
     StoppedBy,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "Resolved",
     "Run",
     "Series",
+    "Standing",
     "Status",
     "StoppedBy",
     "Store",

@@ -5,12 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select
+from sqlalchemy import Connection, Row, Text, bindparam, func, insert, or_, select
 
 from service.storage import moment
 from service.storage.database import Database
-from service.storage.rows import Event
-from service.storage.tables import events
+from service.storage.rows import Event, Standing
+from service.storage.tables import events, jobs, runs
+
+# Statements made once: making one costs more than running it.
+_OF_JOBS = events.c.job_id.in_(bindparam("job_ids", expanding=True))
+_OF_RUNS = events.c.run_id.in_(bindparam("run_ids", expanding=True))
+_EVERY = select(events).where(events.c.id > bindparam("cursor")).order_by(events.c.id).limit(bindparam("most"))
+_AFTER = {
+    (False, False): _EVERY,
+    (True, False): _EVERY.where(_OF_JOBS),
+    (False, True): _EVERY.where(_OF_RUNS),
+    (True, True): _EVERY.where(or_(_OF_JOBS, _OF_RUNS)),
+}
+_IDS = bindparam("ids", type_=Text, expanding=True)
+_JOBS_STAND = select(jobs.c.id, jobs.c.status, jobs.c.phase, jobs.c.progress, jobs.c.eta_s).where(jobs.c.id.in_(_IDS))
+_RUNS_STAND = (
+    select(runs.c.id, runs.c.status, jobs.c.phase, jobs.c.progress, jobs.c.eta_s)
+    .outerjoin(jobs, jobs.c.id == runs.c.job_id)
+    .where(runs.c.id.in_(_IDS))
+)
 
 
 class Events:
@@ -21,18 +39,24 @@ class Events:
 
     def after(
         self, cursor: int = 0, *, job_id: str | None = None, run_id: str | None = None,
-        run_ids: Sequence[str] | None = None, limit: int = 1000,
+        job_ids: Sequence[str] | None = None, run_ids: Sequence[str] | None = None, limit: int = 1000,
     ) -> tuple[Event, ...]:  # fmt: skip
-        """Events with an id above `cursor`, oldest first; of one job, one run, several runs, or all."""
-        query = select(events).where(events.c.id > cursor).order_by(events.c.id).limit(limit)
-        if job_id is not None:
-            query = query.where(events.c.job_id == job_id)
-        if run_id is not None:
-            query = query.where(events.c.run_id == run_id)
-        if run_ids is not None:
-            query = query.where(events.c.run_id.in_(run_ids))
+        """Events with an id above `cursor`, oldest first; of these jobs and runs, or all when none is given."""
+        job_ids = job_ids if job_id is None else [job_id]
+        run_ids = run_ids if run_id is None else [run_id]
+        statement = _AFTER[job_ids is not None, run_ids is not None]
+        asked = {"job_ids": job_ids, "run_ids": run_ids}
+        given = {name: list(ids) for name, ids in asked.items() if ids is not None}
         with self._database.read() as connection:
-            return tuple(_event(row) for row in connection.execute(query))
+            rows = connection.execute(statement, {"cursor": cursor, "most": limit} | given)
+            return tuple(_event(row) for row in rows)
+
+    def standings(self, job_ids: Sequence[str] = (), run_ids: Sequence[str] = ()) -> dict[str, Standing]:
+        """How jobs and runs stand, by id, at one moment; those that do not exist are left out."""
+        with self._database.read() as connection:
+            found = list(connection.execute(_JOBS_STAND, {"ids": list(job_ids)})) if job_ids else []
+            found += connection.execute(_RUNS_STAND, {"ids": list(run_ids)}) if run_ids else []
+        return {row.id: Standing(row.status, row.phase, row.progress, row.eta_s) for row in found}
 
     def latest_id(self) -> int:
         """The newest event's id; 0 when there is none."""

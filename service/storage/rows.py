@@ -121,6 +121,16 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """How a job or a run stands; an external run has a status and no more."""
+
+    status: Status
+    phase: str | None
+    progress: float | None
+    eta_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetRow:
     """An immutable upload. `blob` is the parsed form, one safetensors file."""
 

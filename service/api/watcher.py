@@ -1,0 +1,122 @@
+"""One reader of events: what it has not read yet is bounded, and what it was too slow for it reads from the store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+from service.api.frames import ALIVE, News, end_frame
+from service.api.topics import Topics
+
+MOST_EVENTS, MOST_BYTES = 500, 250_000  # kept for a reader; a slower one goes on from the store
+
+
+class Source(Protocol):
+    """Where a reader that is behind goes on reading."""
+
+    @property
+    def closed(self) -> bool: ...
+
+    def after(self, cursor: int, topics: Topics, limit: int) -> Sequence[News]: ...
+
+
+class Watcher:
+    """Told by the watch on one side, read by a stream or a long poll on the other; both on one event loop.
+
+    It begins behind: `next` reads from the source until nothing is left there, and from then on what it is told. Events
+    are never dropped: a reader that does not keep up is behind again. Progress is: only the newest counts.
+    """
+
+    def __init__(self, source: Source, topics: Topics, cursor: int) -> None:
+        self.topics = topics
+        self.over = False
+        self._source = source
+        self._read = self._cursor = cursor  # the last event the reader has, and the last that is kept for it
+        self._behind = True
+        self._frames: list[bytes] = []
+        self._bytes = 0
+        self._progress: dict[str, bytes] = {}
+        self._ends: dict[str, str] = {}
+        self._silent = self._alive = False
+        self._waker: asyncio.Future[None] | None = None
+
+    # the watch's side
+
+    def tell(self, news: News) -> None:
+        """Something happened. What the reader has already is left out."""
+        if self._behind or news.id <= self._cursor:
+            return
+        self._frames.append(news.frame)
+        self._bytes += len(news.frame)
+        self._cursor = news.id
+        if self._bytes > MOST_BYTES or len(self._frames) > MOST_EVENTS:
+            self._frames, self._bytes, self._cursor, self._behind = [], 0, self._read, True
+        self.wake()
+
+    def progress(self, topic: str, frame: bytes) -> None:
+        """How far a job or a run is."""
+        self._progress[topic] = frame
+        self.wake()
+
+    def end(self, topic: str, status: str) -> None:
+        """Nothing more will happen to it than what was told."""
+        self._ends.setdefault(topic, status)
+        self.wake()
+
+    def keep_alive(self) -> None:
+        """Called at intervals: breaks a silence that has lasted a whole one."""
+        if self._silent:
+            self._alive = True
+            self.wake()
+        self._silent = True
+
+    def wake(self) -> None:
+        """Lets the reader look again."""
+        if self._waker is not None and not self._waker.done():
+            self._waker.set_result(None)
+
+    # the reader's side
+
+    async def next(self) -> bytes:
+        """The frames that are new; none when it is `over`, because all has ended or the server leaves."""
+        while not self._source.closed:
+            found = self._caught_up() if self._behind else self._taken()
+            if found or self.over:
+                self._silent = False
+                return found
+            await self._wait()
+        self.over = True
+        return b""
+
+    async def news(self) -> None:
+        """Until there is an event, or nothing left to wait for."""
+        self._behind = bool(self._source.after(self._read, self.topics, 1))
+        while not (self._behind or self._frames or self._over() or self._source.closed):
+            await self._wait()
+
+    async def _wait(self) -> None:
+        self._waker = asyncio.get_running_loop().create_future()
+        await self._waker
+
+    def _over(self) -> bool:
+        return bool(self._ends) and len(self._ends) == len(self.topics.every)
+
+    def _caught_up(self) -> bytes:
+        found = self._source.after(self._read, self.topics, MOST_EVENTS)
+        self._behind = len(found) == MOST_EVENTS
+        if not found:
+            return self._taken()
+        self._read = self._cursor = found[-1].id
+        return b"".join([news.frame for news in found])
+
+    def _taken(self) -> bytes:
+        frames = [*self._frames, *self._progress.values()]
+        self._frames, self._bytes, self._read, self._progress = [], 0, self._cursor, {}
+        if self._over():
+            self.over = True
+            frames.append(end_frame(self._ends))
+        if self._alive and not frames:
+            frames.append(ALIVE)
+        self._alive = False
+        return b"".join(frames)
