@@ -6,6 +6,7 @@ ServiceError
 │   ├── InvalidData
 │   ├── NotFound
 │   ├── Conflict
+│   ├── PreconditionFailed
 │   └── TooLarge
 ├── CapacityError           try again later
 │   ├── QueueFull
@@ -69,6 +70,12 @@ class NotFound(RequestError):
 
 class Conflict(RequestError):
     code = "conflict"
+
+
+class PreconditionFailed(RequestError):
+    """The thing has changed since the caller looked at it."""
+
+    code = "precondition_failed"
 
 
 class TooLarge(RequestError):

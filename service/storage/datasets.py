@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Row, delete, insert, select
-from sqlalchemy.exc import IntegrityError
 
 from service.errors import Conflict, NotFound
-from service.storage import cursor, idempotency, ids, moment
+from service.storage import cursor, idempotency, ids, moment, references
 from service.storage.database import Database
 from service.storage.rows import DatasetRow, Idempotency, Page
 from service.storage.tables import datasets
@@ -67,13 +66,12 @@ class Datasets:
         return Page(tuple(map(_dataset, found[:limit])), more)
 
     def delete(self, dataset_id: str) -> None:
-        """Its file is left to `Store.collect`. Raises NotFound, Conflict when a job or run refers to it."""
+        """Its file is left to `Store.collect`. Raises NotFound, Conflict naming the jobs and runs that use it."""
         with self._database.clean() as connection:
-            try:
-                gone = connection.execute(delete(datasets).where(datasets.c.id == dataset_id)).rowcount
-            except IntegrityError as error:
-                raise Conflict("a job or run refers to this data set", hint="Delete those jobs first.") from error
-            if not gone:
+            users = references.to_dataset(connection, dataset_id)
+            if users:
+                raise Conflict(f"the data set is used by {references.words(users)}", hint="Delete those jobs first.")
+            if not connection.execute(delete(datasets).where(datasets.c.id == dataset_id)).rowcount:
                 raise NotFound(f"no data set {dataset_id}")
 
     def _one(self, condition: Any, message: str) -> DatasetRow:

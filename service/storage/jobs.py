@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from sqlalchemy import Connection, Select, delete, exists, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
 from service.errors import Conflict, Fault, InvalidSpec, NotFound, QueueFull
-from service.storage import cursor, events, idempotency, ids, job_view, moment, status
+from service.storage import cursor, events, idempotency, ids, job_view, moment, references, status
 from service.storage.database import Database
 from service.storage.rows import FINAL, Idempotency, Job, Page, Status
 from service.storage.tables import datasets, job_tags, jobs, run_tags, runs, transitions
@@ -111,7 +110,7 @@ class Jobs:
     def delete(self, job_id: str) -> None:
         """Forgets an ended job with its runs, metrics and events; files are left to `Store.collect`.
 
-        Raises NotFound, Conflict when it has not ended or a model version points at its run.
+        Raises NotFound, Conflict when it has not ended or names the versions and waiting jobs that use its run.
         """
         with self._database.clean() as connection:
             state = connection.execute(select(jobs.c.status).where(jobs.c.id == job_id)).scalar_one_or_none()
@@ -119,12 +118,11 @@ class Jobs:
                 raise NotFound(f"no job {job_id}")
             if state not in FINAL:
                 raise Conflict(f"a {state} job cannot be deleted", hint="Cancel it first.")
-            try:
-                connection.execute(delete(jobs).where(jobs.c.id == job_id))
-            except IntegrityError as error:
-                raise Conflict(
-                    "a model version points at this job's run", hint="Keep the job, or delete the model."
-                ) from error
+            users = references.to_job(connection, job_id)
+            if users:
+                hint = "Keep the job, or delete those first."
+                raise Conflict(f"the job's run is used by {references.words(users)}", hint=hint)
+            connection.execute(delete(jobs).where(jobs.c.id == job_id))
 
 
 def _made_before(connection: Connection, job_id: str) -> Job:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select
+from sqlalchemy import Connection, Row, and_, delete, func, insert, select
 
 from service.errors import Conflict, Fault, InvalidSpec, NotFound
-from service.storage import checkpoints, cursor, idempotency, moment
+from service.storage import aliases, checkpoints, cursor, idempotency, moment, references
 from service.storage.database import Database
 from service.storage.rows import AliasMove, Idempotency, ModelVersion, Page, Resolved
-from service.storage.tables import aliases, model_versions, runs
+from service.storage.tables import model_versions, runs
 
 _NAME = re.compile(r"(?!run_)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_MOVE_THEM = "Move those aliases first, or take them away."
 _ALIAS = re.compile(r"(?!latest$)[A-Za-z][A-Za-z0-9._-]{0,99}")
 
 
@@ -67,29 +68,61 @@ class Models:
             raise NotFound(f"no model {name}")
         return tuple(map(_version, rows))
 
-    def set_alias(self, name: str, alias: str, version: int | None) -> AliasMove:
-        """Points an alias at a version, or takes it away (None). Raises NotFound."""
+    def delete(self, name: str, version: int | None = None) -> None:
+        """Forgets a version, or the model with all of them; the runs stay. Raises NotFound, Conflict.
+
+        What an alias points at stays. So does the newest version unless the whole model goes: a number that was given
+        never means another version.
+        """
+        with self._database.clean() as connection:
+            newest = _row(connection, name, None).version
+            gone = _row(connection, name, version).version if version is not None else None
+            pointing = [alias for alias, at in aliases.pointing(connection, name).items() if gone in (None, at)]
+            if pointing:
+                users = references.words([f"{name}@{alias}" for alias in pointing])
+                raise Conflict(f"{name if gone is None else f'{name}:{gone}'} is used by {users}", hint=_MOVE_THEM)
+            if gone == newest:
+                hint = "Add a version first, or delete the whole model."
+                raise Conflict(f"{name}:{gone} is the newest version: its number would be given again", hint=hint)
+            if gone is None:
+                aliases.forget(connection, name)
+            chosen = model_versions.c.name == name
+            chosen = chosen if gone is None else and_(chosen, model_versions.c.version == gone)
+            connection.execute(delete(model_versions).where(chosen))
+
+    def set_alias(self, name: str, alias: str, version: int | None, *, expected: int | None = None) -> AliasMove:
+        """Points an alias at a version, or takes it away (None).
+
+        `expected`: the revision of its last move as the caller knows it, 0 when it points nowhere. Raises NotFound,
+        PreconditionFailed when it has moved since.
+        """
         _check(_ALIAS, alias, "/alias", "a letter first, then letters, digits, . _ -, and not 'latest'")
         with self._database.write() as connection:
             if version is not None:
                 _row(connection, name, version)
-            row = connection.execute(
-                insert(aliases).values(name=name, alias=alias, version=version, at=moment.now()).returning(aliases)
-            ).one()
-        return _move(row)
+            return aliases.move(connection, name, alias, version, expected)
+
+    def roll_back(self, name: str, alias: str, *, expected: int | None = None) -> AliasMove:
+        """Points an alias where it pointed before its last move. Raises NotFound, Conflict, PreconditionFailed."""
+        with self._database.write() as connection:
+            before = aliases.before(connection, name, alias)
+            if before is None:
+                raise Conflict(f"{name}@{alias} never pointed anywhere else")
+            try:
+                _row(connection, name, before)
+            except NotFound as error:
+                raise Conflict(f"{name}:{before}, where {name}@{alias} pointed before, was deleted") from error
+            return aliases.move(connection, name, alias, before, expected)
 
     def aliases(self, name: str) -> dict[str, int]:
         """Where each alias points now."""
-        newest = {move.alias: move.version for move in self.alias_history(name)}
-        return {alias: version for alias, version in newest.items() if version is not None}
+        with self._database.read() as connection:
+            return aliases.pointing(connection, name)
 
     def alias_history(self, name: str, alias: str | None = None) -> tuple[AliasMove, ...]:
         """Every move, oldest first."""
-        query = select(aliases).where(aliases.c.name == name)
-        if alias is not None:
-            query = query.where(aliases.c.alias == alias)
         with self._database.read() as connection:
-            return tuple(map(_move, connection.execute(query.order_by(aliases.c.key))))
+            return aliases.history(connection, name, alias)
 
     def resolve(self, ref: str) -> Resolved:
         """What `name`, `name:3`, `name@alias`, `run_...` (best weights) or `run_...@latest` (newest) means now.
@@ -113,6 +146,8 @@ def _of_run(connection: Connection, ref: str, run_id: str, *, latest: bool) -> R
     ).one_or_none()
     if run is None:
         raise NotFound(f"no run {run_id}")
+    if run.type == "evaluate":
+        raise Conflict(f"{run_id} is an evaluation: it has no weights of its own", hint="Name the model it evaluated.")
     published = checkpoints.newest(connection, run.key, "model")
     newest = None if published is None else published.blob
     blob = (newest or run.model_blob) if latest else (run.model_blob or newest)
@@ -124,8 +159,8 @@ def _of_run(connection: Connection, ref: str, run_id: str, *, latest: bool) -> R
 def _pointed(connection: Connection, ref: str) -> Row[Any]:
     name, at, alias = ref.partition("@")
     if at:
-        query = select(aliases.c.version).where(aliases.c.name == name, aliases.c.alias == alias)
-        version = connection.execute(query.order_by(aliases.c.key.desc()).limit(1)).scalar_one_or_none()
+        last = aliases.last(connection, name, alias)
+        version = None if last is None else last.version
         if version is None:
             raise NotFound(f"no model {ref}")
         return _row(connection, name, version)
@@ -156,7 +191,3 @@ def _check(pattern: re.Pattern[str], word: str, pointer: str, allowed: str) -> N
 
 def _version(row: Row[Any]) -> ModelVersion:
     return ModelVersion(row.name, row.version, row.run_id, row.blob, moment.unpack(row.created_at), row.note)
-
-
-def _move(row: Row[Any]) -> AliasMove:
-    return AliasMove(row.name, row.alias, row.version, moment.unpack(row.at))

@@ -165,6 +165,7 @@ class AliasMove:
     alias: str
     version: int | None
     at: datetime
+    revision: int = 0  # grows with every move of any alias: an ETag
 
 
 @dataclass(frozen=True, slots=True)

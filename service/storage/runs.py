@@ -124,6 +124,19 @@ class Runs:
         with self._database.read() as connection:
             return run_view.one(connection, run_id)
 
+    def several(self, run_ids: Sequence[str]) -> dict[str, Run]:
+        """Runs by id, without their `report`; unknown ones are left out."""
+        with self._database.read() as connection:
+            keys = connection.execute(select(runs.c.key).where(runs.c.id.in_(run_ids))).scalars().all()
+            return {run.id: run for run in run_view.several(connection, keys)}
+
+    def evaluations(self, blob: str) -> tuple[Run, ...]:
+        """The evaluations of a model's file that came to their end, oldest first, without their `report`."""
+        wanted = (runs.c.type == "evaluate", runs.c.status == "succeeded", runs.c.model_blob == blob)
+        with self._database.read() as connection:
+            keys = connection.execute(select(runs.c.key).where(*wanted).order_by(runs.c.key)).scalars().all()
+            return run_view.several(connection, keys)
+
     def list(
         self, *, status: str | None = None, type: str | None = None, tag: str | None = None, name: str | None = None,
         dataset_id: str | None = None, job_id: str | None = None, sort: str = "-created_at", after: str | None = None,

@@ -101,6 +101,64 @@ async def test_rows_that_do_not_fit_are_named_every_one(tmp_path: Path) -> None:
         )
 
 
+async def test_an_alias_moves_only_from_where_the_caller_saw_it(tmp_path: Path) -> None:
+    async with serving(tmp_path) as api:
+        run_id, url = await trained(api), "/v1/models/flowers/aliases/live"
+        for _ in range(2):
+            await api.http.post("/v1/models/flowers/versions", json={"run": run_id})
+        made = await api.http.put(url, json={"version": 1}, headers={"if-none-match": "*"})
+        seen = {"if-match": made.headers["etag"]}
+        assert (await api.http.get(url)).headers["etag"] == made.headers["etag"]
+        assert (await api.http.put(url, json={"version": 2}, headers=seen)).json()["version"] == 2
+        stale = problem(await api.http.put(url, json={"version": 1}, headers=seen), 412)
+        assert (stale["code"], "flowers:2" in stale["detail"]) == ("precondition_failed", True)
+        problem(await api.http.put(url, json={"version": 1}, headers={"if-match": "W/7"}), 412)
+        problem(await api.http.put(url, json={"version": 1}, headers={"if-none-match": "*"}), 412)
+        problem(await api.http.post(f"{url}/rollback", headers=seen), 412)
+        back = await api.http.post(f"{url}/rollback")
+        assert (back.json()["version"], "etag" in back.headers) == (1, True)
+        assert (await api.http.post("/v1/models/flowers@live/predict", json={"rows": [SETOSA]})).json()["model"] == (
+            "flowers:1"
+        )
+
+
+async def test_a_model_tells_its_data_spec_scores_and_where_it_comes_from(tmp_path: Path) -> None:
+    async with serving(tmp_path) as api:
+        run_id = await trained(api, dataset={"sample": "iris", "validation": 0.2, "test": 0.2})
+        made = (await api.http.post("/v1/models/flowers/versions", json={"run": run_id})).json()
+        model = (await api.http.get("/v1/models/flowers:1")).json()
+        run = (await api.http.get(f"/v1/runs/{run_id}")).json()
+        assert model["spec"] == run["spec"]
+        assert model["scores"] == made["scores"] == model["versions"][0]["scores"]
+        assert model["scores"]["test_accuracy"] == run["summary"]["test_accuracy"]["last"]
+        assert model["scores"]["val_loss"] == run["summary"]["val_loss"]["best"]
+        assert model["lineage"] | {"dataset_sha256": "?"} == {
+            "run_id": run_id, "job_id": run["job_id"], "dataset_id": run["dataset_id"], "dataset_name": "iris",
+            "dataset_sha256": "?", "go_on_from": None, "initial_weights": None, "evaluations": [],
+        }  # fmt: skip
+        assert (await api.http.get(f"/v1/models/{run_id}")).json()["lineage"] == model["lineage"]
+
+
+async def test_what_is_used_is_not_deleted_and_who_uses_it_is_told(tmp_path: Path) -> None:
+    async with serving(tmp_path) as api:
+        run_id = await trained(api)
+        run = (await api.http.get(f"/v1/runs/{run_id}")).json()
+        await api.http.post("/v1/models/flowers/versions", json={"run": run_id})
+        await api.http.put("/v1/models/flowers/aliases/live", json={"version": 1})
+        chain = [
+            (f"/v1/datasets/{run['dataset_id']}", run["job_id"]),
+            (f"/v1/jobs/{run['job_id']}", "flowers:1"),
+            ("/v1/models/flowers", "flowers@live"),
+        ]
+        for url, user in chain:
+            assert user in problem(await api.http.delete(url), 409)["detail"]
+        problem(await api.http.delete("/v1/models/flowers:7"), 404)
+        await api.http.put("/v1/models/flowers/aliases/live", json={"version": None})
+        for url, _ in reversed(chain):
+            assert (await api.http.delete(url)).status_code == 204
+        problem(await api.http.get("/v1/models/flowers"), 404)
+
+
 # --- text
 
 

@@ -63,3 +63,12 @@ def test_data_sets_are_listed_newest_first_and_filtered(store: Store) -> None:
     first = store.datasets.list(limit=3)
     assert (first.data, first.next is None) == (tuple(rows[:0:-1]), False)
     assert store.datasets.list(limit=3, after=first.next).data == (rows[0],)
+
+
+def test_a_data_set_that_serves_for_validation_alone_is_kept_and_its_user_named(
+    store: Store, submit: Callable[..., Job]
+) -> None:
+    row = add(store)
+    job = submit(spec={"dataset": {"validation": {"id": row.id}}})
+    with pytest.raises(Conflict, match=job.id):
+        store.datasets.delete(row.id)

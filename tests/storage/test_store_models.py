@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from service.errors import Conflict, InvalidSpec, NotFound
+from service.errors import Conflict, InvalidSpec, NotFound, PreconditionFailed
 from service.storage import Attempt, Checkpoint, Idempotency, Job, Report, Resolved, Store
 
 Publish = Callable[..., Checkpoint]
@@ -75,7 +75,8 @@ def test_a_version_outlives_no_run_and_so_holds_it(store: Store, trained: Traine
     store.models.add_version("m", run_id)
     job_id = store.runs.get(run_id).job_id
     assert job_id is not None
-    with pytest.raises(Conflict):
+    store.models.add_version("n", run_id)
+    with pytest.raises(Conflict, match="m:1, n:1"):
         store.jobs.delete(job_id)
     assert store.runs.get(run_id).id == run_id
 
@@ -138,3 +139,82 @@ def test_a_run_without_weights_makes_no_version(store: Store, submit: Callable[.
         store.models.add_version("m", submit().run_ids[0])
     with pytest.raises(NotFound):
         store.models.add_version("m", "run_none")
+
+
+@pytest.fixture
+def two(store: Store, trained: Trained) -> Store:
+    """A model `m` with two versions."""
+    for _ in range(2):
+        store.models.add_version("m", trained()[0])
+    return store
+
+
+def test_of_two_who_saw_the_same_alias_one_moves_it(two: Store) -> None:
+    seen = two.models.set_alias("m", "production", 1, expected=0)
+    assert two.models.set_alias("m", "production", 2, expected=seen.revision).version == 2
+    with pytest.raises(PreconditionFailed, match="m:2"):
+        two.models.set_alias("m", "production", 1, expected=seen.revision)
+    with pytest.raises(PreconditionFailed):
+        two.models.set_alias("m", "production", 1, expected=0)
+    assert two.models.aliases("m") == {"production": 2}
+
+
+def test_an_alias_taken_away_may_be_made_anew(two: Store) -> None:
+    two.models.set_alias("m", "production", 1)
+    two.models.set_alias("m", "production", None)
+    assert two.models.set_alias("m", "production", 2, expected=0).version == 2
+
+
+def test_rolled_back_twice_it_is_where_it_was(two: Store) -> None:
+    two.models.set_alias("m", "production", 1)
+    with pytest.raises(Conflict):
+        two.models.roll_back("m", "production")
+    seen = two.models.set_alias("m", "production", 2)
+    assert two.models.roll_back("m", "production", expected=seen.revision).version == 1
+    with pytest.raises(PreconditionFailed):
+        two.models.roll_back("m", "production", expected=seen.revision)
+    assert two.models.roll_back("m", "production").version == 2
+    assert [move.version for move in two.models.alias_history("m", "production")] == [1, 2, 1, 2]
+    with pytest.raises(NotFound):
+        two.models.roll_back("m", "staging")
+
+
+def test_what_an_alias_points_at_is_not_deleted_and_the_alias_is_named(two: Store) -> None:
+    two.models.set_alias("m", "production", 1)
+    for version in (1, None):
+        with pytest.raises(Conflict, match="m@production"):
+            two.models.delete("m", version)
+    two.models.set_alias("m", "production", 2)
+    two.models.delete("m", 1)
+    assert [each.version for each in two.models.versions("m")] == [2]
+    with pytest.raises(Conflict, match="m:1"):
+        two.models.roll_back("m", "production")
+
+
+def test_a_number_that_was_given_never_means_another_version(two: Store, trained: Trained) -> None:
+    with pytest.raises(Conflict, match="newest"):
+        two.models.delete("m", 2)
+    two.models.delete("m", 1)
+    assert two.models.add_version("m", trained()[0]).version == 3
+    with pytest.raises(NotFound):
+        two.models.delete("m", 1)
+
+
+def test_a_deleted_model_lets_its_runs_go(two: Store) -> None:
+    runs = [each.run_id for each in two.models.versions("m")]
+    two.models.delete("m")
+    with pytest.raises(NotFound):
+        two.models.versions("m")
+    for run_id in runs:
+        two.jobs.delete(two.runs.get(run_id).job_id or "")
+
+
+def test_a_job_that_waits_for_a_run_is_named_when_the_run_is_to_go(
+    store: Store, trained: Trained, submit: Callable[..., Job]
+) -> None:
+    run_id, _ = trained()
+    waiting = submit(spec={"go_on_from": {"run": run_id}})
+    with pytest.raises(Conflict, match=waiting.id):
+        store.jobs.delete(store.runs.get(run_id).job_id or "")
+    store.jobs.request_stop(waiting.id, "cancel")
+    store.jobs.delete(store.runs.get(run_id).job_id or "")

@@ -17,14 +17,23 @@ class VersionView(View):
     name: str
     version: int
     run_id: str
+    dataset_id: str | None
+    scores: dict[str, float | None] = Field(description="On the rows held back: val_... the best, test_... at the end.")
     sha256: str
     note: str
     created_at: datetime
 
     @classmethod
-    def of(cls, row: storage.ModelVersion) -> Self:
+    def of(cls, row: storage.ModelVersion, run: storage.Run) -> Self:
         same = ("name", "version", "run_id", "note", "created_at")
-        return cls(sha256=row.blob, **{name: getattr(row, name) for name in same})
+        given = {name: getattr(row, name) for name in same}
+        return cls(sha256=row.blob, dataset_id=run.dataset_id, scores=scores_of(run), **given)
+
+
+def scores_of(run: storage.Run) -> dict[str, float | None]:
+    """What a run reached on the rows held back."""
+    held = {name: each for name, each in run.summary.items() if name.startswith(("val_", "test_"))}
+    return {name: (each["best"] or each["last"] or {"value": None})["value"] for name, each in held.items()}
 
 
 class AliasMoveView(View):
@@ -33,6 +42,19 @@ class AliasMoveView(View):
     alias: str
     version: int | None
     at: datetime
+
+
+class AncestorsView(View):
+    """What a model was made of and from."""
+
+    run_id: str
+    job_id: str | None
+    dataset_id: str | None
+    dataset_name: str | None
+    dataset_sha256: str | None
+    go_on_from: dict[str, Any] | None = Field(description="The run and step that its training went on from.")
+    initial_weights: str | None = Field(description="The weights that its training began with.")
+    evaluations: list[str] = Field(description="Runs of type evaluate on exactly these weights.")
 
 
 class ModelView(View):
@@ -54,8 +76,11 @@ class ModelView(View):
 
 
 class NamedModelView(ModelView):
-    """The same with its versions, newest first, and where its aliases point and pointed."""
+    """The same with its record, its versions, newest first, and where its aliases point and pointed."""
 
+    scores: dict[str, float | None]
+    spec: dict[str, Any] = Field(description="Of the run that made it, resolved.")
+    lineage: AncestorsView
     versions: list[VersionView]
     aliases: dict[str, int]
     history: list[AliasMoveView]
