@@ -61,7 +61,7 @@ def test_every_route_tells_how_it_refuses(document: dict[str, Any]) -> None:
 def test_every_route_says_what_it_does(document: dict[str, Any]) -> None:
     for path, method, operation in _operations(document):
         assert operation.get("description"), (path, method)
-        if method in ("post", "put", "patch") and not path.endswith(("/cancel", "/pause", "/resume")):
+        if method in ("post", "put", "patch") and not path.endswith(("/cancel", "/pause", "/resume", "/rollback")):
             assert operation["requestBody"]["required"], (path, method)
 
 
