@@ -79,11 +79,12 @@ class LocalExecutor:
         worker = self._idle()
         if worker is None:
             raise RuntimeError("no idle worker")
-        worker.attempt, worker.finished, worker.oom_kills = attempt, False, process.oom_kills()
+        worker.attempt, worker.finished = attempt, False
         line = json.dumps(asdict(attempt)).encode() + b"\n"
         with suppress(BrokenPipeError):  # it died meanwhile: `gone` will say so
             assert worker.process.stdin is not None
             os.write(worker.process.stdin.fileno(), line)
+        worker.oom_kills = process.oom_kills()
 
     def adopt(self, attempt: Attempt, owner: Owner) -> None:
         self._adopted.append(_Adopted(attempt, owner))

@@ -39,6 +39,8 @@ def newest(work: Work) -> State | None:
 
     A torn or flipped file is told of and removed, and the one before it taken.
     """
+    if work.reporter.attempt.token == 1:  # its first life
+        return None
     blobs = work.store.blobs
     for checkpoint in work.store.runs.checkpoints(work.run.id, "state"):
         if blobs.verify(checkpoint.blob):

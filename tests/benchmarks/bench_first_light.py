@@ -144,7 +144,7 @@ def test_adult_as_uploaded(client: Client) -> None:
 def test_submit_to_first_step(client: Client) -> None:
     spec = {
         "dataset": {"sample": "iris"}, "network": {"layers": dense(16, 3)}, "loss": {"kind": "cross_entropy"},
-        "optimizer": {"kind": "adam"}, "training": {"epochs": 2, "batch_size": 16, "seed": 1},
+        "optimizer": {"kind": "adam"}, "training": {"epochs": 2, "batch_size": 150, "seed": 1},  # the first point is told after one step
     }  # fmt: skip
     waits, sizes = [], []
     for _ in range(50):
