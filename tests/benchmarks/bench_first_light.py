@@ -142,9 +142,10 @@ def test_adult_as_uploaded(client: Client) -> None:
 
 
 def test_submit_to_first_step(client: Client) -> None:
+    """One step an epoch, for points are told at an epoch's end."""
     spec = {
         "dataset": {"sample": "iris"}, "network": {"layers": dense(16, 3)}, "loss": {"kind": "cross_entropy"},
-        "optimizer": {"kind": "adam"}, "training": {"epochs": 2, "batch_size": 150, "seed": 1},  # the first point is told after one step
+        "optimizer": {"kind": "adam"}, "training": {"epochs": 2, "batch_size": 150, "seed": 1},
     }  # fmt: skip
     waits, sizes = [], []
     for _ in range(50):
