@@ -161,7 +161,7 @@ class Reporter:
 
     def _write(self) -> None:
         pause_s = FIRST_FLUSH_S
-        self._wake.wait()
+        self._wake.wait(BEAT_S)
         self._closing.wait(pause_s)  # the first steps have the processor to themselves
         while not self._closing.is_set():
             self._wake.wait(BEAT_S)
