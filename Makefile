@@ -44,6 +44,10 @@ $(BENCHES): bench-%: $(DEV)
 	$(BIN)/python -m pytest -s -m benchmark tests/benchmarks/bench_$(subst -,_,$*).py
 bench-engine: $(ORACLE)
 
+.PHONY: power-cut
+power-cut: $(DEV) ## cut the power 10,000 times at a store that works, open what is left (needs Linux and a C compiler)
+	$(BIN)/python tests/storage/power_drill.py --images 10000
+
 oracle: $(ORACLE) ## compare with torch, kenlm and others (a large installation)
 	$(BIN)/python -m pytest -m oracle
 

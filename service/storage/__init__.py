@@ -2,6 +2,7 @@
 
 from service.storage.attempts import Fenced
 from service.storage.blobs import Blobs
+from service.storage.check import Checkup, Finding
 from service.storage.metrics import direction
 from service.storage.reduce import Reduce
 from service.storage.rows import (
@@ -36,9 +37,11 @@ __all__ = [
     "Blob",
     "Blobs",
     "Checkpoint",
+    "Checkup",
     "DatasetRow",
     "Event",
     "Fenced",
+    "Finding",
     "Idempotency",
     "Job",
     "Live",

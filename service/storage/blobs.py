@@ -19,6 +19,7 @@ from secrets import token_hex
 
 from service import tensors
 from service.errors import InvalidData, StorageFull
+from service.storage.durable import make_folder, sync_folder
 from service.storage.rows import Blob
 from service.tensors import Array
 
@@ -33,7 +34,9 @@ class Blobs:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        (folder / "new").mkdir(parents=True, exist_ok=True)
+        self._durable: set[Path] = set()  # folders whose own names this process knows to be on the disk
+        make_folder(folder)
+        (folder / "new").mkdir(exist_ok=True)
 
     def path(self, sha256: str) -> Path:
         """Where the blob is, or would be. Raises InvalidData for what is no sha256 in lower-case hex."""
@@ -79,6 +82,13 @@ class Blobs:
         except OSError:
             return False
 
+    def size(self, sha256: str) -> int:
+        """Its bytes; 0 when it is not there."""
+        try:
+            return self.path(sha256).stat().st_size
+        except FileNotFoundError:
+            return 0
+
     def every(self) -> Iterator[str]:
         """The names of all blobs."""
         for folder in self._folder.glob("[0-9a-f][0-9a-f]"):
@@ -105,14 +115,14 @@ class Blobs:
         """Gives a file its name; where it is there already, that one becomes young again."""
         target = self.path(sha256)
         with _full_told():
-            if not target.parent.exists():
-                target.parent.mkdir(exist_ok=True)
-                _fsync(self._folder)
+            if target.parent not in self._durable:
+                make_folder(target.parent)
+                self._durable.add(target.parent)
             with self._locked(fcntl.LOCK_SH):
                 if not _touch(target):
                     os.utime(path)  # young from now on, however long the writing took
                     path.rename(target)
-            _fsync(target.parent)
+            sync_folder(target.parent)
         return Blob(sha256, size)
 
     @contextmanager
@@ -128,14 +138,6 @@ def _touch(path: Path) -> bool:
         os.utime(path)
         return True
     return False
-
-
-def _fsync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Dialect, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -89,6 +89,24 @@ class Database:
         if self.dialect == "sqlite":
             with closing(self._engine.raw_connection()) as connection:
                 connection.cursor().execute("PRAGMA journal_mode=WAL")
+
+    def damage(self) -> list[str]:
+        """What the database finds wrong with its own pages, in its own words. PostgreSQL sees to that by itself."""
+        if self.dialect != "sqlite":
+            return []
+        try:
+            with self.read() as connection:
+                found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+        except DatabaseError as error:
+            return [str(error.orig)]
+        return [] if found == ["ok"] else [str(each) for each in found]
+
+    def dangling(self, connection: Connection) -> list[tuple[str, str]]:
+        """Rows whose foreign key leads nowhere: (which row, in words what it needs). PostgreSQL has none."""
+        if self.dialect != "sqlite":
+            return []
+        rows = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+        return [(f"{table} {row}", f"its row of {parent} is not there") for table, row, parent, _ in rows]
 
     def version(self) -> int:
         """Another number after any commit by any other connection."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Connection, Text, cast, or_, select, union
+from sqlalchemy import ColumnElement, Connection, Text, cast, literal, or_, select, union, union_all
 
 from service.storage.rows import FINAL
 from service.storage.tables import checkpoints, datasets, jobs, model_versions, runs
 
+_CHECKPOINTED = runs.c.key == checkpoints.c.run_key
 _POINTERS = (checkpoints.c.blob, runs.c.model_blob, datasets.c.blob, model_versions.c.blob)
 
 
@@ -22,6 +23,18 @@ def without(connection: Connection, blobs: Sequence[str]) -> tuple[str, ...]:
 def every(connection: Connection) -> set[str]:
     """Every blob that a row points at."""
     return set(connection.execute(union(*(select(column) for column in _POINTERS))).scalars()) - {None}
+
+
+def pointers(connection: Connection) -> dict[str, str]:
+    """Every blob that a row points at, and what that row is, in words."""
+    of_run = select(checkpoints.c.blob, literal("a checkpoint of ") + runs.c.id).join(runs, _CHECKPOINTED)
+    rows = union_all(
+        of_run,
+        select(runs.c.model_blob, literal("the model of ") + runs.c.id).where(runs.c.model_blob.is_not(None)),
+        select(datasets.c.blob, literal("data set ") + datasets.c.id),
+        select(model_versions.c.blob, literal("model ") + model_versions.c.name),
+    )
+    return {row[0]: row[1] for row in connection.execute(rows)}
 
 
 def to_dataset(connection: Connection, dataset_id: str) -> list[str]:

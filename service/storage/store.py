@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from service.storage import migrate, references
+from service.storage import check, migrate, references
 from service.storage.blobs import GRACE_S, Blobs
+from service.storage.check import Checkup
 from service.storage.database import Database
 from service.storage.datasets import Datasets
+from service.storage.durable import make_folder
 from service.storage.events import Events
 from service.storage.jobs import Jobs
 from service.storage.metrics import Metrics
@@ -40,6 +42,10 @@ class Store:
         self._reserve.keep()
         return freed
 
+    def check(self) -> Checkup:
+        """Whether all of it is sound; reads every file, and may run beside a server."""
+        return check.check(self._database, self.blobs)
+
     def close(self) -> None:
         """Closes its connections; what was acknowledged is on disk already."""
         self._database.close()
@@ -47,7 +53,7 @@ class Store:
 
 def open(url: str, data_dir: Path) -> Store:
     """Opens the store in a folder, making or upgrading it first where that is due."""
-    data_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(data_dir)
     reserve = Reserve(data_dir / "reserve")
     database = Database(url, reserve)
     try:
