@@ -6,6 +6,7 @@ prediction computes, to the bit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -122,15 +123,27 @@ class Flat:
         return all(isinstance(feature, NumberFeature) for feature in self.features)
 
     @cached_property
+    def only_array(self) -> bool:
+        """Whether the only feature is an array: a row may be sent as its numbers, without a list around them."""
+        return len(self.features) == 1 and isinstance(self.features[0], ArrayFeature)
+
+    @cached_property
     def pick(self) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
         """Takes the features' values out of an object, in order. Raises KeyError."""
         names = [feature.name for feature in self.features]
         return itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
 
     @cached_property
-    def packer(self) -> Struct:
-        """Packs a row of numbers as float64."""
-        return Struct(f"{len(self.features)}d")
+    def packer(self) -> Struct | None:
+        """Packs a row that is sent as numbers alone as float64; None when rows are not."""
+        if self.only_array or self.only_numbers:
+            return Struct(f"{self.count}d")
+        return None
+
+    @cached_property
+    def count(self) -> int:
+        """How many numbers a row has before words are encoded."""
+        return len(self._means)
 
     @cached_property
     def _places(self) -> Codes | slice:
@@ -188,6 +201,12 @@ class Whole:
     vocabulary: int | None
     scale: float
     offset: float
+
+    @cached_property
+    def packer(self) -> Struct | None:
+        """Packs a flat row of numbers as the floats that the network takes; None when it takes whole numbers."""
+        letter = {"float32": "f", "float64": "d"}.get(self.dtype)
+        return Struct(f"{math.prod(self.raw)}{letter}") if letter else None
 
     def cast(self, values: Array) -> Array:
         """x: (rows, *shape) in `dtype` from values: (rows, ...) of as many numbers."""

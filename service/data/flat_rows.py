@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from itertools import chain
+from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def read_flat(rows: Values, flat: Flat, known: frozenset[str], place: str) -> Ar
         _check_rows(rows, flat, known, faults)
         faults.raise_any()
         raise AssertionError("a row that cannot be listed has no fault")
-    numbers = _plain(table, flat) if flat.only_numbers else None
+    numbers = _plain(table, flat.packer) if flat.only_numbers and flat.packer else None
     codes: Codes = np.zeros((len(rows), 0), np.intp)
     if numbers is None:
         numbers, codes = _encoded(table, flat, faults)
@@ -56,6 +57,8 @@ def _listed(rows: Values, flat: Flat, known: frozenset[str]) -> list[Values] | N
             if len(row) != width and not row.keys() <= known:
                 return None
             table.append(values)
+        elif isinstance(row, list) and flat.only_array and not (len(row) == 1 and isinstance(row[0], list)):
+            table.append([row])
         elif isinstance(row, list) and len(row) == width:
             table.append(row)
         else:
@@ -63,12 +66,12 @@ def _listed(rows: Values, flat: Flat, known: frozenset[str]) -> list[Values] | N
     return table
 
 
-def _plain(table: list[Values], flat: Flat) -> Floats | None:
+def _plain(table: list[Values], packer: Struct) -> Floats | None:
     """All values as numbers, when they are numbers and finite; else None."""
     if not set(map(type, chain.from_iterable(table))) <= {int, float}:
         return None
     try:
-        packed = b"".join([flat.packer.pack(*row) for row in table])
+        packed = b"".join([packer.pack(*row) for row in table])
     except OverflowError:
         return None
     numbers = np.frombuffer(packed, np.float64).reshape(len(table), -1)

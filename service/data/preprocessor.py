@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from struct import error as StructError
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,7 @@ class Preprocessor:
         """How many numbers a row is when it is sent as numbers alone; None when it holds words or several arrays."""
         if isinstance(self.encoder, Whole):
             return math.prod(self.encoder.raw)
-        return len(self.encoder.features) if self.encoder.only_numbers else None
+        return self.encoder.count if self.encoder.packer is not None else None
 
     def rows(self, rows: Sequence[object], place: str = "/rows") -> Array:
         """x of rows as a caller sends them: objects by column name, or arrays in the features' order.
@@ -93,17 +94,42 @@ class Preprocessor:
             return read_whole(rows, self.encoder, self.columns, place)
         return read_flat(rows, self.encoder, self.columns, place)
 
+    def plain(self, rows: Sequence[Any]) -> Array | None:
+        """x of rows that are known to hold no true, false or null; None when they are not flat lists of finite numbers.
+
+        What is not None is what `rows` gives, three times as fast.
+        """
+        encoder = self.encoder
+        try:
+            if encoder.packer is not None:
+                data = b"".join([encoder.packer.pack(*row) for row in rows])
+            elif encoder.dtype == "uint8" and {*map(type, rows)} == {list} and {*map(len, rows)} == {self.width}:
+                data = b"".join(map(bytes, rows))
+            else:
+                return None
+        except (TypeError, ValueError, OverflowError, StructError):
+            return None
+        return self._packed(encoder, data, len(rows))
+
+    def _packed(self, encoder: Flat | Whole, data: bytes, rows: int) -> Array | None:
+        if isinstance(encoder, Flat):
+            numbers = np.frombuffer(data, np.float64).reshape(rows, -1)
+            x = encoder.assemble(numbers, np.zeros((rows, 0), np.intp))
+            return x if np.isfinite(x).all() and np.isfinite(numbers).all() else None
+        x = np.frombuffer(data, encoder.dtype).reshape(rows, *encoder.shape)
+        return x if encoder.packer is None or np.isfinite(x).all() else None
+
     def array(self, x: Array, place: str = "/rows") -> Array:
         """x of an array at hand: (rows, *shape), (rows, *raw shape) or (rows, numbers of a row). Raises InvalidData."""
         if isinstance(self.encoder, Whole):
             return self._whole_array(x, self.encoder, place)
-        if not self.encoder.only_numbers:
+        width = self.width
+        if width is None:
             message = "rows with words cannot be sent as an array of numbers; send objects by column name"
             raise InvalidData(message, faults=[Fault(place, "not_numbers", message)])
-        width = len(self.encoder.features)
-        if x.ndim != 2 or x.shape[1] != width or x.dtype.kind not in "iuf":
+        if x.ndim < 2 or math.prod(x.shape[1:]) != width or x.dtype.kind not in "iuf":
             raise _wrong_array(x, f"(rows, {width})", place)
-        numbers = x.astype(np.float64)
+        numbers = x.reshape(-1, width).astype(np.float64)
         found = self.encoder.assemble(numbers, np.zeros((len(x), 0), np.intp))
         wrong = np.logical_not(np.isfinite(found).all(axis=1) & np.isfinite(numbers).all(axis=1))
         if wrong.any():
