@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
+from starlette.types import Receive, Scope, Send
 
 from service import __version__
 from service.api import (
@@ -29,6 +30,7 @@ from service.api import (
 )
 from service.api.context import Context
 from service.api.door import Door
+from service.api.hot import Hot
 from service.api.watch import Watch
 from service.config import Settings
 from service.serving import Registry
@@ -42,6 +44,15 @@ _NOUNS = (
 )  # fmt: skip
 
 
+class App(FastAPI):
+    """FastAPI behind the hot path."""
+
+    hot: Hot
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.hot(scope, receive, send)
+
+
 def create_app(
     settings: Settings, store: Store, registry: Registry, wake: Callable[[], None],
     workers: Callable[[], int] | None = None,
@@ -53,12 +64,13 @@ def create_app(
     """
     watch = Watch(store)
     routers: list[APIRouter] = [noun.router for noun in _NOUNS]
-    app = FastAPI(
+    app = App(
         title=openapi.TITLE, version=__version__, description=_DESCRIPTION, lifespan=_lifespan, redoc_url=None,
         separate_input_output_schemas=False, redirect_slashes=False,
     )  # fmt: skip
     app.state.context = Context(settings, store, registry, wake, workers or (lambda: settings.workers), watch)
     app.state.leave = watch.close
+    app.hot = Hot(super(App, app).__call__, registry, settings.max_body_bytes)
     app.add_middleware(Door, max_body_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes)
     for router in routers:
         app.include_router(router)

@@ -32,10 +32,10 @@ class Door:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        request_id = _request_id(headers.get("x-request-id"))
-        scope.setdefault("state", {})["request_id"] = request_id
-        with log.about(request_id=request_id):
-            await _Visit(scope, receive, send, request_id, self._cap(scope["path"])).through(self.app, headers)
+        name = request_id(headers.get("x-request-id"))
+        scope.setdefault("state", {})["request_id"] = name
+        with log.about(request_id=name):
+            await _Visit(scope, receive, send, name, self._cap(scope["path"])).through(self.app, headers)
 
     def _cap(self, path: str) -> int:
         return self.max_upload_bytes if path == UPLOADS else self.max_body_bytes
@@ -89,7 +89,8 @@ class _Visit:
         return TooLarge(f"the body is larger than {self.cap:,} bytes", hint=hint)
 
 
-def _request_id(given: str | None) -> str:
+def request_id(given: str | None) -> str:
+    """The caller's own when it is in order, else a new one."""
     if given is not None and _REQUEST_ID.fullmatch(given):
         return given
     return f"req_{secrets.token_hex(8)}"

@@ -33,6 +33,7 @@ from service.tensors import Array
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 MAX_ROWS = 100_000
+MAX_TOP_K = 1_000
 RAW_TYPE = "application/octet-stream"
 MODEL_HEADER = "X-Model"
 READERS: Mapping[str, Callable[[RowModel, bytes], Array]] = {
@@ -46,7 +47,7 @@ class Rows(Body):
     """Rows as they were uploaded: lists in the order of the features, or objects by column name."""
 
     rows: Annotated[list[Any], Field(min_length=1, max_length=MAX_ROWS)]
-    top_k: Annotated[int, Field(ge=1, le=1_000)] | None = None
+    top_k: Annotated[int, Field(ge=1, le=MAX_TOP_K)] | None = None
     probabilities: Annotated[bool, Field(description="False leaves the table of probabilities out.")] = True
     logits: Annotated[bool, Field(description="Also the numbers before the last softmax or sigmoid.")] = False
     layers: Annotated[
@@ -80,7 +81,9 @@ async def predict_rows(
     a probability for each class, or a value for each target; the header `X-Model` names the version. A PNG or JPEG
     as the body is one row of a model of pictures.
     """
-    served = here.registry.get(ref)
+    served = here.registry.ready(ref)
+    if served is None:
+        served = await in_thread(here.registry.get, ref)
     model, accept = served.rows(), request.headers.get("accept", "")
     if isinstance(asked, Rows) and (detail := asked.detail()):
         found = await in_thread(detailed, served, asked.rows, detail)

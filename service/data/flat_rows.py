@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 from collections.abc import Sequence
 from itertools import chain
-from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -66,13 +66,13 @@ def _listed(rows: Values, flat: Flat, known: frozenset[str]) -> list[Values] | N
     return table
 
 
-def _plain(table: list[Values], packer: Struct) -> Floats | None:
+def _plain(table: list[Values], packer: struct.Struct) -> Floats | None:
     """All values as numbers, when they are numbers and finite; else None."""
     if not set(map(type, chain.from_iterable(table))) <= {int, float}:
         return None
     try:
         packed = b"".join([packer.pack(*row) for row in table])
-    except OverflowError:
+    except struct.error:  # an int beyond every float
         return None
     numbers = np.frombuffer(packed, np.float64).reshape(len(table), -1)
     return numbers if np.isfinite(numbers).all() else None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from struct import error as StructError
 from typing import Any
 
 import numpy as np
@@ -107,7 +107,7 @@ class Preprocessor:
                 data = b"".join(map(bytes, rows))
             else:
                 return None
-        except (TypeError, ValueError, OverflowError, StructError):
+        except (TypeError, ValueError, OverflowError, struct.error):
             return None
         return self._packed(encoder, data, len(rows))
 

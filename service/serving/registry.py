@@ -79,9 +79,17 @@ class Registry:
     def get(self, ref: str) -> Served:
         """The model of a reference. Raises NotFound, Conflict when it has no weights yet."""
         resolved = self._resolve(ref)
-        model, size = self._load(resolved.blob)
-        name = resolved.run_id if resolved.name is None else f"{resolved.name}:{resolved.version}"
-        return Served(name, ref, resolved.run_id, size, model)
+        return _served(ref, resolved, *self._load(resolved.blob))
+
+    def ready(self, ref: str) -> Served | None:
+        """The same when it is loaded already and so costs microseconds, else None."""
+        resolved = self._resolve(ref)
+        with self._lock:
+            future = self._models.get(resolved.blob)
+            if future is None or not future.done():
+                return None
+            self._models.move_to_end(resolved.blob)
+        return _served(ref, resolved, *future.result())
 
     def _resolve(self, ref: str) -> Resolved:
         version = (
@@ -143,3 +151,8 @@ class Registry:
                 if future.done():
                     del self._models[blob]
                     self.bytes -= future.result()[1]
+
+
+def _served(ref: str, resolved: Resolved, model: Loaded, size: int) -> Served:
+    name = resolved.run_id if resolved.name is None else f"{resolved.name}:{resolved.version}"
+    return Served(name, ref, resolved.run_id, size, model)

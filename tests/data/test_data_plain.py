@@ -36,9 +36,9 @@ def test_the_short_way_gives_what_the_long_way_gives_or_nothing(tmp_path: Path) 
         assert model.width is not None
         row = values[: model.width]
         whole = [int(each) for each in row]
-        odd = [[row], [whole], [row, whole], [row[:-1]], [row[:-1], [*row, 1]], [[*row, 1]], [[row]], [[1e39, *row[1:]]]]
+        odd = [[row], [whole], [row, whole], [row[:-1]], [row[:-1], [*row, 1]], [[*row, 1]], [[row]]]
         odd += [[[10**400, *row[1:]]], [["1", *row[1:]]], [[]], [{}], [model.width], ["abcdef"[: model.width]], [[[1]]]]
-        odd += [[[256, *whole[1:]]], [[-1, *whole[1:]]], [row, {}], [row, 0]]
+        odd += [[[1e39, *row[1:]]], [[256, *whole[1:]]], [[-1, *whole[1:]]], [row, {}], [row, 0]]
         for rows in odd:
             found = model.plain(rows)
             if found is None:
