@@ -141,7 +141,7 @@ async def test_two_versions_never_mix_while_an_alias_moves_under_load(tmp_path: 
                     seen.update((answer.json()["model"], each["label"]) for each in answer.json()["predictions"])
 
         async def move() -> None:
-            for turn in range(40):
+            for turn in range(20):
                 version = 1 + turn % 2
                 await asyncio.to_thread(api.store.models.set_alias, "sides", "live", version)
                 answer = await post(api, "sides@live", b'{"rows":[[1,1]]}')
