@@ -13,7 +13,7 @@ from threading import Thread
 from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from service import config, log, storage
 from service.api import create_app
@@ -50,7 +50,7 @@ def main(arguments: argparse.Namespace) -> int:
 class Server(uvicorn.Server):
     """uvicorn, with two moments of ours: when it answers, and when it is asked to leave."""
 
-    def __init__(self, app: FastAPI, leaving: Sequence[Callable[[], None]]) -> None:
+    def __init__(self, app: ASGIApp, leaving: Sequence[Callable[[], None]]) -> None:
         super().__init__(
             uvicorn.Config(
                 app,

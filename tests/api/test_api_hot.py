@@ -13,8 +13,8 @@ import pytest
 from api_server import Api, problem, serving
 from test_api_models import SETOSA, counted, trained
 
-from service.api import hot
 from service.engine import Network
+from service.serving import SMALL
 
 pytestmark = pytest.mark.anyio
 RAW, JSON = "application/octet-stream", "application/json"
@@ -85,11 +85,11 @@ async def test_a_body_in_pieces_and_a_request_id_are_as_everywhere(tmp_path: Pat
             assert answer.json() == whole.json()
 
 
-@pytest.mark.parametrize("small", [hot.SMALL, -1], ids=["in the loop", "in threads"])
+@pytest.mark.parametrize("small", [SMALL, -1], ids=["in the loop", "in threads"])
 async def test_requests_that_come_together_share_passes_and_keep_their_answers(
     tmp_path: Path, small: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hot, "SMALL", small)
+    monkeypatch.setattr("service.api.hot.SMALL", small)
     passes: list[int] = []
     alone = Network.__call__
 

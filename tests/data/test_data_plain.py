@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.data import Dataset, DatasetSpec, Preprocessor, TargetKind, prepare, rows_to_dataset
+from service.data import Dataset, DatasetSpec, Preprocessor, prepare, rows_to_dataset
 from service.errors import InvalidData
 
 
-def fitted(folder: Path, rows: list[dict[str, Any]], target: TargetKind = "class", **spec: Any) -> Preprocessor:
+def fitted(folder: Path, rows: list[Any], **spec: Any) -> Preprocessor:
     """What is learned from rows."""
     rows_to_dataset(rows, folder / "rows")
-    return prepare(Dataset.open(folder / "rows"), DatasetSpec(rows=rows, target="y", **spec), target).preprocessor
+    found = prepare(Dataset.open(folder / "rows"), DatasetSpec(rows=rows, target="y", **spec), "class").preprocessor
+    assert isinstance(found, Preprocessor)
+    return found
 
 
 def _models(folder: Path) -> list[tuple[Preprocessor, list[Any]]]:
@@ -24,7 +26,9 @@ def _models(folder: Path) -> list[tuple[Preprocessor, list[Any]]]:
     vectors = [{"v": dice.normal(size=5).round(3).tolist(), "y": "ab"[i % 2]} for i in range(12)]
     pixels = [{"v": dice.integers(0, 256, (2, 3)).tolist(), "y": "ab"[i % 2]} for i in range(12)]
     made = []
-    for at, (rows, spec) in enumerate(((numbers, {}), (vectors, {}), (vectors, {"preprocess": "none"}), (pixels, {}))):
+    none = {"preprocess": "none"}
+    given: list[tuple[list[Any], dict[str, Any]]] = [(numbers, {}), (vectors, {}), (vectors, none), (pixels, {})]
+    for at, (rows, spec) in enumerate(given):
         (folder / str(at)).mkdir()
         made.append((fitted(folder / str(at), rows, **spec), [0.5, 3, 2, 1, 0.125, 7]))
     return made
@@ -36,7 +40,7 @@ def test_the_short_way_gives_what_the_long_way_gives_or_nothing(tmp_path: Path) 
         assert model.width is not None
         row = values[: model.width]
         whole = [int(each) for each in row]
-        odd = [[row], [whole], [row, whole], [row[:-1]], [row[:-1], [*row, 1]], [[*row, 1]], [[row]]]
+        odd: list[Any] = [[row], [whole], [row, whole], [row[:-1]], [row[:-1], [*row, 1]], [[*row, 1]], [[row]]]
         odd += [[[10**400, *row[1:]]], [["1", *row[1:]]], [[]], [{}], [model.width], ["abcdef"[: model.width]], [[[1]]]]
         odd += [[[1e39, *row[1:]]], [[256, *whole[1:]]], [[-1, *whole[1:]]], [row, {}], [row, 0]]
         for rows in odd:
