@@ -15,6 +15,7 @@ from service.api import (
     datasets,
     events,
     export,
+    external,
     health,
     jobs,
     metrics,
@@ -40,7 +41,8 @@ _DESCRIPTION = (
     "Trains neural networks and n-gram language models from JSON, keeps every run, and answers with the models."
 )
 _NOUNS = (
-    datasets, plans, jobs, events, runs, export, metrics, models, predict, completions, suggestions, scores, health,
+    datasets, plans, jobs, events, runs, external, export, metrics, models, predict, completions, suggestions, scores,
+    health,
 )  # fmt: skip
 
 

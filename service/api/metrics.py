@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-import numpy as np
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from service.api import curves
 from service.api.bodies import Body, JsonBody
 from service.api.context import Context, Here, in_thread
+from service.api.points import Step
 from service.api.problems import InvalidJson, UnsupportedMedia
-from service.api.replies import Documented, encode, refuses, reply
+from service.api.replies import Documented, encode, refuses, reply, tag_of, unchanged, zipped
 from service.api.views.metric import MetricsView, MetricView, QueryView, RunSeriesView
-from service.errors import NotFound
-from service.storage import Series
+from service.errors import Fault, InvalidSpec, NotFound, TooLarge, did_you_mean
+from service.storage import News, Reduce
 
 router = APIRouter(prefix="/v1", tags=["metrics"])
-Reduce = Literal["minmax", "last", "mean"]
-Step = Annotated[int, Field(ge=0, lt=1 << 62)]
+Column = Literal["times", "epochs", "rows_per_s"]
+_MAX_POINTS = {"ge": 5, "le": 1_000_000}
 _TEXT = {"schema": {"type": "string"}}
-_FORMATS: Documented = {200: {"description": "As asked", "content": {"text/csv": _TEXT, "application/x-ndjson": _TEXT}}}
+_BYTES = {"schema": {"type": "string", "format": "binary"}}
+_FORMATS: Documented = {
+    200: {
+        "description": "As asked",
+        "content": {"text/csv": _TEXT, "application/x-ndjson": _TEXT, "application/zip": _BYTES},
+    },
+    304: {"description": "Not Modified"},
+}
 
 
 class SeriesQuery(BaseModel):
@@ -36,102 +42,115 @@ class SeriesQuery(BaseModel):
         str | None, Query(max_length=4_000, description="Metric names with commas between; all without.")
     ] = None
     from_step: Annotated[int | None, Query(ge=0, lt=1 << 62)] = None
-    to_step: Annotated[int | None, Query(ge=0, lt=1 << 62)] = None
-    max_points: Annotated[int | None, Query(ge=2, le=1_000_000)] = None
+    to_step: Annotated[int | None, Query(ge=0, lt=1 << 62, description="Both ends belong to the range.")] = None
+    max_points: Annotated[int | None, Query(**_MAX_POINTS)] = None
     reduce: Annotated[Reduce, Query(description="How to come down to max_points; minmax keeps every spike.")] = "minmax"
-    format: Literal["json", "csv", "ndjson"] = "json"
+    columns: Annotated[
+        str, Query(max_length=100, description="Beside steps and values: times, epochs, rows_per_s, commas between.")
+    ] = "times"
+    after: Annotated[
+        str | None,
+        Query(max_length=16_000, description="`next` of the answer before: only what is new since then comes."),
+    ] = None
+    format: Annotated[Literal["json", "csv", "ndjson", "npz"], Query(description="npz: arrays for numpy.load.")] = (
+        "json"
+    )
 
 
 class MetricsQuery(Body):
     """The same for several runs at once."""
 
-    runs: Annotated[list[str], Field(min_length=1, max_length=1_000)]
+    runs: Annotated[list[Annotated[str, Field(max_length=100)]], Field(min_length=1, max_length=1_000)]
     names: Annotated[list[str], Field(max_length=100)] | None = None
     from_step: Step | None = None
     to_step: Step | None = None
-    max_points: Annotated[int, Field(ge=2, le=1_000_000)] | None = None
+    max_points: Annotated[int, Field(**_MAX_POINTS)] | None = None
     reduce: Reduce = "minmax"
+    columns: Annotated[list[Column], Field(max_length=3)] = ["times"]
+    after: Annotated[dict[str, Annotated[str, Field(max_length=16_000)]], Field(max_length=1_000)] = {}
 
 
-@router.get("/runs/{run_id}/metrics", response_model=MetricsView, responses=refuses(NotFound))
-async def summary(here: Here, run_id: str) -> Response:
+@router.get(
+    "/runs/{run_id}/metrics", response_model=MetricsView,
+    responses=refuses(NotFound, also={304: {"description": "Not Modified"}}),
+)  # fmt: skip
+async def summary(here: Here, run_id: str, request: Request) -> Response:
     """Of every metric: first, last, min, max, best, and the steps they stand at."""
+    tag = tag_of(here.store.runs.revision(run_id))
+    if (same := unchanged(request, tag)) is not None:
+        return same
     run = here.store.runs.get(run_id)
-    return reply({"run": run_id, "metrics": {name: MetricView.of(each) for name, each in run.summary.items()}})
+    metrics = {name: MetricView.of(each) for name, each in run.summary.items()}
+    return reply({"run": run_id, "metrics": metrics}, headers={"ETag": tag})
 
 
 @router.get(
     "/runs/{run_id}/metrics/series", response_model=RunSeriesView,
-    responses=refuses(NotFound, also=_FORMATS),
+    responses=refuses(NotFound, TooLarge, also=_FORMATS),
 )  # fmt: skip
-async def series(here: Here, run_id: str, query: Annotated[SeriesQuery, Query()]) -> Response:
-    """Points in columns; the same question gives the same answer twice."""
-    here.store.runs.get(run_id)
-    wanted = query.model_dump(exclude={"format", "names"})
+async def series(here: Here, run_id: str, query: Annotated[SeriesQuery, Query()], request: Request) -> Response:
+    """Points in columns; the same question gives the same bytes twice. With If-None-Match, 304 while nothing is new."""
+    tag = tag_of(here.store.runs.revision(run_id))
+    if (same := unchanged(request, tag)) is not None:
+        return same
+    body, media_type = await in_thread(_series, here, run_id, query)
+    return await zipped(request, body, media_type, {"ETag": tag})
+
+
+@router.post(
+    "/metrics/query", response_model=QueryView,
+    responses=refuses(InvalidJson, NotFound, TooLarge, UnsupportedMedia),
+)  # fmt: skip
+async def query(
+    here: Here, asked: Annotated[MetricsQuery, Depends(JsonBody(MetricsQuery))], request: Request
+) -> Response:
+    """Many runs, many names, one call, one moment. `after`: the `next` of runs in the answer before."""
+    return await zipped(request, await in_thread(_query, here, asked), "application/json", {})
+
+
+def _series(here: Context, run_id: str, query: SeriesQuery) -> tuple[bytes, str]:
     names = None if query.names is None else [name for name in query.names.split(",") if name]
-    return await in_thread(_answer, here, run_id, query.format, {"names": names, **wanted})
+    chosen = _columns(query.columns)
+    wanted = query.model_dump(include={"from_step", "to_step", "max_points", "reduce"})
+    found = _news(here, {run_id: query.after}, chosen, {"names": names, **wanted})[run_id]
+    if query.format == "json":
+        return encode(_view(run_id, found, chosen)), "application/json"
+    form = curves.FORMATS[query.format]
+    return form.write(found.series, chosen), form.media_type
 
 
-@router.post("/metrics/query", response_model=QueryView, responses=refuses(InvalidJson, NotFound, UnsupportedMedia))
-async def query(here: Here, asked: Annotated[MetricsQuery, Depends(JsonBody(MetricsQuery))]) -> Response:
-    """Many runs, many names, one call."""
-    return await in_thread(_query, here, asked)
+def _query(here: Context, asked: MetricsQuery) -> bytes:
+    after = {run_id: asked.after.get(run_id) for run_id in asked.runs}
+    wanted = asked.model_dump(include={"names", "from_step", "to_step", "max_points", "reduce"})
+    found = _news(here, after, asked.columns, wanted)
+    return encode({"data": [_view(run_id, found[run_id], asked.columns) for run_id in asked.runs]})
 
 
-def _query(here: Context, asked: MetricsQuery) -> Response:
-    wanted = asked.model_dump(exclude={"runs"})
-    for run_id in asked.runs:
-        here.store.runs.get(run_id)
-    found = [{"run": run_id, "series": _columns(here.store.metrics.series(run_id, **wanted))} for run_id in asked.runs]
-    return reply({"data": found})
+def _news(
+    here: Context, after: dict[str, str | None], chosen: Sequence[str], wanted: dict[str, Any]
+) -> dict[str, News]:
+    """Of every run that is asked for. Raises NotFound, TooLarge."""
+    found = here.store.metrics.news(after, epochs=any(name != "times" for name in chosen), **wanted)
+    unknown = [run_id for run_id in after if run_id not in found]
+    if unknown:
+        raise NotFound(f"no run {unknown[0]}")
+    return found
 
 
-def _answer(here: Context, run_id: str, format: str, wanted: Mapping[str, Any]) -> Response:
-    found = here.store.metrics.series(run_id, **wanted)
-    if format == "csv":
-        return Response(_csv(found), media_type="text/csv; charset=utf-8")
-    if format == "ndjson":
-        return Response(b"".join(_lines(found)), media_type="application/x-ndjson")
-    return reply({"run": run_id, "series": _columns(found)})
+def _view(run_id: str, found: News, chosen: Sequence[str]) -> dict[str, Any]:
+    return {"run": run_id, "series": curves.columns(found.series, chosen), "next": found.next}
 
 
-def _columns(found: Mapping[str, Series]) -> dict[str, dict[str, Any]]:
-    return {name: _column(each) for name, each in found.items()}
-
-
-def _column(series: Series) -> dict[str, Any]:
-    values: list[float | None] = series.values.tolist()
-    nonfinite = []
-    for i in np.flatnonzero(~np.isfinite(series.values)).tolist():
-        nonfinite.append({"step": int(series.steps[i]), "value": _word(series.values[i])})
-        values[i] = None
-    return {
-        "steps": series.steps.tolist(), "values": values, "times": series.times.tolist(), "nonfinite": nonfinite,
-        "count": series.n, "reduced": series.reduced,
-    }  # fmt: skip
-
-
-def _word(value: float) -> str:
-    if np.isnan(value):
-        return "NaN"
-    return "Infinity" if value > 0 else "-Infinity"
-
-
-def _points(found: Mapping[str, Series]) -> Iterator[tuple[str, int, float, int]]:
-    for name, each in found.items():
-        for step, value, time in zip(each.steps.tolist(), each.values.tolist(), each.times.tolist(), strict=True):
-            yield name, step, value, time
-
-
-def _csv(found: Mapping[str, Series]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("name", "step", "value", "time"))
-    writer.writerows(_points(found))
-    return text.getvalue()
-
-
-def _lines(found: Mapping[str, Series]) -> Iterator[bytes]:
-    for name, step, value, time in _points(found):
-        odd = {} if np.isfinite(value) else {"nonfinite": _word(value)}
-        yield encode({"name": name, "step": step, "value": value, "time": time} | odd) + b"\n"
+def _columns(text: str) -> list[str]:
+    """Raises InvalidSpec for a column that there is not."""
+    chosen = [name for name in text.split(",") if name]
+    faults = [
+        Fault(
+            "/query/columns", "unknown_word", f"no column {name!r}", did_you_mean(name, curves.COLUMNS), curves.COLUMNS
+        )
+        for name in chosen
+        if name not in curves.COLUMNS
+    ]
+    if faults:
+        raise InvalidSpec(faults[0].message, faults=faults)
+    return chosen

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
 from service import storage
 from service.api.bodies import Body, JsonBody
 from service.api.context import Context, Here, in_thread
+from service.api.external import Label, Tag
 from service.api.problems import InvalidJson, UnsupportedMedia
-from service.api.replies import ListQuery, listed, refuses, reply
+from service.api.replies import ListQuery, listed, refuses, reply, tag_of, unchanged
 from service.api.views.base import ListView, Status
 from service.api.views.run import CheckpointView, ConfusionView, RunView, WorstRowsView
 from service.errors import NotFound
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
-Label = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
 class RunsQuery(ListQuery):
@@ -43,7 +43,7 @@ class RunPatch(Body):
     """What people may change of a run. What is not given stays."""
 
     name: Label | None = None
-    tags: Annotated[list[Label], Field(max_length=50)] | None = None
+    tags: Annotated[list[Tag], Field(max_length=50)] | None = None
     notes: Annotated[str, Field(max_length=20_000)] | None = None
 
 
@@ -55,10 +55,13 @@ async def list_runs(here: Here, query: Annotated[RunsQuery, Query()]) -> Respons
     return listed(here.store.runs.list(**wanted), RunView.of)
 
 
-@router.get("/{run_id}", response_model=RunView, responses=refuses(NotFound))
-async def get_run(here: Here, run_id: str) -> Response:
+@router.get(
+    "/{run_id}", response_model=RunView, responses=refuses(NotFound, also={304: {"description": "Not Modified"}})
+)
+async def get_run(here: Here, run_id: str, request: Request) -> Response:
     """The record of one training."""
-    return reply(RunView.of(here.store.runs.get(run_id)))
+    tag = tag_of(here.store.runs.revision(run_id))
+    return unchanged(request, tag) or reply(RunView.of(here.store.runs.get(run_id)), headers={"ETag": tag})
 
 
 @router.patch("/{run_id}", response_model=RunView, responses=refuses(InvalidJson, NotFound, UnsupportedMedia))

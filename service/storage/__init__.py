@@ -3,6 +3,7 @@
 from service.storage.attempts import Fenced
 from service.storage.blobs import Blobs
 from service.storage.check import Checkup, Finding
+from service.storage.external import Said
 from service.storage.metrics import direction
 from service.storage.reduce import Reduce
 from service.storage.rows import (
@@ -17,6 +18,7 @@ from service.storage.rows import (
     Job,
     Live,
     ModelVersion,
+    News,
     Orders,
     Owner,
     Page,
@@ -46,6 +48,7 @@ __all__ = [
     "Job",
     "Live",
     "ModelVersion",
+    "News",
     "Orders",
     "Owner",
     "Page",
@@ -53,6 +56,7 @@ __all__ = [
     "Report",
     "Resolved",
     "Run",
+    "Said",
     "Series",
     "Standing",
     "Status",

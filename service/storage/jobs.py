@@ -8,10 +8,21 @@ from typing import Any, Literal, get_args
 from sqlalchemy import Connection, Select, delete, exists, func, insert, select, update
 
 from service.errors import Conflict, Fault, InvalidSpec, NotFound, QueueFull
-from service.storage import cursor, events, idempotency, ids, job_view, moment, references, status
+from service.storage import (
+    cursor,
+    events,
+    idempotency,
+    ids,
+    job_view,
+    moment,
+    params,
+    references,
+    status,
+    tags,
+)
 from service.storage.database import Database
 from service.storage.rows import FINAL, Idempotency, Job, Page, Status
-from service.storage.tables import datasets, job_tags, jobs, run_tags, runs, transitions
+from service.storage.tables import datasets, job_tags, jobs, runs, transitions
 
 # Statements made once: making one costs more than running it.
 _other = runs.alias("other")
@@ -136,11 +147,16 @@ def _check(connection: Connection, dataset_id: str | None, max_queue: int) -> No
     waiting = connection.execute(_WAITING).scalar_one()
     if waiting >= max_queue:
         raise QueueFull(f"{waiting} jobs are waiting already")
+    check_dataset(connection, dataset_id, "/spec/dataset/id")
+
+
+def check_dataset(connection: Connection, dataset_id: str | None, pointer: str) -> None:
+    """Raises InvalidSpec when it is named and not there."""
     if dataset_id is not None:
         known = connection.execute(select(exists().where(datasets.c.id == dataset_id))).scalar_one()
         if not known:
             message = f"no data set {dataset_id}"
-            raise InvalidSpec(message, faults=[Fault("/spec/dataset/id", "not_found", message)])
+            raise InvalidSpec(message, faults=[Fault(pointer, "not_found", message)])
 
 
 def _insert_job(connection: Connection, **columns: Any) -> None:
@@ -159,8 +175,8 @@ def insert_run(connection: Connection, **columns: Any) -> None:
         "notes": "", "report": {}, "created_at": moment.now(),
     }  # fmt: skip
     key = connection.execute(_NEW_RUN, start | columns).scalar_one()
-    if columns["tags"]:
-        connection.execute(insert(run_tags), [{"tag": tag, "run_key": key} for tag in columns["tags"]])
+    tags.add(connection, key, columns["tags"])
+    params.index(connection, key, columns["spec"])
 
 
 def _run_of(connection: Connection, job_id: str) -> Any:

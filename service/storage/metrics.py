@@ -5,22 +5,27 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Literal
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
-from service.errors import Conflict, NotFound
-from service.storage import summary
+from service.errors import NotFound, TooLarge
+from service.storage import increment, summary
 from service.storage.curve import Ask, read
 from service.storage.database import Database, Prepared
+from service.storage.epochs import Epochs
+from service.storage.external import check_open
+from service.storage.increment import Marks
 from service.storage.reduce import Reduce
-from service.storage.rows import Series
+from service.storage.rows import News, Series
 from service.storage.series import append
 from service.storage.summary import Summary
 from service.storage.tables import runs, series
 
+MAX_POINTS = 4_000_000  # of one answer
 _BIGGER = re.compile(r"accuracy|(^|_)(acc|f1|auc|r2|precision|recall|score|reward|bleu|iou|map)(_|$)")
 _SMALLER = re.compile(r"loss|error|perplexity|bits_per|(^|_)(mse|mae|rmse|mape|wer|cer|nll)(_|$)")
 # Statements made once: making one costs more than running it.
@@ -52,8 +57,7 @@ class Metrics:
             if not changed:
                 raise NotFound(f"no run {run_id}")
             ((key, kind, status),) = changed
-            if kind != "external" or status != "running":
-                raise Conflict(f"a {status} {kind} run takes no metrics", hint="Only running external runs do.")
+            check_open(kind, status)
             append(connection, key, given)
 
     def summary(self, run_ids: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
@@ -63,45 +67,74 @@ class Metrics:
             found = summaries(connection, list(keys))
         return {run_id: found.get(key, {}) for key, run_id in keys.items()}
 
-    def series(
-        self,
-        run_id: str,
-        names: Sequence[str] | None = None,
-        *,
-        from_step: int | None = None,
-        to_step: int | None = None,
-        max_points: int | None = None,
-        reduce: Reduce = "minmax",
-    ) -> dict[str, Series]:
+    def series(self, run_id: str, names: Sequence[str] | None = None, **asked: Any) -> dict[str, Series]:
         """Points by name, steps ascending, both ends of the range included; names the run does not have are left out.
 
-        With more points than `max_points` (5 or more) they are reduced. Raises NotFound.
+        `asked` is what `query` takes. Raises NotFound.
         """
-        found = self.query([run_id], names, from_step=from_step, to_step=to_step, max_points=max_points, reduce=reduce)
+        found = self.query([run_id], names, **asked)
         if run_id not in found:
             raise NotFound(f"no run {run_id}")
         return found[run_id]
 
     def query(
-        self,
-        run_ids: Sequence[str],
-        names: Sequence[str] | None = None,
-        *,
-        from_step: int | None = None,
-        to_step: int | None = None,
-        max_points: int | None = None,
-        reduce: Reduce = "minmax",
-    ) -> dict[str, dict[str, Series]]:
-        """The same of many runs at one moment, by run; runs that do not exist are left out."""
+        self, run_ids: Sequence[str], names: Sequence[str] | None = None, *, from_step: int | None = None,
+        to_step: int | None = None, max_points: int | None = None, reduce: Reduce = "minmax", epochs: bool = False,
+    ) -> dict[str, dict[str, Series]]:  # fmt: skip
+        """The same of many runs at one moment, by run; runs that do not exist are left out.
+
+        With more points than `max_points` (5 or more) they are reduced. With `epochs` each point has its epoch and the
+        rows per second of that epoch.
+        """
+        news = self.news(
+            dict.fromkeys(run_ids), names, from_step=from_step, to_step=to_step, max_points=max_points, reduce=reduce,
+            epochs=epochs,
+        )  # fmt: skip
+        return {run_id: dict(each.series) for run_id, each in news.items()}
+
+    def news(
+        self, after: Mapping[str, str | None], names: Sequence[str] | None = None, *, from_step: int | None = None,
+        to_step: int | None = None, max_points: int | None = None, reduce: Reduce = "minmax", epochs: bool = False,
+    ) -> dict[str, News]:  # fmt: skip
+        """The same of runs by their cursors, without the points that the callers of before have, and new cursors.
+
+        A series without news is left out; one that was rewritten since comes whole. Raises InvalidSpec for a cursor
+        that is none.
+        """
         ends = {"from_step": from_step, "to_step": to_step}
         ask = Ask(max_points=max_points, reduce=reduce, **{end: step for end, step in ends.items() if step is not None})
+        marks = {run_id: increment.read(cursor) for run_id, cursor in after.items()}
         with self._database.read() as connection:
-            keys = _keys(connection, run_ids)
-            found: dict[str, dict[str, Series]] = {run_id: {} for run_id in keys.values()}
+            keys = _keys(connection, list(after))
             wanted = {"keys": list(keys)} | ({} if names is None else {"names": list(names)})
+            rows: dict[int, list[Row[Any]]] = {key: [] for key in keys}
             for row in connection.execute(_ALL if names is None else _NAMED, wanted).all():
-                found[keys[row.run_key]][row.name] = read(connection, row, ask)
-        return found
+                rows[row.run_key].append(row)
+            found: dict[str, News] = {}
+            for key, each in rows.items():
+                found[keys[key]] = _news(connection, each, marks[keys[key]], ask, epochs)
+                _check_size(found.values())
+            return found
+
+
+def _check_size(found: Iterable[News]) -> None:
+    """Raises TooLarge before what many runs have measured together fills the memory."""
+    points = sum(len(each.steps) for news in found for each in news.series.values())
+    if points > MAX_POINTS:
+        hint = "Ask for fewer runs or names, for a range of steps, or with max_points."
+        raise TooLarge(f"that is more than {MAX_POINTS:,} points", hint=hint)
+
+
+def _news(connection: Connection, rows: Sequence[Row[Any]], marks: Marks, ask: Ask, epochs: bool) -> News:
+    found: dict[str, Series] = {}
+    for row in rows:
+        part = increment.part(row, marks, ask)
+        if part is not None:
+            found[row.name] = replace(read(connection, row, part.ask), continues=part.continues)
+    if epochs and rows:
+        known = Epochs(connection, rows[0].run_key)
+        found = {name: replace(each, **known.of(each.steps)) for name, each in found.items()}
+    return News(found, increment.write({**marks, **{row.name: increment.mark(row) for row in rows}}))
 
 
 def _keys(connection: Connection, run_ids: Sequence[str]) -> dict[int, str]:

@@ -214,6 +214,17 @@ class Series:
     times: Any  # int64, milliseconds since 1970 UTC
     n: int  # points in the asked range before any reducing
     reduced: str | None  # how, or None when these are all
+    epochs: Any = None  # float64: of each point, where asked for; NaN where it is not known; so the rows per second
+    rows_per_s: Any = None
+    continues: bool = False  # these points follow those that the caller has; else they replace them
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class News:
+    """What is new in a run's series since a cursor, and the next cursor."""
+
+    series: Mapping[str, Series]
+    next: str
 
 
 @dataclass(frozen=True, slots=True)

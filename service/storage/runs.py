@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, select, update
 
-from service.errors import Conflict, NotFound
+from service.errors import NotFound
 from service.storage import (
     attempts,
     checkpoints,
     events,
+    external,
     idempotency,
     ids,
     jobs,
@@ -20,7 +22,9 @@ from service.storage import (
     run_list,
     run_view,
 )
-from service.storage.database import Database
+from service.storage import tags as run_tag
+from service.storage.database import Database, Prepared
+from service.storage.external import Said
 from service.storage.rows import (
     Attempt,
     Checkpoint,
@@ -34,10 +38,10 @@ from service.storage.rows import (
     Status,
     StoppedBy,
 )
-from service.storage.status import move
 from service.storage.tables import run_tags, runs
 
 _ANY = 1 << 62
+_REVISION = Prepared(select(runs.c.revision).where(runs.c.id == bindparam("run_id")))
 
 
 class Runs:
@@ -158,31 +162,62 @@ class Runs:
         with self._database.read() as connection:
             return run_list.page(connection, conditions, sort, after, limit)
 
+    def revision(self, run_id: str) -> int:
+        """What grows with every change of the run or its metrics. Raises NotFound."""
+        with self._database.read() as connection:
+            found = _REVISION(connection, {"run_id": run_id})
+        if not found:
+            raise NotFound(f"no run {run_id}")
+        return int(found[0][0])
+
+    # External runs: another program trains them
+
     def create_external(
-        self, *, name: str | None = None, tags: Sequence[str] = (), spec: Mapping[str, Any] | None = None,
-        dataset_id: str | None = None, idempotency_key: Idempotency | None = None,
+        self, *, name: str | None = None, tags: Sequence[str] = (), notes: str = "", dataset_id: str | None = None,
+        spec: Mapping[str, Any] | None = None, started_at: datetime | None = None,
+        idempotency_key: Idempotency | None = None,
     ) -> Run:  # fmt: skip
         """A run that another program trains and logs into; it is running at once. Raises InvalidSpec."""
         with self._database.write() as connection:
             run_id = idempotency.made(connection, "runs", idempotency_key)
             if run_id is None:
                 run_id = ids.new("run")
+                jobs.check_dataset(connection, dataset_id, "/dataset_id")
                 jobs.insert_run(
                     connection, id=run_id, type="external", status="running", name=name, spec=dict(spec or {}),
-                    tags=list(dict.fromkeys(tags)), dataset_id=dataset_id, started_at=moment.now(),
+                    tags=list(dict.fromkeys(tags)), notes=notes, dataset_id=dataset_id,
+                    started_at=moment.now() if started_at is None else moment.pack(started_at),
                 )  # fmt: skip
                 events.record(connection, run_id, None, "started", {})
                 idempotency.keep(connection, "runs", idempotency_key, run_id)
             return run_view.one(connection, run_id)
 
-    def end_external(self, run_id: str, status: Status, error: Mapping[str, Any] | None = None) -> Run:
+    def log(self, run_id: str, said: Said) -> None:
+        """Metrics and parameters of a running external run; tags, name and notes of any run: all or nothing.
+
+        Raises NotFound, Conflict, and InvalidSpec for a parameter that has another value already.
+        """
+        with self._database.write() as connection:
+            external.log(connection, run_id, said)
+
+    def end_external(
+        self, run_id: str, status: Status, error: Mapping[str, Any] | None = None, *, ended_at: datetime | None = None
+    ) -> Run:
         """Ends such a run. Raises NotFound, Conflict when it has ended or is a worker's."""
         with self._database.write() as connection:
-            if run_view.one(connection, run_id).type != "external":
-                raise Conflict("only an external run is ended from outside", hint="Cancel the job instead.")
-            columns: dict[str, Any] = {} if error is None else {"error": dict(error)}
-            move(connection, run_id, status, **columns)
+            external.end(connection, run_id, status, error, None if ended_at is None else moment.pack(ended_at))
             return run_view.one(connection, run_id)
+
+    def reopen_external(self, run_id: str) -> Run:
+        """Such a run takes metrics again, as its program may go on. Raises NotFound, Conflict for a worker's."""
+        with self._database.write() as connection:
+            external.reopen(connection, run_id)
+            return run_view.one(connection, run_id)
+
+    def delete_external(self, run_id: str) -> None:
+        """Forgets an ended one with its metrics. Raises NotFound, Conflict."""
+        with self._database.clean() as connection:
+            external.remove(connection, run_id)
 
     def patch(
         self, run_id: str, *, name: str | None = None, tags: Sequence[str] | None = None, notes: str | None = None
@@ -196,7 +231,5 @@ class Runs:
             if key is None:
                 raise NotFound(f"no run {run_id}")
             if tags is not None:
-                connection.execute(delete(run_tags).where(run_tags.c.run_key == key))
-            if values.get("tags"):
-                connection.execute(insert(run_tags), [{"tag": tag, "run_key": key} for tag in values["tags"]])
+                run_tag.write(connection, key, values["tags"])
             return run_view.one(connection, run_id)

@@ -31,6 +31,9 @@ _BEGIN = Prepared(insert(series).values({name: bindparam(name) for name in ("run
 _GROW = Prepared(
     update(series).where(series.c.key == bindparam("of_key")).values({name: bindparam(name) for name in _IN_SERIES})
 )
+_COUNT_REWRITE = Prepared(
+    update(series).where(series.c.key == bindparam("of_key")).values(rewrites=series.c.rewrites + 1)
+)
 _SEAL = Prepared(insert(blocks).values({name: bindparam(name) for name in (*_IN_BLOCKS, *summary.NAMES)}))
 _MY_BLOCKS = and_(blocks.c.run_key == bindparam("run_key"), blocks.c.name == bindparam("name"))
 _SUMMARIES = select(*(blocks.c[name] for name in summary.NAMES)).where(_MY_BLOCKS).order_by(blocks.c.first_step)
@@ -65,6 +68,7 @@ def _append(connection: Connection, mine: Mapping[str, Any], new: Points) -> Non
         grown = before + summary.of_points(new), tail + new.tobytes()
     else:
         grown = _rewritten(connection, mine, before.n > tail_n, block.unpacked(tail), new)
+        _COUNT_REWRITE(connection, {"of_key": key})
     _GROW(connection, {"of_key": key, **_settled(connection, mine, *grown)})
 
 

@@ -37,7 +37,7 @@ def move(connection: Connection, run_id: str, target: Status, *, stopped_by: str
     if target == "cancelled":
         stopped_by = stopped_by or "user"
     at = moment.now()
-    ended = {"ended_at": at} | _model(columns) if target in FINAL else {}
+    ended = {"ended_at": columns.get("ended_at", at)} | _model(columns) if target in FINAL else {}
     moved = connection.execute(
         update(runs)
         .where(runs.c.id == run_id, runs.c.status.in_(sources(target)))

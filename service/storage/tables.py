@@ -159,6 +159,26 @@ run_tags = Table(
     sqlite_with_rowid=False,
 )
 
+run_params = Table(
+    "run_params",  # the fields of `spec`, for those who look for runs by them; see params.py
+    metadata,
+    Column("run_key", _Key, _to("runs.key"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("number", Float),
+    Index(None, "name", "text"),
+    Index(None, "name", "number"),
+    sqlite_with_rowid=False,
+)
+
+experiments = Table(
+    "experiments",  # those that MLflow's clients made; a run is in one by its tag experiment=<name>
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("tags", _Json, nullable=False),
+)
+
 attempts = Table(
     "attempts",
     metadata,
@@ -212,6 +232,9 @@ series = Table(
     *_summary(),
     Column("tail_n", Integer, nullable=False),
     Column("tail", LargeBinary, nullable=False),  # the newest points, 24 bytes each; the older ones are in blocks
+    Column(
+        "rewrites", Integer, nullable=False, server_default="0"
+    ),  # writes that were more than an addition at the end
     UniqueConstraint("run_key", "name"),
     Index(None, "name", "min"),
     Index(None, "name", "max"),

@@ -64,10 +64,13 @@ class SeriesView(View):
 
     steps: list[int]
     values: list[float | None]
-    times: list[int] = Field(description="Milliseconds since 1970 UTC.")
+    times: list[int] | None = Field(description="Milliseconds since 1970 UTC. This and the next two: if asked for.")
+    epochs: list[float | None] | None = Field(description="Null for a point whose epoch has not ended.")
+    rows_per_s: list[float | None] | None
     nonfinite: list[NonfiniteView]
     count: int = Field(description="Points in the range before they were reduced.")
     reduced: str | None
+    continues: bool = Field(description="With `after`: these points follow those you have; else they replace them.")
 
 
 class RunSeriesView(View):
@@ -75,6 +78,14 @@ class RunSeriesView(View):
 
     run: str
     series: dict[str, SeriesView]
+    next: str = Field(description="What to give as `after` for what is new from now on.")
+
+
+class LoggedView(View):
+    """How many points were taken."""
+
+    run: str
+    points: int
 
 
 class QueryView(View):

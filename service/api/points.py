@@ -1,0 +1,136 @@
+"""Points that other programs measured, as they send them: one step, columns by name, or a table of NumPy's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from math import prod
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+from pydantic import Field
+
+from service.api.bodies import Body
+from service.errors import Fault, InvalidData
+
+MAX_POINTS = 100_000  # of one series in one request; the cap on bodies is lower in most cases
+MAX_NAMES = 1_000
+LARGEST = 1 << 62
+Step = Annotated[int, Field(ge=0, lt=LARGEST)]
+Milliseconds = Annotated[int, Field(ge=0, lt=LARGEST, description="Milliseconds since 1970 UTC.")]
+Name = Annotated[str, Field(min_length=1, max_length=250, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Nonfinite = Literal["NaN", "Infinity", "-Infinity"]
+Points = dict[str, tuple[Any, ...]]  # as the store takes them
+_READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+
+class NonfinitePoint(Body):
+    """A value that JSON cannot say; in `values` it is null."""
+
+    step: Step
+    value: Nonfinite
+
+
+class Columns(Body):
+    """Points of one metric in columns. A step that is there already gets the new value."""
+
+    steps: Annotated[list[Step], Field(max_length=MAX_POINTS)]
+    values: Annotated[list[float | None], Field(max_length=MAX_POINTS)]
+    times: Annotated[list[Milliseconds], Field(max_length=MAX_POINTS)] | None = None
+    nonfinite: Annotated[list[NonfinitePoint], Field(max_length=MAX_POINTS)] = []
+
+
+class Measured(Body):
+    """What was measured: `series` in columns, `metrics` at one `step`, or both. Without times it was now."""
+
+    series: Annotated[dict[Name, Columns], Field(max_length=MAX_NAMES)] = {}
+    step: Step | None = None
+    metrics: Annotated[dict[Name, float | Nonfinite], Field(max_length=MAX_NAMES)] = {}
+    time: Milliseconds | None = None
+
+
+def from_json(given: Measured) -> Points:
+    """Raises InvalidData with every fault."""
+    faults: list[Fault] = []
+    found = {name: _columns(f"/series/{_escaped(name)}", each, faults) for name, each in given.series.items()}
+    if given.metrics and given.step is None:
+        faults.append(Fault("/step", "missing", "metrics are measured at a step", 'Add "step": 0, 1, 2, ...'))
+    faults += [
+        Fault(f"/metrics/{_escaped(name)}", "twice", f"{name[:80]!r} is in series and in metrics")
+        for name in given.metrics.keys() & found.keys()
+    ]
+    _refuse(faults)
+    at = () if given.time is None else ([given.time],)
+    return found | {name: ([given.step], [float(value)], *at) for name, value in given.metrics.items()}
+
+
+def _columns(place: str, given: Columns, faults: list[Fault]) -> tuple[Any, ...]:
+    columns = {"values": given.values} | ({} if given.times is None else {"times": given.times})
+    for name, column in columns.items():
+        if len(column) != len(given.steps):
+            words = f"{len(column)} {name} for {len(given.steps)} steps"
+            faults.append(Fault(f"{place}/{name}", "wrong_length", words))
+    told = {each.step: float(each.value) for each in given.nonfinite}
+    values = given.values if None not in given.values else _filled(place, given, told, faults)
+    times = () if given.times is None else (given.times,)
+    return given.steps, values, *times
+
+
+def _filled(place: str, given: Columns, told: Mapping[int, float], faults: list[Fault]) -> Sequence[float]:
+    values = []
+    for i, (step, value) in enumerate(zip(given.steps, given.values, strict=False)):
+        if value is None and step not in told:
+            hint = f'Say which in nonfinite: [{{"step": {step}, "value": "NaN"}}].'
+            faults.append(Fault(f"{place}/values/{i}", "untold_null", "null may be NaN or an infinity", hint))
+        values.append(told.get(step, 0.0) if value is None else value)
+    return values
+
+
+def from_npy(data: bytes) -> Points:
+    """Of a one-dimensional structured array in the .npy format: `step`, perhaps `time`, and a field for each metric.
+
+    Nothing is unpickled, and nothing allocated that the bytes do not hold. Raises InvalidData.
+    """
+    file = BytesIO(data)
+    try:
+        shape, _, dtype = _READERS[npy.read_magic(file)](file)
+    except (ValueError, KeyError) as error:
+        raise _misfit("not an array in the .npy format of version 1 or 2") from error
+    names = dtype.names or ()
+    if len(shape) != 1 or "step" not in names or not all(_is_number(dtype, name) for name in names):
+        raise _misfit(f"expected one row a step, with the field step and a number for each metric; got {dtype}"[:300])
+    if prod(shape) * dtype.itemsize != len(data) - file.tell():
+        raise _misfit(f"{shape[0]} rows of {dtype.itemsize} bytes are not {len(data) - file.tell()} bytes")
+    table = np.frombuffer(data, dtype, offset=file.tell())
+    times = (_whole(table, "time"),) if "time" in names else ()
+    steps = _whole(table, "step")
+    return {name: (steps, table[name].astype(np.float64), *times) for name in names if name not in ("step", "time")}
+
+
+def _is_number(dtype: np.dtype[Any], name: str) -> bool:
+    field = dtype[name]
+    return field.kind in ("iu" if name in ("step", "time") else "iuf") and field.shape == ()
+
+
+def _whole(table: NDArray[Any], name: str) -> NDArray[np.int64]:
+    found: NDArray[Any] = table[name]
+    if len(found) and (found.min() < 0 or found.max() >= LARGEST):
+        raise _misfit(f"{name} runs from {found.min()} to {found.max()}; it must be 0 or more, and below 2**62")
+    return found.astype(np.int64)
+
+
+def _escaped(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def _misfit(words: str) -> InvalidData:
+    hint = 'numpy.save of an array with the dtype [("step", "<i8"), ("loss", "<f8"), ...].'
+    return InvalidData(words, hint=hint, faults=[Fault("", "wrong_form", words, hint)])
+
+
+def _refuse(faults: Sequence[Fault]) -> None:
+    if faults:
+        words = faults[0].message if len(faults) == 1 else f"{len(faults)} things do not fit"
+        raise InvalidData(words, faults=faults)
