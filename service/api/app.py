@@ -11,12 +11,13 @@ from starlette.types import Receive, Scope, Send
 
 from service import __version__
 from service.api import (
+    bulk,
     completions,
     datasets,
     events,
     export,
     external,
-    health,
+    scores, health,
     jobs,
     metrics,
     models,
@@ -41,8 +42,8 @@ _DESCRIPTION = (
     "Trains neural networks and n-gram language models from JSON, keeps every run, and answers with the models."
 )
 _NOUNS = (
-    datasets, plans, jobs, events, runs, external, export, metrics, models, predict, completions, suggestions, scores,
-    health,
+    datasets, plans, jobs, events, runs, external, export, metrics, models, predict, bulk, completions, suggestions,
+    scores, health,
 )  # fmt: skip
 
 

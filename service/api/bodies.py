@@ -59,15 +59,28 @@ class Sent:
     body: bytes
 
 
-class MediaBody(Generic[M]):
-    """A dependency that reads a body as JSON, or takes it as it is when it is of one of the `others`."""
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A body of any size, which the route is to read as it comes."""
 
-    def __init__(self, json: JsonBody[M], others: Collection[str]) -> None:
+    media_type: str
+
+
+class MediaBody(Generic[M]):
+    """A dependency that reads a body as JSON, or takes it as it is when it is of one of the `others`.
+
+    One of the `large` types is left unread.
+    """
+
+    def __init__(self, json: JsonBody[M], others: Collection[str], large: Collection[str] = ()) -> None:
         self.json = json
         self.others = others
+        self.large = large
 
-    async def __call__(self, request: Request) -> M | Sent:
+    async def __call__(self, request: Request) -> M | Sent | Unread:
         kind = media_type(request)
+        if kind in self.large:
+            return Unread(kind)
         return Sent(kind, await request.body()) if kind in self.others else await self.json(request)
 
 

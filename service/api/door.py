@@ -15,6 +15,8 @@ from service.api.problems import INTERNAL, problem_of, respond
 from service.errors import TooLarge
 
 UPLOADS = "/v1/datasets"
+PREDICTIONS = "/predict"
+FILES = ("text/csv", "application/x-ndjson", "application/jsonl")  # are streamed to disk, as uploads are
 _LOG = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
@@ -35,10 +37,11 @@ class Door:
         name = request_id(headers.get("x-request-id"))
         scope.setdefault("state", {})["request_id"] = name
         with log.about(request_id=name):
-            await _Visit(scope, receive, send, name, self._cap(scope["path"])).through(self.app, headers)
+            await _Visit(scope, receive, send, name, self._cap(scope["path"], headers)).through(self.app, headers)
 
-    def _cap(self, path: str) -> int:
-        return self.max_upload_bytes if path == UPLOADS else self.max_body_bytes
+    def _cap(self, path: str, headers: Headers) -> int:
+        file = path.endswith(PREDICTIONS) and headers.get("content-type", "").partition(";")[0].strip().lower() in FILES
+        return self.max_upload_bytes if path == UPLOADS or file else self.max_body_bytes
 
 
 class _Visit:

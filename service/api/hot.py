@@ -20,8 +20,9 @@ from anyio import to_thread
 from pydantic_core import from_json, to_json
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.api.bulk import MODEL_HEADER
 from service.api.door import request_id
-from service.api.predict import MAX_ROWS, MAX_TOP_K, MODEL_HEADER, RAW_TYPE
+from service.api.predict import MAX_ROWS, MAX_TOP_K, RAW_TYPE
 from service.errors import ServiceError
 from service.serving import SMALL, Registry, RowModel, Served, answers, to_raw, together
 from service.tensors import Array

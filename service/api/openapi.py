@@ -56,4 +56,4 @@ def _bodies(routers: list[APIRouter]) -> Iterator[tuple[APIRoute, JsonBody[Any],
                     if isinstance(dependant.call, JsonBody):
                         yield route, dependant.call, ()
                     elif isinstance(dependant.call, MediaBody):
-                        yield route, dependant.call.json, dependant.call.others
+                        yield route, dependant.call.json, (*dependant.call.others, *dependant.call.large)

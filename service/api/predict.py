@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from service.api.bodies import Body, JsonBody, MediaBody, Sent
+from service.api import bulk
+from service.api.bodies import Body, JsonBody, MediaBody, Sent, Unread
+from service.api.bulk import MODEL_HEADER
 from service.api.context import Here, in_thread
 from service.api.problems import InvalidJson, UnsupportedMedia
 from service.api.replies import encode, refuses
 from service.api.views.model import PredictionsView
-from service.errors import Conflict, InvalidData, NotFound, TooLarge
+from service.errors import Conflict, InvalidData, NotFound, StorageFull, TooLarge
 from service.serving import (
     NPY_TYPE,
     SMALL,
@@ -35,7 +37,6 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 MAX_ROWS = 100_000
 MAX_TOP_K = 1_000
 RAW_TYPE = "application/octet-stream"
-MODEL_HEADER = "X-Model"
 READERS: Mapping[str, Callable[[RowModel, bytes], Array]] = {
     RAW_TYPE: from_raw, NPY_TYPE: from_npy, "image/png": from_picture, "image/jpeg": from_picture,
 }  # fmt: skip
@@ -67,12 +68,13 @@ class Rows(Body):
 @router.post(
     "/{ref}/predict", response_model=PredictionsView,
     responses=refuses(
-        InvalidJson, InvalidData, NotFound, Conflict, TooLarge, UnsupportedMedia, also={200: {"content": _BINARY}}
+        InvalidJson, InvalidData, NotFound, Conflict, TooLarge, UnsupportedMedia, StorageFull,
+        also={200: {"content": _BINARY | bulk.CONTENT}},
     ),
 )  # fmt: skip
 async def predict_rows(
-    here: Here, ref: str, request: Request,
-    asked: Annotated[Rows | Sent, Depends(MediaBody(JsonBody(Rows, numbers=True), READERS))],
+    here: Here, ref: str, request: Request, query: Annotated[bulk.FileQuery, Query()],
+    asked: Annotated[Rows | Sent | Unread, Depends(MediaBody(JsonBody(Rows, numbers=True), READERS, bulk.FORMATS))],
 ) -> Response:  # fmt: skip
     """Scaling, encodings and classes found in training are applied; works while other jobs train.
 
@@ -80,10 +82,14 @@ async def predict_rows(
     `application/x-npy` an array as NumPy saves it. With `Accept` of the same types the predictions come back so:
     a probability for each class, or a value for each target; the header `X-Model` names the version. A PNG or JPEG
     as the body is one row of a model of pictures.
+
+    Files of any size come as `text/csv` or `application/x-ndjson` and are answered so, a line a row; `Accept` chooses.
     """
     served = here.registry.ready(ref)
     if served is None:
         served = await in_thread(here.registry.get, ref)
+    if isinstance(asked, Unread):
+        return await bulk.file(here, request, served, query)
     model, accept = served.rows(), request.headers.get("accept", "")
     if isinstance(asked, Rows) and (detail := asked.detail()):
         found = await in_thread(detailed, served, asked.rows, detail)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from service.data.apply import Applied, apply, piece_rows
 from service.data.dataset import Column, Dataset
 from service.data.description import ColumnDescription, Description, Limits, Parsed, Upload
 from service.data.goal import TargetKind
@@ -17,6 +18,7 @@ from service.data.windows import holds_text, outline_letters, prepare_letters
 
 __all__ = [
     "SAMPLES",
+    "Applied",
     "Column",
     "ColumnDescription",
     "Dataset",
@@ -34,9 +36,11 @@ __all__ = [
     "TargetKind",
     "TextParts",
     "Upload",
+    "apply",
     "holds_text",
     "outline",
     "outline_letters",
+    "piece_rows",
     "prepare",
     "prepare_letters",
     "read",

@@ -151,12 +151,12 @@ def encode_rows(dataset: Dataset, encoder: Flat | Whole, ids: Ids) -> Array:
         _check_finite(x, ids, 0)
         return x
     x = np.empty((len(ids), encoder.width), encoder.dtype)
-    lookups = [_slots(dataset.columns[feature.name], feature, dataset.rows) for feature in encoder.categories]
+    lookups = [category_slots(dataset.columns[feature.name], feature, dataset.rows) for feature in encoder.categories]
     columns = [dataset.columns[feature.name] for feature in encoder.numbers]
     step = max(1, PIECE_NUMBERS // max(1, encoder.width))
     for start in range(0, len(ids), step):
         some = ids[start : start + step]
-        x[start : start + step] = encoder.assemble(_numbers(columns, some), _codes(lookups, some))
+        x[start : start + step] = encoder.assemble(_numbers(columns, some), category_codes(lookups, some))
         _check_finite(x[start : start + step], ids, start)
     return x
 
@@ -174,7 +174,7 @@ def _numbers(columns: list[Column], ids: Ids) -> Floats:
     return np.concatenate(parts, 1) if parts else np.zeros((len(ids), 0))
 
 
-def _slots(column: Column, feature: CategoryFeature, rows: int) -> tuple[Codes, Array]:
+def category_slots(column: Column, feature: CategoryFeature, rows: int) -> tuple[Codes, Array]:
     """(slot by code, codes by row) of a category, whatever the column of this data set was read as."""
     if column.description.type == "category":
         words, codes = column.words, column.values
@@ -187,7 +187,7 @@ def _slots(column: Column, feature: CategoryFeature, rows: int) -> tuple[Codes, 
     return np.array([*slots, feature.absent], np.intp), codes
 
 
-def _codes(lookups: list[tuple[Codes, Array]], ids: Ids) -> Codes:
+def category_codes(lookups: list[tuple[Codes, Array]], ids: Ids) -> Codes:
     parts = [table[codes[ids]] for table, codes in lookups]
     return np.stack(parts, 1) if parts else np.zeros((len(ids), 0), np.intp)
 

@@ -2,13 +2,14 @@
 
 from service.serving.arrays import NPY_TYPE, from_npy, from_picture, from_raw, to_npy, to_raw
 from service.serving.batch import together
+from service.serving.bulk import BulkFormat, written
 from service.serving.complete import Choice, complete, score, stream
 from service.serving.detail import PLAIN, Detail, answered, check, detailed
 from service.serving.predict import SMALL, answers, predict
 from service.serving.registry import Registry, RowModel, Served
 
 __all__ = [
-    "NPY_TYPE", "PLAIN", "SMALL", "Choice", "Detail", "Registry", "RowModel", "Served", "answered", "answers", "check",
-    "complete", "detailed", "from_npy", "from_picture", "from_raw", "predict", "score", "stream", "to_npy", "to_raw",
-    "together",
+    "NPY_TYPE", "PLAIN", "SMALL", "BulkFormat", "Choice", "Detail", "Registry", "RowModel", "Served", "answered",
+    "answers", "check", "complete", "detailed", "from_npy", "from_picture", "from_raw", "predict", "score", "stream",
+    "to_npy", "to_raw", "together", "written",
 ]  # fmt: skip

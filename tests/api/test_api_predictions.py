@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from io import BytesIO
+import csv
+import json
+from io import BytesIO, StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
-from api_server import pointers, serving
+from api_server import pointers, problem, serving
 from test_api_models import SETOSA, trained
 
 pytestmark = pytest.mark.anyio
@@ -42,3 +44,84 @@ async def test_a_picture_as_the_body_is_one_row(tmp_path: Path) -> None:
         assert sent.json()["predictions"] == listed.json()["predictions"]
         broken = await api.http.post(url, content=file.getvalue()[:60], headers={"content-type": "image/png"})
         assert pointers(broken) == ["/rows/0"]
+
+
+IRIS = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
+FLOWERS = [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3], [5.9, 2.8, 4.3, 1.3]]
+
+
+async def test_a_file_is_answered_line_by_line_in_its_own_format(tmp_path: Path) -> None:
+    async with serving(tmp_path) as api:
+        url = f"/v1/models/{await trained(api)}/predict"
+        expected = (await api.http.post(url, json={"rows": FLOWERS})).json()["predictions"]
+        table = "\n".join([",".join(["note", *IRIS]), *(",".join(["a", *map(str, row)]) for row in FLOWERS)])
+        answer = await api.http.post(url, content=table, headers={"content-type": "text/csv; charset=utf-8"})
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["content-type"].startswith("text/csv")
+        assert answer.headers["x-model"] == url.split("/")[3]
+        rows = list(csv.DictReader(StringIO(answer.text)))
+        assert [row["row"] for row in rows] == ["0", "1", "2"]
+        assert [row["label"] for row in rows] == [each["label"] for each in expected]
+        for row, each in zip(rows, expected, strict=True):
+            for name, probability in each["probabilities"].items():
+                assert float(row[f"probability_{name}"]) == pytest.approx(probability, rel=1e-6)
+        lines = "\n".join(json.dumps(dict(zip(IRIS, row, strict=True))) for row in FLOWERS)
+        headers = {"content-type": "application/x-ndjson"}
+        told = await api.http.post(f"{url}?top_k=1", content=lines, headers=headers)
+        found = [json.loads(line) for line in told.text.splitlines()]
+        assert [(each["row"], each["label"], len(each["probabilities"])) for each in found] == [
+            (at, each["label"], 1) for at, each in enumerate(expected)
+        ]
+        other = await api.http.post(
+            url, content=table, headers={"content-type": "text/csv", "accept": "application/x-ndjson"}
+        )
+        assert json.loads(other.text.splitlines()[2]) == {"row": 2, **expected[2]}
+
+
+async def test_a_broken_row_of_a_file_is_named_by_row_and_column(tmp_path: Path) -> None:
+    async with serving(tmp_path) as api:
+        url = f"/v1/models/{await trained(api)}/predict"
+        headers = {"content-type": "text/csv"}
+        lines = [",".join(IRIS), *(["1,2,3,4"] * 20_000), "1,2,three,4", "1,2,3,4"]
+        answer = await api.http.post(url, content="\n".join(lines), headers=headers)
+        assert pointers(answer) == ["/rows/20000/petal_length"]
+        assert "row 20001, column 'petal_length'" in answer.json()["detail"]
+        ragged = await api.http.post(url, content="\n".join([*lines[:3], "1,2,3"]), headers=headers)
+        assert pointers(ragged) == ["/rows/2/petal_width"]
+        assert pointers(await api.http.post(url, content="", headers=headers)) == ["/file"]
+        assert pointers(await api.http.post(url, content="a,b\n1,2\n", headers=headers)) == [
+            f"/columns/{name}" for name in IRIS
+        ]
+        assert list((tmp_path / "tmp").iterdir()) == []
+
+
+async def test_a_whole_data_set_is_predicted_with_its_row_numbers(tmp_path: Path) -> None:
+    async with serving(tmp_path) as api:
+        run_id = await trained(api)
+        url = f"/v1/models/{run_id}/predictions"
+        asked = {"dataset": {"sample": "iris"}, "logits": True}
+        answer = await api.http.post(url, json=asked)
+        found = [json.loads(line) for line in answer.text.splitlines()]
+        assert [each["row"] for each in found] == list(range(150))
+        assert found[0].keys() == {"row", "label", "probability", "probabilities", "logits"}
+        right = sum(
+            each["label"] == name
+            for each, name in zip(found, np.repeat(["setosa", "versicolor", "virginica"], 50), strict=True)
+        )
+        assert right > 130
+        table = await api.http.post(url, json={"dataset": {"sample": "iris"}, "format": "csv", "probabilities": False})
+        assert table.text.splitlines()[0] == "row,label,probability"
+        assert pointers(await api.http.post(url, json={"dataset": {"id": "ds_none"}})) == ["/dataset/id"]
+        assert pointers(await api.http.post(url, json={"dataset": {"sample": "xor"}})) == [
+            f"/columns/{name}" for name in IRIS
+        ]
+
+
+async def test_a_file_may_be_larger_than_a_json_body_but_not_than_an_upload(tmp_path: Path) -> None:
+    async with serving(tmp_path, max_body_bytes=2_000, max_upload_bytes=50_000) as api:
+        url = f"/v1/models/{await trained(api)}/predict"
+        lines = [",".join(IRIS), *(["1,2,3,4"] * 1_000)]
+        headers = {"content-type": "text/csv"}
+        assert (await api.http.post(url, content="\n".join(lines), headers=headers)).status_code == 200
+        problem(await api.http.post(url, content="\n".join(lines * 10), headers=headers), 413)
+        problem(await api.http.post(url, json={"rows": FLOWERS * 100}), 413)
