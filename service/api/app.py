@@ -17,7 +17,7 @@ from service.api import (
     events,
     export,
     external,
-    scores, health,
+    health,
     jobs,
     metrics,
     models,
