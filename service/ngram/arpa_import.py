@@ -16,7 +16,8 @@ from service.ngram.contract import RESERVED, START
 from service.ngram.events import Event, Progressed, Trained, Warned
 from service.ngram.spec import MAX_ORDER, NgramSpec
 from service.ngram.tokenizers import AnyTokenizer, Word
-from service.ngram.vocabulary import U32, arrays_of, digest
+from service.ngram.vocabulary import U32, arranged, arrays_of, digest, inverse
+from service.tensors import Array
 
 _NEVER = -100.0  # log10 p of a reserved word a file does not name, as KenLM takes it
 _EVERY = 1 << 16
@@ -56,16 +57,15 @@ def import_arpa(lines: Iterable[bytes], tokenizer: AnyTokenizer = Word()) -> Ite
         yield Progressed("reading", 0.6 * sum(sizes[:order]) / sum(sizes))
     if _next_filled(source) != b"\\end\\":
         raise source.wrong("expected '\\end\\'")
-    tokens, final, added = _vocabulary(numbers, orders[0], spec)
+    vocabulary, final, added = _vocabulary(numbers, orders[0])
     if added:
         yield Warned(f"the file names no {', '.join(added)}; log10 p = {_NEVER:g} was taken")
     for each in orders[1:]:
         each.ids = final[each.ids]
     close_suffixes(orders)
     arrays, counts = yield from assemble(orders)
-    keys = np.array([digest(token) for token in tokens], np.uint64)
-    packed, metadata = pack(spec, arrays_of(tokens, keys), arrays, {"imported": True})
-    yield Trained(packed, metadata, 0, 0, len(tokens), tuple(counts))
+    packed, metadata = pack(spec, vocabulary, arrays, {"imported": True})
+    yield Trained(packed, metadata, 0, 0, len(final), tuple(counts))
 
 
 def _sizes(source: _Lines) -> list[int]:
@@ -128,17 +128,19 @@ def _taken(source: _Lines, order: int) -> Rows:
     return taken
 
 
-def _vocabulary(numbers: dict[bytes, int], order: Rows, spec: NgramSpec) -> tuple[list[bytes], U32, list[str]]:
-    """All tokens in the order of their ids, the id of each number in the file, and the reserved words it lacks."""
+def _vocabulary(numbers: dict[bytes, int], order: Rows) -> tuple[dict[str, Array], U32, list[str]]:
+    """The vocabulary's arrays, the id of each number in the file, and the reserved words it lacks."""
     lacking = [token for token in RESERVED if token not in numbers]
     for token in lacking:
         numbers[token] = len(numbers)
     fill = np.full(len(lacking), _NEVER, np.float32)
-    tokens = [*RESERVED, *sorted(set(numbers) - set(RESERVED))]
+    named = [*RESERVED, *(token for token in numbers if token not in RESERVED)]
+    keys = np.array([digest(token) for token in named], np.uint64)
+    places = arranged(keys)
+    tokens = [named[at] for at in places.tolist()]
     old = np.array([numbers[token] for token in tokens])
     order.log10 = np.concatenate([order.log10, fill])[old]
     order.backoff = np.concatenate([order.backoff, fill * 0])[old]
     order.log10[START] = 0.0
-    final = np.empty(len(tokens), np.uint32)
-    final[old] = np.arange(len(tokens), dtype=np.uint32)
-    return tokens, final, [token.decode() for token in lacking]
+    vocabulary = arrays_of(tokens, keys[places])
+    return vocabulary, inverse(old), [token.decode() for token in lacking]

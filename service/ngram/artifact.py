@@ -26,7 +26,7 @@ from service.ngram.spec import NgramSpec
 from service.ngram.vocabulary import U32, U64
 from service.tensors import Array
 
-FORMAT = "1"
+FORMAT = "2"
 MANY = 255
 """Counts from here on are kept apart, so that a count takes one byte."""
 MAX_VOCABULARY = 1 << 24

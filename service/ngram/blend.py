@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from service.ngram.contract import END
+from service.ngram.dense import Dense
 from service.ngram.distribution import LN10, Distribution, Ranked
 from service.ngram.trie import F32
+from service.ngram.vocabulary import U32
 
 _MOST = 1 << 16  # words of a part looked at before the whole distribution is written out
 
@@ -34,20 +35,18 @@ class Blend(Distribution):
             point -= weight
         return self.parts[0][1].draw(dice)
 
-    def best(self, count: int, first: int = END, end: int | None = None) -> Ranked:
+    def best(self, count: int, among: U32 | None = None) -> Ranked:
         """Fagin's threshold: longer and longer heads of all parts, until no word behind them can be better."""
         length = 4 * count
         while length <= _MOST:
-            heads = [(weight, part.best(length, first, end)) for weight, part in self.parts]
+            heads = [(weight, part.best(length, among)) for weight, part in self.parts]
             words = {word for _, head in heads for word, _ in head}
             best = ranked([(word, self.log10(word)) for word in words], count)
             behind = math.fsum(weight * 10.0 ** head[-1][1] for weight, head in heads if len(head) == length)
             if behind == 0 or (len(best) == count and 10.0 ** best[-1][1] >= behind):
                 return best
             length *= 8
-        logs = self.dense()[first:end]
-        order = np.argsort(-logs, kind="stable")[:count]
-        return [(int(word) + first, float(logs[word])) for word in order if logs[word] > -np.inf]
+        return Dense(self.dense()).best(count, among)
 
     def dense(self) -> F32:
         total = sum(np.float32(weight) * np.exp(part.dense() * np.float32(LN10)) for weight, part in self.parts)
@@ -69,8 +68,8 @@ class Sparse(Distribution):
     def draw(self, dice: random.Random) -> int:
         return dice.choices(list(self.weights), list(self.weights.values()))[0]
 
-    def best(self, count: int, first: int = END, end: int | None = None) -> Ranked:
-        inside = [word for word in self.weights if first <= word < (self.vocabulary if end is None else end)]
+    def best(self, count: int, among: U32 | None = None) -> Ranked:
+        inside = self.weights if among is None else self.weights.keys() & set(among.tolist())
         return ranked([(word, self.log10(word)) for word in inside], count)
 
     def dense(self) -> F32:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 
 UNKNOWN, START, END = 0, 1, 2
-"""The ids of `<unk>`, `<s>` and `</s>`; other tokens follow in the order of their bytes."""
+"""The ids of `<unk>`, `<s>` and `</s>`; other tokens follow, see `vocabulary.arranged`."""
 RESERVED = (b"<unk>", b"<s>", b"</s>")
 
 

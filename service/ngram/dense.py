@@ -8,9 +8,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from service.ngram.contract import END, START, UNKNOWN
+from service.ngram.contract import START, UNKNOWN
 from service.ngram.distribution import LN10, Distribution, Ranked, bands_of, pick, top
 from service.ngram.trie import F32
+from service.ngram.vocabulary import U32
 
 
 class Dense(Distribution):
@@ -40,9 +41,10 @@ class Dense(Distribution):
         weights, bands = self._weights
         return pick(weights, bands, dice.random() * float(bands[-1]))
 
-    def best(self, count: int, first: int = END, end: int | None = None) -> Ranked:
-        logs = self._possible[first:end]
-        words = top(logs, count)
-        words = words[np.isfinite(logs[words])]
-        order = words[np.lexsort((words, -logs[words]))]
-        return list(zip((order + first).tolist(), logs[order].tolist(), strict=True))
+    def best(self, count: int, among: U32 | None = None) -> Ranked:
+        logs = self._possible if among is None else self._possible[among]
+        places = top(logs, count)
+        places = places[np.isfinite(logs[places])]
+        order = places[np.lexsort((places, -logs[places]))]
+        words = order if among is None else among[order]
+        return list(zip(words.tolist(), logs[order].tolist(), strict=True))

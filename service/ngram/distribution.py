@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.ngram.contract import END
 from service.ngram.trie import F32
+from service.ngram.vocabulary import U32
 
 LN10 = math.log(10.0)
 ATTEMPTS = 64
@@ -43,8 +43,8 @@ class Distribution(ABC):
         """A word."""
 
     @abstractmethod
-    def best(self, count: int, first: int = END, end: int | None = None) -> Ranked:
-        """The most probable words of the ids from `first` to before `end`; equals by id."""
+    def best(self, count: int, among: U32 | None = None) -> Ranked:
+        """The most probable words, of these ids only (rising) if they are given; equals by id."""
 
     @abstractmethod
     def dense(self) -> F32:

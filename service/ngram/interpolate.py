@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from service.errors import InvalidSpec
 from service.ngram.blend import Blend, fit, ranked
-from service.ngram.contract import END, RESERVED, UNKNOWN
+from service.ngram.contract import RESERVED, UNKNOWN
 from service.ngram.distribution import Distribution, Ranked
 from service.ngram.language import LanguageModel
 from service.ngram.model import Model, State, streams
@@ -23,11 +23,11 @@ from service.ngram.numbering import Fixed
 from service.ngram.reader import Text
 from service.ngram.score import NOTHING, Score, TokenScores, score_stream
 from service.ngram.trie import F32
-from service.ngram.vocabulary import U32, Vocabulary
+from service.ngram.vocabulary import U32, Vocabulary, arranged, digest
 
 
 class Renaming:
-    """Between the ids of a model and the mixture's; both are in the order of the tokens' bytes, so it keeps order."""
+    """Between the ids of a model and the mixture's; both are `arranged` alike, so it keeps order."""
 
     def __init__(self, model: Model, tokens: dict[bytes, int]) -> None:
         own = [model.vocabulary.token(number) for number in range(len(model.vocabulary))]
@@ -53,15 +53,13 @@ class Renamed(Distribution):
         point = dice.random() / 10.0 ** self._stranger() if len(strangers) else math.inf
         return int(strangers[int(point)]) if point < len(strangers) else int(self.names.ours[self.part.draw(dice)])
 
-    def best(self, count: int, first: int = END, end: int | None = None) -> Ranked:
-        end = len(self.names.theirs) if end is None else end
-        low, high = (int(at) for at in np.searchsorted(self.names.ours, [first, end]))
-        known = (
-            [(int(self.names.ours[word]), log) for word, log in self.part.best(count, low, high)] if low < high else []
-        )
-        begin, stop = np.searchsorted(self.names.strangers, [first, end])
-        strangers = self.names.strangers[begin : min(int(stop), int(begin) + count)].tolist()
-        return ranked(known + [(word, self._stranger()) for word in strangers], count)
+    def best(self, count: int, among: U32 | None = None) -> Ranked:
+        own, strangers = None, self.names.strangers
+        if among is not None:
+            own = self.names.theirs[among]
+            own, strangers = own[own != UNKNOWN], among[own == UNKNOWN].astype(np.int64)
+        known = [(int(self.names.ours[word]), log) for word, log in self.part.best(count, own)]
+        return ranked(known + [(word, self._stranger()) for word in strangers[:count].tolist()], count)
 
     def dense(self) -> F32:
         logs = np.full(len(self.names.theirs), self._stranger(), np.float32)
@@ -127,5 +125,7 @@ def tune_mixture(models: Sequence[Model], text: str | Text) -> Mixture:
 
 def _common(models: Sequence[Model]) -> tuple[Vocabulary, dict[bytes, int]]:
     known = {model.vocabulary.token(word) for model in models for word in range(len(RESERVED), len(model.vocabulary))}
-    tokens = sorted(known)
+    found = [*RESERVED, *known]
+    order = arranged(np.array([digest(token) for token in found], np.uint64))
+    tokens = [found[at] for at in order.tolist()][len(RESERVED) :]
     return Vocabulary.of(tokens), {token: number for number, token in enumerate([*RESERVED, *tokens])}

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from service.ngram.contract import END, RESERVED, UNKNOWN
+from service.ngram.contract import END, UNKNOWN
 from service.ngram.dense import Dense
 from service.ngram.distribution import ATTEMPTS, LN10, Distribution, Ranked, bands_of, pick, top
 from service.ngram.trie import F32, Trie
@@ -83,24 +83,27 @@ class Ladder(Distribution):
                 return word
         return self.trie.word(level, low + int(weights.argmax()))  # rounding left mass where there is no word
 
-    def best(self, count: int, first: int = END, end: int | None = None) -> Ranked:
-        end = self.trie.vocabulary if end is None else end
-        words, logs = self._explicit(first, end)
+    def best(self, count: int, among: U32 | None = None) -> Ranked:
+        wanted = None
+        if among is not None:
+            wanted = np.zeros(self.trie.vocabulary, bool)
+            wanted[among] = True
+        words, logs = self._explicit()
+        if wanted is not None:
+            inside = wanted[words]
+            words, logs = words[inside], logs[inside]
         best = top(logs, count)
         least = float(logs[best].min()) if len(best) == count else -math.inf
-        others = self._others(count, first, end, words, least - self.floor)
+        others = self._others(count, wanted, words, least - self.floor)
         words = np.concatenate([words[best], others])
         logs = np.concatenate([logs[best], self.base.words.dense()[others] + np.float32(self.floor)])
         order = np.lexsort((words, -logs))[:count]
         return list(zip(words[order].tolist(), logs[order].tolist(), strict=True))
 
-    def _explicit(self, first: int, end: int) -> tuple[U32, F32]:
+    def _explicit(self) -> tuple[U32, F32]:
         """The words on any rung, sorted, and log10 p."""
         words, logs = np.zeros(0, np.uint32), np.zeros(0, np.float32)
         for level, low, high, above in reversed(self.rungs):
-            low, high = self.trie.lower_bound(level, low, high, first), self.trie.lower_bound(level, low, high, end)
-            if low == high:
-                break
             here, said = self.trie.words(level, low, high), self.trie.logs(level, low, high) + np.float32(above)
             if len(words):
                 logs[words.searchsorted(here)] = said
@@ -108,20 +111,22 @@ class Ladder(Distribution):
                 words, logs = here, said
         return words, logs
 
-    def _others(self, count: int, first: int, end: int, but: U32, least: float) -> U32:
+    def _others(self, count: int, wanted: NDArray[np.bool_] | None, but: U32, least: float) -> U32:
         """The best words of the base that are not on a rung, if they have more than `least` there."""
-        if end - first >= len(self.base.ranking) - len(RESERVED):  # all words: the best are known
+        base = self.base.words.dense()
+        if wanted is None:  # the best are known
             few = self.base.ranking[: count + 64]
-            last = float(self.base.words.dense()[few[-1]])
-            few = few[(few >= first) & (self.base.words.dense()[few] > least)]
+            last = float(base[few[-1]])
+            few = few[base[few] > least]
             left = few[~_among(few, but)]
             if len(left) >= count or last <= least:
                 return left[:count]
-        logs = self.base.words.dense()[first:end]
-        over = logs > least
-        over[but - np.uint32(first)] = False
+        over = base > least
+        if wanted is not None:
+            over &= wanted
+        over[but] = False
         which = np.flatnonzero(over)
-        return (which[top(logs[which], count)] + first).astype(np.uint32)
+        return which[top(base[which], count)].astype(np.uint32)
 
 
 def _among(some: U32, sorted_words: U32) -> NDArray[np.bool_]:

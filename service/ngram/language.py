@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from service.ngram.contract import END, RESERVED, START
+from service.ngram.contract import END, START
 from service.ngram.distribution import Distribution
 from service.ngram.explanation import Explanation
 from service.ngram.generate import DEFAULT, Finished, Generated, Options, generate
@@ -60,11 +60,14 @@ class LanguageModel(ABC, Generic[S]):
 
     def suggest(self, context: str, prefix: str = "", count: int = 10) -> list[Suggestion]:
         """The most probable next words after `context`, of those that begin with `prefix`."""
-        low, high = len(RESERVED), len(self.vocabulary)
+        distribution, vocabulary = self.distribution(self.state_after(context)), self.vocabulary
         if prefix:
-            low, high = self.vocabulary.range(normalised(self.spec, prefix).encode("utf-8", "replace"))
-        best = self.distribution(self.state_after(context)).best(count, low, high) if high > low else []
-        return [Suggestion(self.vocabulary.token(word).decode("utf-8", "replace"), 10.0**log) for word, log in best]
+            best = distribution.best(
+                count, vocabulary.beginning(normalised(self.spec, prefix).encode("utf-8", "replace"))
+            )
+        else:
+            best = [each for each in distribution.best(count + 1) if each[0] != END][:count]
+        return [Suggestion(vocabulary.token(word).decode("utf-8", "replace"), 10.0**log) for word, log in best]
 
     def complete(self, prompt: str, options: Options = DEFAULT) -> Iterator[Generated | Finished]:
         """Continues a text, token by token; see `Options`."""

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from service.ngram.contract import END, RESERVED, START, UNKNOWN
 from service.ngram.reader import SKIPPED
 from service.ngram.tokenizers import Unit
-from service.ngram.vocabulary import U32, U64, Table, Vocabulary, digest, digests
+from service.ngram.vocabulary import U32, U64, Table, Vocabulary, arranged, digest, digests, inverse
 
 CODE_POINTS = 0x110000
 _RESERVED_DIGESTS = np.array([digest(token) for token in RESERVED], np.uint64)
 
 
 class Growing:
-    """Numbers tokens in the order they appear; `settle` then gives them their place in the order of their bytes."""
+    """Numbers tokens in the order they appear; `settle` then gives them their places."""
 
     def __init__(self, unit: Unit) -> None:
         self.unit = unit
@@ -65,18 +65,19 @@ class Growing:
         """All tokens in order, their digests, and the final number of each provisional one."""
         if self.unit != "word":
             return self._settled_units()
-        order = np.array([0, 1, 2, *sorted(range(3, len(self.tokens)), key=self.tokens.__getitem__)], np.int64)
-        final = np.empty(len(order), np.uint32)
-        final[order] = np.arange(len(order), dtype=np.uint32)
-        return [self.tokens[at] for at in order], np.concatenate(self.digests)[order], final
+        keys = np.concatenate(self.digests)
+        order = arranged(keys)
+        return [self.tokens[at] for at in order.tolist()], keys[order], inverse(order)
 
     def _settled_units(self) -> tuple[list[bytes], U64, U32]:
         units = np.flatnonzero(self.seen)
-        tokens = [bytes([unit]) if self.unit == "byte" else chr(unit).encode() for unit in units.tolist()]
-        final = np.arange(len(self.seen) + 3, dtype=np.uint32)
-        final[units + 3] = np.arange(3, len(units) + 3, dtype=np.uint32)
-        keys = [digest(token) for token in tokens]
-        return [*RESERVED, *tokens], np.concatenate([_RESERVED_DIGESTS, np.array(keys, np.uint64)]), final
+        seen = [bytes([unit]) if self.unit == "byte" else chr(unit).encode() for unit in units.tolist()]
+        tokens = [*RESERVED, *seen]
+        keys = np.array([digest(token) for token in tokens], np.uint64)
+        order = arranged(keys)
+        final = np.arange(len(self.seen) + len(RESERVED), dtype=np.uint32)
+        final[units + len(RESERVED)] = inverse(order)[len(RESERVED) :]
+        return [tokens[at] for at in order.tolist()], keys[order], final
 
 
 class Fixed:

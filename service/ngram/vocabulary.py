@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,11 @@ U64 = NDArray[np.uint64]
 
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / the golden ratio: multiplicative hashing (Knuth)
 _MIX = np.uint64(0xD6E8FEB86659FD93)  # an odd multiplier with good avalanche (Pelle Evensen's rrxmrrxmsx)
+_SPLITMIX = (  # Steele, Lea and Flood 2014
+    (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
+    (np.uint64(27), np.uint64(0x94D049BB133111EB)),
+)
+_ALL = (1 << 64) - 1
 _MASKS = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)
 _SWIFT_BYTES = 64  # longer tokens are rare and go to blake2b one by one
 PADDING = 8
@@ -49,11 +55,34 @@ def _digest_long(token: bytes) -> int:
 
 
 def digest(token: bytes) -> int:
-    """The same for one token."""
-    if len(token) <= 8:
-        return max(int.from_bytes(token, "little"), 1)
-    data = np.frombuffer(token + bytes(PADDING), np.uint8)
-    return int(digests(data, np.zeros(1, np.int64), np.full(1, len(token), np.int64))[0])
+    """The same for one token, without arrays."""
+    if len(token) > _SWIFT_BYTES:
+        return max(_digest_long(token), 1)
+    found = int.from_bytes(token[:8], "little")
+    for at in range(8, len(token), 8):
+        mixed = (found ^ (found >> 29)) * int(_MIX) + int.from_bytes(token[at : at + 8], "little") & _ALL
+        found = (mixed ^ (mixed >> 32)) * int(_SPREAD) & _ALL
+    return max(found, 1)
+
+
+def arranged(digests: U64) -> NDArray[np.int64]:
+    """In which order tokens get their ids: the reserved ones first, then by a hash of their digests.
+
+    So the words that follow a context are spread evenly over all ids, whatever they have in common, and a search among
+    them can begin where it ends. Two vocabularies have the words they share in the same order.
+    """
+    z = digests[len(RESERVED) :]
+    for shift, factor in _SPLITMIX:
+        z = (z ^ (z >> shift)) * factor
+    order = np.argsort(z ^ (z >> np.uint64(31)), kind="stable") + len(RESERVED)
+    return np.concatenate([np.arange(len(RESERVED)), order])
+
+
+def inverse(order: NDArray[np.int64]) -> U32:
+    """The new number of each old one, `order` being the old numbers in their new order."""
+    numbers = np.empty(len(order), np.uint32)
+    numbers[order] = np.arange(len(order), dtype=np.uint32)
+    return numbers
 
 
 class Table:
@@ -88,6 +117,13 @@ class Table:
         slots, present = self.slots(keys)
         return self.ids[slots] * present  # UNKNOWN is 0, and so is the id of an empty place
 
+    def find_one(self, key: int) -> int:
+        """The same for one key, without arrays."""
+        keys, slot = self.keys.data, (key * int(_SPREAD) & _ALL) >> int(self._shift)
+        while (held := keys[slot]) not in (key, 0):
+            slot = (slot + 1) & int(self._mask)
+        return int(self.ids[slot]) if held else 0
+
     def insert(self, keys: U64, ids: U32) -> None:
         """Adds keys that are not in the table and all different."""
         while len(keys):
@@ -105,11 +141,12 @@ class Vocabulary:
         self._text: NDArray[np.uint8] = arrays["vocabulary.text"]
         self.offsets: U32 = arrays["vocabulary.offsets"]
         self.table = Table(arrays["vocabulary.keys"], arrays["vocabulary.ids"])
+        self.sorted: U32 = arrays["vocabulary.sorted"]
         self._recent: dict[bytes, int] = {}
 
     @classmethod
     def of(cls, tokens: Sequence[bytes]) -> Vocabulary:
-        """Of tokens in the order of their bytes; they follow the reserved words."""
+        """Of tokens in this order; they follow the reserved words."""
         words = [*RESERVED, *tokens]
         return cls(arrays_of(words, np.array([digest(word) for word in words], np.uint64)))
 
@@ -124,22 +161,16 @@ class Vocabulary:
         """The token's number, or UNKNOWN."""
         known = self._recent.get(token)
         if known is None:
-            known = int(self.table.find(np.array([digest(token)], np.uint64))[0])
+            known = self.table.find_one(digest(token))
             if len(self._recent) < 1 << 16:
                 self._recent[token] = known
         return known
 
-    def range(self, prefix: bytes) -> tuple[int, int]:
-        """The ids [low, high) of the tokens that begin with these bytes; reserved words never do."""
-        low = self._first(lambda token: token >= prefix)
-        return low, self._first(lambda token: token[: len(prefix)] > prefix)
-
-    def _first(self, reached: Callable[[bytes], bool]) -> int:
-        low, high = len(RESERVED), len(self)
-        while low < high:
-            middle = (low + high) // 2
-            low, high = (low, middle) if reached(self.token(middle)) else (middle + 1, high)
-        return low
+    def beginning(self, prefix: bytes) -> U32:
+        """The ids of the tokens that begin with these bytes, rising; reserved words never do."""
+        low = bisect_left(self.sorted, prefix, key=self.token)
+        high = bisect_right(self.sorted, prefix, low, key=lambda number: self.token(number)[: len(prefix)])
+        return np.sort(self.sorted[low:high])
 
 
 def arrays_of(tokens: Sequence[bytes], digests: U64) -> dict[str, Array]:
@@ -151,6 +182,7 @@ def arrays_of(tokens: Sequence[bytes], digests: U64) -> dict[str, Array]:
     return {
         "vocabulary.text": np.frombuffer(b"".join(tokens), np.uint8),
         "vocabulary.offsets": offsets,
+        "vocabulary.sorted": np.array(sorted(range(len(RESERVED), len(tokens)), key=tokens.__getitem__), np.uint32),
         "vocabulary.keys": table.keys,
         "vocabulary.ids": table.ids,
     }

@@ -14,7 +14,7 @@ from service.ngram.contract import END
 from service.ngram.numbering import Growing
 from service.ngram.prompt import pieces
 from service.ngram.reader import Reader, blocks
-from service.ngram.vocabulary import digest
+from service.ngram.vocabulary import PADDING, Vocabulary, digest, digests
 
 TOKENIZERS = ["word", "regex", "character", "byte"]
 SENTENCES = ["line", "paragraph", "document"]
@@ -63,12 +63,31 @@ def test_a_text_is_cut_as_described(tokenizer: str, others: dict[str, Any], text
     assert shown(read(spec_of(tokenizer, **others), text)) == expected
 
 
-def test_words_are_numbered_in_the_order_of_their_bytes() -> None:
-    numbering = Growing("word")
-    Reader(spec_of(), numbering).read(memoryview("zebra ape é Ape".encode()))
-    tokens, keys, _ = numbering.settle()
-    assert tokens == [b"<unk>", b"<s>", b"</s>", b"Ape", b"ape", b"zebra", "é".encode()]
-    assert keys.tolist() == [digest(token) for token in tokens]
+@pytest.mark.parametrize("tokenizer", ["word", "character"])
+def test_two_texts_have_the_words_they_share_in_the_same_order(tokenizer: str) -> None:
+    found = []
+    for text in ("zebra ape é Ape a b c d e f", "f e d Apfel c b a é ape zebra"):
+        numbering = Growing(spec_of(tokenizer).tokenizer.unit)
+        Reader(spec_of(tokenizer), numbering).read(memoryview(text.encode()))
+        tokens, keys, _ = numbering.settle()
+        assert tokens[:3] == [b"<unk>", b"<s>", b"</s>"]
+        assert keys.tolist() == [digest(token) for token in tokens]
+        found.append(tokens)
+    assert [t for t in found[0] if t in found[1]] == [t for t in found[1] if t in found[0]]
+
+
+@given(st.binary(min_size=1, max_size=200))
+def test_a_digest_is_the_same_alone_and_in_a_block(token: bytes) -> None:
+    data = np.frombuffer(b"xx" + token + bytes(PADDING), np.uint8)
+    assert digests(data, np.array([2]), np.array([len(token)])).tolist() == [digest(token)]
+
+
+def test_a_word_is_found_by_its_beginning() -> None:
+    words = [b"ape", b"app", b"apple", "äpfel".encode(), b"b", b"\xff\xff"]
+    vocabulary = Vocabulary.of(words)
+    for prefix in (b"a", b"ap", b"app", b"apple", b"apples", b"c", b"\xff", b"", b"<"):
+        found = vocabulary.beginning(prefix)
+        assert [vocabulary.token(number) for number in found] == [word for word in words if word.startswith(prefix)]
 
 
 def test_reserved_words_are_mapped_and_counted() -> None:
