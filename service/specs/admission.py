@@ -28,7 +28,8 @@ _SLACK_BYTES = 512 << 20  # beyond the plan, before a run is told that it took t
 _FLOPS_PER_S = 2e10  # of one core, products of middling size
 _STEP_S = 5e-5  # what a step costs beside its products
 _UPDATES_PER_S = 4e8  # parameters that an optimizer moves
-_NGRAM_BYTES_PER_S = 4e6
+_NGRAM_BYTES_PER_S = 4e7
+_SAMPLE_BYTES = 1 << 18  # of a text, to tell how many tokens it has
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +126,10 @@ def _ngram(spec: NgramJobSpec, data: Source) -> tuple[NgramJobSpec, JobPlan]:
     if kind != "text" and spec.dataset.column is None:
         fault = Fault("/spec/dataset", "not_a_text", f"an n-gram model needs a text, this is of kind {kind}")
         raise InvalidSpec(fault.message, hint="Upload a text, or name a `column` of text.", faults=[fault])
-    planned = ngram.plan(ngram_spec(spec), data.bytes)
-    seconds = round(0.1 + data.bytes * spec.order / _NGRAM_BYTES_PER_S, 1)
+    text = data.open().text() if kind == "text" else None
+    size = data.bytes if text is None else len(text)
+    planned = ngram.plan(ngram_spec(spec), size, b"" if text is None else bytes(text[:_SAMPLE_BYTES]))
+    seconds = round(0.1 + size * spec.order / _NGRAM_BYTES_PER_S, 1)
     return spec, JobPlan((), 0, planned.bytes, seconds, planned.warnings, fits=True)
 
 

