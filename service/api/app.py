@@ -28,6 +28,7 @@ from service.api import (
     runs,
     scores,
     suggestions,
+    v2,
     web,
 )
 from service.api.context import Context
@@ -43,7 +44,7 @@ _DESCRIPTION = (
 )
 _NOUNS = (
     datasets, plans, jobs, events, runs, external, export, metrics, models, predict, bulk, completions, suggestions,
-    scores, health,
+    scores, health, v2,
 )  # fmt: skip
 
 

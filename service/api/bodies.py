@@ -27,7 +27,17 @@ class Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class JsonBody(Generic[M]):
+class BodyReader:
+    """A dependency that reads a body: JSON as the adapter says, or one of the `others`; OpenAPI finds both here."""
+
+    adapter: TypeAdapter[Any]
+    others: Collection[str] = ()
+
+    async def __call__(self, request: Request) -> Any:
+        raise NotImplementedError
+
+
+class JsonBody(BodyReader, Generic[M]):
     """A dependency that reads the body as `model`; the OpenAPI document finds the model here.
 
     `numbers`: the body is mostly rows; looking for keys that stand twice would cost more than all the rest.
@@ -39,16 +49,21 @@ class JsonBody(Generic[M]):
         self._numbers = numbers
 
     async def __call__(self, request: Request) -> M:
-        _check_type(request)
+        check_json(request)
         return self._parse(document(await request.body(), keys=not self._numbers))
 
     def _validate(self, given: object) -> M:
-        try:
-            return self.adapter.validate_python(given)
-        except ValidationError as error:
-            found = faults(error, self.adapter, given)
-            words = found[0].message if len(found) == 1 else f"{len(found)} things do not fit"
-            raise InvalidSpec(words, faults=found) from error
+        return validate(self.adapter, given)
+
+
+def validate(adapter: TypeAdapter[M], given: object) -> M:
+    """What a document says. Raises InvalidSpec with every fault."""
+    try:
+        return adapter.validate_python(given)
+    except ValidationError as error:
+        found = faults(error, adapter, given)
+        words = found[0].message if len(found) == 1 else f"{len(found)} things do not fit"
+        raise InvalidSpec(words, faults=found) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +81,7 @@ class Unread:
     media_type: str
 
 
-class MediaBody(Generic[M]):
+class MediaBody(BodyReader, Generic[M]):
     """A dependency that reads a body as JSON, or takes it as it is when it is of one of the `others`.
 
     One of the `large` types is left unread.
@@ -74,14 +89,15 @@ class MediaBody(Generic[M]):
 
     def __init__(self, json: JsonBody[M], others: Collection[str], large: Collection[str] = ()) -> None:
         self.json = json
-        self.others = others
-        self.large = large
+        self.adapter = json.adapter
+        self.sent, self.large = others, large
+        self.others = (*others, *large)
 
     async def __call__(self, request: Request) -> M | Sent | Unread:
         kind = media_type(request)
         if kind in self.large:
             return Unread(kind)
-        return Sent(kind, await request.body()) if kind in self.others else await self.json(request)
+        return Sent(kind, await request.body()) if kind in self.sent else await self.json(request)
 
 
 def document(body: bytes, *, keys: bool = True) -> Any:
@@ -105,7 +121,7 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _check_type(request: Request) -> None:
+def check_json(request: Request) -> None:
     """A page of another origin may not post without a type: its browser would let it, without asking us."""
     given, kind = request.headers.get("content-type"), media_type(request)
     if kind == "application/json" or kind.endswith("+json"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -11,8 +11,8 @@ from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 
 from service import __version__
-from service.api.bodies import JsonBody, MediaBody
-from service.api.views.problem import ProblemView
+from service.api.bodies import BodyReader
+from service.api.views.problem import InferenceErrorView, ProblemView
 
 TITLE = "netwright"
 _REFERENCE = "#/components/schemas/{model}"
@@ -33,27 +33,26 @@ def build(app: FastAPI, routers: list[APIRouter]) -> dict[str, Any]:
     """The document."""
     found = get_openapi(title=TITLE, version=__version__, routes=app.routes, description=app.description)
     bodies = list(_bodies(routers))
-    wanted: list[Any] = [(route.path, "validation", body.adapter) for route, body, _ in bodies]
+    wanted: list[Any] = [(route.path, "validation", body.adapter) for route, body in bodies]
     schemas, shared = TypeAdapter.json_schemas(
-        [*wanted, ("problem", "serialization", TypeAdapter(ProblemView))], ref_template=_REFERENCE
+        [*wanted, *((view.__name__, "serialization", TypeAdapter(view)) for view in (ProblemView, InferenceErrorView))],
+        ref_template=_REFERENCE,
     )
     components = found.setdefault("components", {}).setdefault("schemas", {})
     components.update(shared.get("$defs", {}))
-    for route, _, others in bodies:
+    for route, body in bodies:
         content = {"application/json": {"schema": schemas[(route.path, "validation")]}}
-        content |= {media: {"schema": {"type": "string", "format": "binary"}} for media in others}
+        content |= {media: {"schema": {"type": "string", "format": "binary"}} for media in body.others}
         for method in route.methods or ():
             found["paths"][route.path][method.lower()]["requestBody"] = {"required": True, "content": content}
     return found
 
 
-def _bodies(routers: list[APIRouter]) -> Iterator[tuple[APIRoute, JsonBody[Any], Collection[str]]]:
-    """Every route that reads JSON, with its reader and the other types it takes."""
+def _bodies(routers: list[APIRouter]) -> Iterator[tuple[APIRoute, BodyReader]]:
+    """Every route that reads a body, with its reader."""
     for router in routers:
         for route in router.routes:
             if isinstance(route, APIRoute):
                 for dependant in route.dependant.dependencies:
-                    if isinstance(dependant.call, JsonBody):
-                        yield route, dependant.call, ()
-                    elif isinstance(dependant.call, MediaBody):
-                        yield route, dependant.call.json, (*dependant.call.others, *dependant.call.large)
+                    if isinstance(dependant.call, BodyReader):
+                        yield route, dependant.call

@@ -126,6 +126,8 @@ def _sentences(problem: Problem) -> Iterator[str]:
     yield _short(problem.detail, _DETAIL_BYTES)
     for fault in problem.faults[:3]:
         yield _short(f"{fault.pointer}: {fault.message}", _MESSAGE_BYTES)
+    if problem.hint:
+        yield _short(problem.hint, _HINT_BYTES)
 
 
 def _openai(problem: Problem) -> dict[str, Any]:

@@ -84,11 +84,13 @@ def paged(data: Iterable[Any], next: str | None, **more: Any) -> Response:
     return reply({**more, "data": list(data), "has_more": next is not None, "next": next})
 
 
-def refuses(*errors: type[ServiceError], also: Documented | None = None) -> Documented:
+def refuses(
+    *errors: type[ServiceError], also: Documented | None = None, content: dict[str, Any] = _PROBLEM
+) -> Documented:
     """How a route may refuse, for the OpenAPI document; 422 is always among it. `also`: other answers."""
     found: Documented = dict(also or {})
     kinds: tuple[type[ServiceError], ...] = (InvalidSpec, *errors)
     for error in kinds:
         status = STATUS[error]
-        found[int(status)] = {"description": status.phrase, "content": _PROBLEM}
+        found[int(status)] = {"description": status.phrase, "content": content}
     return dict(sorted(found.items(), key=lambda each: int(each[0])))

@@ -39,3 +39,9 @@ class ProblemView(View):
     errors: list[FaultView] | None = Field(default=None, description="Every fault, as many as fit.")
     errors_total: int | None = Field(default=None, description="How many there are, when not all fit.")
     error: OpenAIErrorView | None = None
+
+
+class InferenceErrorView(View):
+    """The same in the words of the Open Inference Protocol; under /v2 only."""
+
+    error: str
