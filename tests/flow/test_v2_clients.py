@@ -72,7 +72,9 @@ def test_tritons_client_works_unchanged(flowers: Flowers) -> None:
     assert all(call.get_result().as_numpy("probabilities") == flowers.probabilities for call in calls)
     narrow = triton.InferInput("rows", [2, 3], "FP32")
     narrow.set_data_from_numpy(ROWS[:, :3])
-    with pytest.raises(triton.InferenceServerException, match=r"expected rows of shape \[-1, 4\], got \[2, 3\]") as wide:
+    with pytest.raises(
+        triton.InferenceServerException, match=r"expected rows of shape \[-1, 4\], got \[2, 3\]"
+    ) as wide:
         client.infer("flowers", [narrow])
     assert wide.value.status() == "422"
     client.close()
