@@ -52,7 +52,7 @@ def _submit(here: Context, asked: Job, key: Idempotency | None) -> storage.Job:
     return here.store.jobs.submit(
         type=asked.type, spec=admitted.spec, name=asked.name, tags=asked.tags, dataset_id=admitted.dataset_id,
         priority=asked.priority, max_queue=here.settings.max_queue, memory_bytes=admitted.memory_bytes,
-        idempotency_key=key,
+        model_blob=admitted.model_blob, idempotency_key=key,
     )  # fmt: skip
 
 

@@ -80,8 +80,8 @@ async def checkpoints(here: Here, run_id: str) -> Response:
 
 @router.get("/{run_id}/confusion", response_model=ConfusionView, responses=refuses(NotFound))
 async def confusion(here: Here, run_id: str) -> Response:
-    """Which classes were taken for which, on the rows held back."""
-    return reply({"run": run_id, **_found(here, run_id, "confusion")})
+    """Which classes were taken for which on the rows held back, or those evaluated, and how well each is told."""
+    return reply(ConfusionView.of(run_id, _found(here, run_id, "confusion")))
 
 
 @router.get("/{run_id}/worst-rows", response_model=WorstRowsView, responses=refuses(NotFound))

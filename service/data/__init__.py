@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.data.apply import Applied, apply, piece_rows
+from service.data.apply import Applied, PartName, apply, piece_rows
 from service.data.dataset import Column, Dataset
 from service.data.description import ColumnDescription, Description, Limits, Parsed, Upload
 from service.data.goal import TargetKind
@@ -30,6 +30,7 @@ __all__ = [
     "Outline",
     "Parsed",
     "Part",
+    "PartName",
     "Prepared",
     "Preprocessor",
     "Reference",

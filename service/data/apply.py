@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -15,7 +16,8 @@ from service.data.packed import unpack
 from service.data.place import MOST_FAULTS, pointer, refusal, row_words, shown
 from service.data.prepare import PIECE_NUMBERS, Part, category_codes, category_slots, complete, encode_target
 from service.data.preprocessor import Preprocessor
-from service.data.split import Ids
+from service.data.spec import DatasetSpec, Reference
+from service.data.split import Ids, split
 from service.data.statistics import Floats
 from service.data.targets import BinaryTarget, ClassTarget
 from service.data.whole_rows import fits
@@ -23,6 +25,8 @@ from service.errors import Fault, InvalidData, did_you_mean
 from service.tensors import Array
 
 PIECE_ROWS = 8192
+PartName = Literal["all", "train", "validation", "test"]
+PARTS: tuple[PartName, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,14 @@ class Applied:
         if faults:
             raise refusal(faults)
         return complete(self.dataset, names)
+
+    def held(self, spec: DatasetSpec, part: PartName) -> Ids:
+        """The learnable rows of a part, split as a training with this spec splits them; of the whole for "all"."""
+        every = self.learnable()
+        if part == "all":
+            return every
+        validation, test = (0.0 if isinstance(f, Reference) else f for f in (spec.validation, spec.test))
+        return dict(zip(PARTS, split(every, validation, test, spec.split_seed), strict=True))[part]
 
     def part(self, ids: Ids) -> Part:
         """x and y of rows whose targets are there; those whose class the model does not know are left out."""

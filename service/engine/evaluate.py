@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,6 +19,30 @@ from service.engine.recipe import Recipe
 from service.engine.scores import FROM_LOSS, SCORES
 
 CHUNK_ROWS = 256
+
+
+@dataclass
+class Tally:
+    """What the rows seen so far came to. `answers`, `targets`: all of them, where a score needs them."""
+
+    metrics: tuple[str, ...]
+    loss: float = 0.0
+    divisor: float = 0.0
+    right: float = 0.0
+    count: float = 0.0
+    nats: float = 0.0
+    answers: list[Array] = field(default_factory=list)
+    targets: list[Array] = field(default_factory=list)
+
+    @property
+    def wanted(self) -> list[str]:
+        """The metrics that need all answers."""
+        return [name for name in self.metrics if name in SCORES and name != "accuracy"]
+
+    @property
+    def likely(self) -> bool:
+        """Whether the mean of -log p is asked for."""
+        return any(name in FROM_LOSS for name in self.metrics)
 
 
 class Evaluator:
@@ -38,34 +63,44 @@ class Evaluator:
             self._programs[rows] = Program(self._net, self._loss, self._signature, setting, self._memory, Arena())
         return self._programs[rows]
 
-    @stepping()
     def score(self, part: Examples, metrics: Sequence[str]) -> dict[str, float]:
         """{"loss": mean over the part, and each metric}."""
-        wanted = [name for name in metrics if name in SCORES and name != "accuracy"]
-        loss = divisor = right = count = nats = 0.0
-        likelihood = CrossEntropy() if any(name in FROM_LOSS for name in metrics) else None
-        answers: list[Array] = []
+        tally = Tally(tuple(metrics))
+        self.add(part, tally)
+        return self.scores(tally)
+
+    @stepping()
+    def add(self, part: Examples, tally: Tally) -> None:
+        """Puts the part's rows to those that the tally has seen."""
         for indices in self._portions(len(part)):
             program = self._program(len(indices))
             program.load(part, indices, 0)
             for step in program.steps.of(0):
                 step()
             sums = program.read(0, 1)
-            loss, divisor = loss + float(sums.losses[0]), divisor + float(program.own_divisors(0, 1)[0])
-            right, count = right + (0.0 if sums.right is None else float(sums.right[0])), count + float(sums.counts[0])
-            if likelihood is not None:
-                nats += float(likelihood.read(program.evidence[:1], program.y[:1], program.masks(0, 1)).losses[0])
-            if wanted:
-                answers.append(_valid(program.z, program.masks(0, 1)))
-        found = {"loss": loss / divisor}
-        if "accuracy" in metrics:
-            found["accuracy"] = right / count
-        found |= {name: FROM_LOSS[name](nats / count) for name in metrics if name in FROM_LOSS}
-        if wanted:
-            said, true = self._answers(answers), self._targets(part)
+            tally.loss += float(sums.losses[0])
+            tally.divisor += float(program.own_divisors(0, 1)[0])
+            tally.right += 0.0 if sums.right is None else float(sums.right[0])
+            tally.count += float(sums.counts[0])
+            if tally.likely:
+                nats = CrossEntropy().read(program.evidence[:1], program.y[:1], program.masks(0, 1)).losses
+                tally.nats += float(nats[0])
+            if tally.wanted:
+                tally.answers.append(_valid(program.z, program.masks(0, 1)))
+        if tally.wanted:
+            tally.targets.append(self._targets(part))
+
+    def scores(self, tally: Tally) -> dict[str, float]:
+        """{"loss": mean over all rows seen, and each metric}."""
+        found = {"loss": tally.loss / tally.divisor}
+        if "accuracy" in tally.metrics:
+            found["accuracy"] = tally.right / tally.count
+        found |= {name: FROM_LOSS[name](tally.nats / tally.count) for name in tally.metrics if name in FROM_LOSS}
+        if tally.wanted:
+            said, true = self._answers(tally.answers), np.concatenate(tally.targets)
             if self._loss.target == "number":
                 said, true = said * self._units, true * self._units
-            found |= {name: SCORES[name].function(said, true) for name in wanted}
+            found |= {name: SCORES[name].function(said, true) for name in tally.wanted}
         return found
 
     def _portions(self, rows: int) -> Iterator[Array]:

@@ -10,13 +10,17 @@ from typing import Any
 from service import log
 from service.config import Settings
 from service.errors import CapacityError, DataUnusable, InvalidData, RunError, ServiceError
-from service.jobs import compare, count, limits, train
+from service.jobs import compare, count, evaluate, limits, train
 from service.jobs.reporter import Reporter
 from service.jobs.verdict import GivenBack, Verdict, Work
 from service.storage import Attempt, Fenced, Store
 
 LOG = logging.getLogger(__name__)
-_KINDS: Mapping[str, Callable[[Work], Verdict]] = {"train": train.train, "ngram": count.count}
+_KINDS: Mapping[str, Callable[[Work], Verdict]] = {
+    "train": train.train,
+    "ngram": count.count,
+    "evaluate": evaluate.evaluate,
+}
 _LAST_WORDS = 2_000
 
 

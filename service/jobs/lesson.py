@@ -14,9 +14,9 @@ from service.clock import monotonic_s, processor_s
 from service.data import Prepared, Preprocessor
 from service.engine import Epoch, Finished, Improved, Measured, Signature, Started, Tick, Training, Warned
 from service.jobs import receipt
-from service.jobs.findings import findings
 from service.jobs.reporter import Snapshot
 from service.jobs.verdict import GivenBack, Verdict, Work
+from service.serving import findings
 from service.specs import TrainSpec, artifact
 from service.specs.artifact import NetworkModel
 from service.storage import StoppedBy

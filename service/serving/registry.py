@@ -133,13 +133,7 @@ class Registry:
             file = tensors.read(path)
         except FileNotFoundError as error:
             raise NotFound("the model's file is gone") from error
-        size = sum(array.nbytes for array in file.arrays.values())
-        if artifact.kind_of(file) == "ngram":
-            return ngram.Model(file), size
-        found = artifact.unpack(file)
-        if isinstance(found.preprocessor, Letters):
-            return LetterModel(found.bind().stream(), found.preprocessor), size
-        return RowModel(found.bind(), found.preprocessor), size
+        return load(file), sum(array.nbytes for array in file.arrays.values())
 
     def _make_room(self, added: int) -> None:
         """Lets go of the least used; the newest stays even when it is larger than all there may be."""
@@ -156,3 +150,13 @@ class Registry:
 def _served(ref: str, resolved: Resolved, model: Loaded, size: int) -> Served:
     name = resolved.run_id if resolved.name is None else f"{resolved.name}:{resolved.version}"
     return Served(name, ref, resolved.run_id, size, model)
+
+
+def load(file: tensors.Tensors) -> Loaded:
+    """The model of a file, ready to answer. Raises InvalidData."""
+    if artifact.kind_of(file) == "ngram":
+        return ngram.Model(file)
+    found = artifact.unpack(file)
+    if isinstance(found.preprocessor, Letters):
+        return LetterModel(found.bind().stream(), found.preprocessor)
+    return RowModel(found.bind(), found.preprocessor)

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from service.specs import artifact
-from service.specs.admission import Admitted, JobPlan, admit, ngram_spec, parse, recipe_of
+from service.specs.admission import admit, ngram_spec, parse, recipe_of
+from service.specs.admitted import Admitted, JobPlan
 from service.specs.dataset import materialize
 from service.specs.examples import examples_of, signature_of
 from service.specs.fault import faults
 from service.specs.fork import fork, merged, verify
 from service.specs.initial import BLOB
-from service.specs.job import JOB, Job, JobRequest, NgramJob, NgramJobSpec, TrainJob, TrainSpec
+from service.specs.job import (
+    JOB,
+    EvaluateJob,
+    EvaluateSpec,
+    Job,
+    JobRequest,
+    NgramJob,
+    NgramJobSpec,
+    TrainJob,
+    TrainSpec,
+)
 
 __all__ = [
     "BLOB",
     "JOB",
     "Admitted",
+    "EvaluateJob",
+    "EvaluateSpec",
     "Job",
     "JobPlan",
     "JobRequest",

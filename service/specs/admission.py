@@ -2,56 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Literal
 
 from pydantic import ValidationError
 
 from service import engine, ngram
 from service.data import DatasetSpec, Outline, Reference, holds_text, outline
 from service.engine import Recipe
-from service.errors import Fault, InvalidSpec, TooLarge
+from service.errors import Fault, InvalidSpec
 from service.ngram import NgramSpec
+from service.specs.admitted import SLACK_BYTES, Admitted, JobPlan, check_size, inside
 from service.specs.dataset import Source, source
+from service.specs.evaluation import admit_evaluation
 from service.specs.examples import signature_of
 from service.specs.fault import faults
 from service.specs.fork import check_repeated, started
 from service.specs.initial import pinned
-from service.specs.job import JOB, Job, NgramJob, NgramJobSpec, TrainSpec
+from service.specs.job import JOB, EvaluateJob, Job, NgramJob, NgramJobSpec, TrainSpec
 from service.specs.letters import check_letters, letters
 from service.specs.target import loss_for
 from service.storage import Store
 
-_SLACK_BYTES = 512 << 20  # beyond the plan, before a run is told that it took too much
 _FLOPS_PER_S = 2e10  # of one core, products of middling size
 _STEP_S = 5e-5  # what a step costs beside its products
 _UPDATES_PER_S = 4e8  # parameters that an optimizer moves
 _NGRAM_BYTES_PER_S = 4e7
 _SAMPLE_BYTES = 1 << 18  # of a text, to tell how many tokens it has
-
-
-@dataclass(frozen=True, slots=True)
-class JobPlan:
-    """A dry run. `layers`: index, kind, shape_in, shape_out, parameters of each. `bytes`: the run's peak."""
-
-    layers: tuple[dict[str, Any], ...]
-    parameters: int
-    bytes: int
-    estimated_seconds: float
-    warnings: tuple[str, ...]
-    fits: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """What `store.jobs.submit` needs of a job that passed. `spec` is resolved: every default filled in."""
-
-    spec: dict[str, Any]
-    dataset_id: str
-    memory_bytes: int
-    plan: JobPlan
 
 
 def parse(document: object) -> Job:
@@ -68,6 +45,8 @@ def admit(job: Job, store: Store, limit_bytes: int) -> Admitted:
 
     Nothing is stored of a job that is refused.
     """
+    if isinstance(job, EvaluateJob):
+        return admit_evaluation(job, store, limit_bytes)
     check_repeated(job.spec.verify, store)
     with source(job.spec.dataset, store) as data:
         spec: TrainSpec | NgramJobSpec
@@ -75,17 +54,17 @@ def admit(job: Job, store: Store, limit_bytes: int) -> Admitted:
             spec, plan = _ngram(job.spec, data)
         else:
             spec, plan = _train(job.spec, store, data, limit_bytes)
-        _check_size(plan.bytes, limit_bytes, "/spec/order" if isinstance(job, NgramJob) else "/spec/dataset")
+        check_size(plan.bytes, limit_bytes, "/spec/order" if isinstance(job, NgramJob) else "/spec/dataset")
         row = data.keep()
     resolved = spec.model_dump(mode="json")
     if spec.dataset.rows is not None:
         resolved["dataset"] |= {"id": row.id, "rows": None}
-    return Admitted(resolved, row.id, spec.max_memory_bytes or 2 * plan.bytes + _SLACK_BYTES, plan)
+    return Admitted(resolved, row.id, spec.max_memory_bytes or 2 * plan.bytes + SLACK_BYTES, plan)
 
 
 def _train(spec: TrainSpec, store: Store, data: Source, limit_bytes: int) -> tuple[TrainSpec, JobPlan]:
     validation, test = (_part(spec.dataset, name, store) for name in ("validation", "test"))
-    with _inside("/spec"):
+    with inside("/spec"):
         spec, found = _outlined(spec, data, validation, test)
         recipe, signature = recipe_of(spec), signature_of(found)
         if holds_text(data.description, spec.dataset):
@@ -98,7 +77,7 @@ def _train(spec: TrainSpec, store: Store, data: Source, limit_bytes: int) -> tup
         "metrics": list(chosen.metrics or ()),
     }  # fmt: skip
     spec = spec.model_copy(update=update)
-    with _inside("/spec"):
+    with inside("/spec"):
         spec = spec.model_copy(update={"go_on_from": started(spec, store)})
     held_back = found.validation_rows + found.test_rows
     plan = JobPlan(
@@ -155,27 +134,6 @@ def _part(dataset: DatasetSpec, name: Literal["validation", "test"], store: Stor
         return None
     with source(DatasetSpec(id=said.id), store, f"/spec/dataset/{name}") as data:
         return data
-
-
-@contextmanager
-def _inside(prefix: str) -> Iterator[None]:
-    """Pointers of faults found inside begin with the prefix."""
-    try:
-        yield
-    except (InvalidSpec, TooLarge) as error:
-        error.faults = tuple(replace(fault, pointer=prefix + fault.pointer) for fault in error.faults)
-        raise
-
-
-def _check_size(needed: int, limit_bytes: int, pointer: str) -> None:
-    if needed > limit_bytes:
-        message = f"the run would need {_mebibytes(needed)} of memory, {_mebibytes(limit_bytes)} are allowed"
-        hint = "Make it smaller, or raise NETWRIGHT_MAX_MODEL_BYTES."
-        raise TooLarge(message, hint=hint, faults=[Fault(pointer, "too_large", message, hint)])
-
-
-def _mebibytes(count: int) -> str:
-    return f"{-(-count // 2**20):,} MiB"
 
 
 def _seconds(spec: TrainSpec, planned: engine.Plan, rows: int) -> float:

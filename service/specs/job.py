@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StringConstraints, TypeAdapter
 from pydantic_core import CoreSchema
 
-from service.data import DatasetSpec
+from service.data import DatasetSpec, PartName
 from service.engine import Loss, NetworkSpec, Optimizer, Recipe, TrainingSpec
 from service.ngram import NgramSpec
 
@@ -16,6 +16,7 @@ Label = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r
 Priority = Annotated[int, Field(ge=-100, le=100)]
 MemoryBytes = Annotated[int, Field(ge=1_000_000, le=1 << 50)]
 RunId = Annotated[str, StringConstraints(pattern=r"^run_[A-Za-z0-9_-]{1,64}$")]
+ModelRef = Annotated[str, StringConstraints(min_length=1, max_length=300)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -93,6 +94,32 @@ class NgramJob(_Job):
     spec: NgramJobSpec
 
 
-Job = TrainJob | NgramJob
+class EvaluateSpec(_Spec):
+    """A model and the rows whose answers are known.
+
+    Without a `dataset` it is the one the model was trained on, and there the `part` that was held back: test if there
+    is one, else validation. Of a data set named here `part` is all rows, unless it says what is split off. `run` and
+    `blob`, the very weights, are filled in.
+    """
+
+    spec_version: Literal[1] = SPEC_VERSION
+    model: ModelRef
+    dataset: DatasetSpec | None = None
+    part: PartName | None = None
+    metrics: Annotated[list[str], Field(max_length=20)] | None = None
+    worst_rows: Annotated[int, Field(ge=0, le=1_000)] = 20
+    max_memory_bytes: MemoryBytes | None = None
+    run: RunId | None = None
+    blob: Sha256 | None = None
+
+
+class EvaluateJob(_Job):
+    """Scores a model: loss and metrics, the confusion of its classes, the rows it does worst on."""
+
+    type: Literal["evaluate"] = "evaluate"
+    spec: EvaluateSpec
+
+
+Job = TrainJob | NgramJob | EvaluateJob
 JobRequest = Annotated[Job, Field(discriminator="type")]
 JOB: TypeAdapter[Job] = TypeAdapter(JobRequest)

@@ -41,10 +41,11 @@ class Jobs:
     def submit(
         self, *, type: str, spec: Mapping[str, Any], name: str | None = None, tags: Sequence[str] = (),
         dataset_id: str | None = None, priority: int = 0, max_queue: int = 1000, cpus: int = 1, memory_bytes: int = 0,
-        idempotency_key: Idempotency | None = None,
+        model_blob: str | None = None, idempotency_key: Idempotency | None = None,
     ) -> Job:  # fmt: skip
         """A job, its run and the event `queued`; or, for a key seen before, the job it made then.
 
+        `model_blob`: the file of the model that the job works with; it stays as long as the run does.
         Raises QueueFull, NotFound when the data set is gone, InvalidSpec when the key came with another request.
         """
         common = {"type": type, "name": name, "tags": _unique(tags), "dataset_id": dataset_id, "spec": dict(spec)}
@@ -56,7 +57,9 @@ class Jobs:
             job_id = ids.new("job")
             _insert_job(connection, id=job_id, priority=priority, **common)
             run_id, needs = ids.new("run"), {"cpus": cpus, "memory_bytes": memory_bytes}
-            insert_run(connection, id=run_id, job_id=job_id, status="queued", urgency=-priority, **needs, **common)
+            of_run = {"id": run_id, "job_id": job_id, "status": "queued", "urgency": -priority}
+            of_run |= {} if model_blob is None else {"model_blob": model_blob}
+            insert_run(connection, **of_run, **needs, **common)
             events.record(connection, run_id, job_id, "queued", {})
             idempotency.keep(connection, "jobs", idempotency_key, job_id)
             return job_view.one(connection, job_id)

@@ -35,7 +35,7 @@ export function show(place, jobId, moved, edit) {
     if (seen.closed) return;
     view.curves.show(series);
     view.facts.show(job, run);
-    if (!seen.panel && (run.model_sha256 || run.best.train_loss) && run.status !== "failed") {
+    if (!seen.panel && run.type !== "evaluate" && (run.model_sha256 || run.best.train_loss) && run.status !== "failed") {
       seen.panel = await tryIt(run);
       view.lower.prepend(seen.panel.element);
     }
@@ -48,7 +48,8 @@ export function show(place, jobId, moved, edit) {
     moved();
     seen.panel?.ask();
     const { dataset, loss } = run.spec;
-    if (!loss || /error|huber/.test(loss.kind) || !(dataset.validation || dataset.test)) return;
+    const trained = loss && !/error|huber/.test(loss.kind) && (dataset.validation || dataset.test);
+    if (!trained && run.type !== "evaluate") return;
     const found = await get(`runs/${run.id}/confusion`).catch(() => null);
     if (found) view.lower.append(confusion(found));
   }

@@ -21,17 +21,18 @@ TALE = "the cat sat on the mat\nthe dog sat on the log\n" * 20
 async def trained(api: Api, **changes: Any) -> str:
     """A run that a worker's code has trained in this process."""
     answer = await api.submit(train_spec(training={"epochs": 30, "batch_size": 16, "seed": 1}, **changes))
-    return _executed(api, answer)
+    return executed(api, answer)
 
 
 async def counted(api: Api, **changes: Any) -> str:
     """The same for a text."""
     dataset = (await api.upload(TALE, "tale.txt")).json()["id"]
     spec = {"dataset": {"id": dataset}, "order": 3} | changes
-    return _executed(api, await api.http.post("/v1/jobs", json={"type": "ngram", "spec": spec}))
+    return executed(api, await api.http.post("/v1/jobs", json={"type": "ngram", "spec": spec}))
 
 
-def _executed(api: Api, answer: httpx.Response) -> str:
+def executed(api: Api, answer: httpx.Response) -> str:
+    """The run of a job that was submitted, which a worker's code has executed in this process."""
     assert answer.status_code == 202, answer.text
     execute(api.store, claim(api), api.settings, lambda: False)
     run = api.store.runs.get(answer.json()["run_id"])

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from api_server import pointers, problem, serving
-from test_api_models import SETOSA, trained
+from test_api_models import SETOSA, executed, trained
 
 pytestmark = pytest.mark.anyio
 
@@ -125,3 +125,30 @@ async def test_a_file_may_be_larger_than_a_json_body_but_not_than_an_upload(tmp_
         assert (await api.http.post(url, content="\n".join(lines), headers=headers)).status_code == 200
         problem(await api.http.post(url, content="\n".join(lines * 10), headers=headers), 413)
         problem(await api.http.post(url, json={"rows": FLOWERS * 100}), 413)
+
+
+async def test_an_evaluation_is_a_job_like_any_other(tmp_path: Path) -> None:
+    async with serving(tmp_path) as api:
+        run_id = await trained(api, dataset={"sample": "iris", "test": 0.4})
+        asked = {"type": "evaluate", "spec": {"model": run_id}}
+        planned = await api.http.post("/v1/plans", json=asked)
+        assert planned.json()["spec"]["part"] == "test"
+        answer = await api.http.post("/v1/jobs", json=asked)
+        found = executed(api, answer)
+        run = (await api.http.get(f"/v1/runs/{found}")).json()
+        assert run["type"] == "evaluate"
+        assert run["summary"]["test_accuracy"]["last"] > 0.6
+        confusion = (await api.http.get(f"/v1/runs/{found}/confusion")).json()
+        assert sum(map(sum, confusion["counts"])) == 60
+        for at, each in enumerate(confusion["per_class"]):
+            right, said = confusion["counts"][at][at], sum(row[at] for row in confusion["counts"])
+            assert each["support"] == sum(confusion["counts"][at])
+            assert each["recall"] == pytest.approx(right / each["support"])
+            assert each["precision"] == pytest.approx(right / said)
+            assert each["f1"] == pytest.approx(2 * right / (each["support"] + said))
+        worst = (await api.http.get(f"/v1/runs/{found}/worst-rows")).json()
+        assert (worst["part"], len(worst["rows"])) == ("test", 20)
+        problem(await api.http.post(f"/v1/models/{found}/predict", json={"rows": FLOWERS}), 409)
+        assert (await api.http.get(f"/v1/models/{run_id}")).json()["lineage"]["evaluations"] == [found]
+        wrong = await api.http.post("/v1/jobs", json={"type": "evaluate", "spec": {"model": "x", "metrics": ["auc"]}})
+        assert pointers(wrong) == ["/spec/model"]

@@ -126,7 +126,11 @@ async def test_what_a_run_found_at_its_end_is_shown(tmp_path: Path) -> None:
     worst = {"part": "validation", "rows": [{"row": 17, "loss": 2.5, "truth": "a", "answer": "b"}]}
     async with serving(tmp_path) as api:
         run_id = await ran(api, {}, {"confusion": confusion, "worst_rows": worst})
-        assert (await api.http.get(f"/v1/runs/{run_id}/confusion")).json() == {"run": run_id, **confusion}
+        found = (await api.http.get(f"/v1/runs/{run_id}/confusion")).json()
+        first, second = found.pop("per_class")
+        assert found == {"run": run_id, **confusion}
+        assert (first["precision"], first["recall"], first["support"]) == (1.0, 0.75, 4)
+        assert (second["precision"], second["recall"], second["f1"]) == (0.8, 1.0, pytest.approx(8 / 9))
         assert (await api.http.get(f"/v1/runs/{run_id}/worst-rows")).json() == {"run": run_id, **worst}
         assert (await api.http.get(f"/v1/runs/{run_id}/checkpoints")).json()["data"] == []
         waiting = (await api.submit()).json()["run_id"]

@@ -71,7 +71,7 @@ class Machine:
         admitted = admit(job, self.store, self.settings.max_model_bytes)
         submitted = self.store.jobs.submit(
             type=job.type, spec=admitted.spec, name=job.name, tags=job.tags, dataset_id=admitted.dataset_id,
-            priority=job.priority, memory_bytes=admitted.memory_bytes,
+            priority=job.priority, memory_bytes=admitted.memory_bytes, model_blob=admitted.model_blob,
         )  # fmt: skip
         self.poke()
         return submitted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal, Self
 
@@ -66,18 +67,47 @@ class CheckpointView(View):
         return cls(sha256=row.blob, **{name: getattr(row, name) for name in same})
 
 
+PartName = Literal["all", "train", "validation", "test"]
+
+
+class ClassScoresView(View):
+    """How well one class is told from the others; `support`: rows that truly are of it."""
+
+    label: str
+    precision: float | None = Field(description="Right among those answered so; null when none was.")
+    recall: float | None = Field(description="Right among those that are; null when none is.")
+    f1: float | None
+    support: int
+
+
 class ConfusionView(View):
-    """Counts by true class (rows) and answered class (columns), on one part of the data."""
+    """Counts by true class (rows) and answered class (columns), on one part of the data; and each class's scores."""
 
     run: str
-    part: Literal["validation", "test"]
+    part: PartName
     classes: list[str]
     counts: list[list[int]]
+    per_class: list[ClassScoresView]
+
+    @classmethod
+    def of(cls, run: str, found: Mapping[str, Any]) -> Self:
+        counts: list[list[int]] = found["counts"]
+        said = [sum(column) for column in zip(*counts, strict=True)]
+        each = [_class_scores(name, row[at], said[at], sum(row))
+                for at, (name, row) in enumerate(zip(found["classes"], counts, strict=True))]  # fmt: skip
+        return cls(run=run, per_class=each, **found)
+
+
+def _class_scores(label: str, right: int, said: int, true: int) -> ClassScoresView:
+    return ClassScoresView(
+        label=label, precision=right / said if said else None, recall=right / true if true else None,
+        f1=2 * right / (said + true) if said + true else None, support=true,
+    )  # fmt: skip
 
 
 class WorstRowsView(View):
     """The rows with the largest loss, worst first, by their number in the data set."""
 
     run: str
-    part: Literal["validation", "test"]
+    part: PartName
     rows: list[dict[str, Any]]

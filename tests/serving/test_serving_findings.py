@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service.data import Part
-from service.jobs.findings import confusion, findings
+from service.serving.findings import confusion, findings
 
 Array = NDArray[Any]
 
