@@ -47,9 +47,7 @@ export function show(place, jobId, moved, edit) {
     seen.ended = true;
     moved();
     seen.panel?.ask();
-    const { dataset, loss } = run.spec;
-    const trained = loss && !/error|huber/.test(loss.kind) && (dataset.validation || dataset.test);
-    if (!trained && run.type !== "evaluate") return;
+    if (run.type === "ngram" || /error|huber/.test(run.spec.loss?.kind)) return;
     const found = await get(`runs/${run.id}/confusion`).catch(() => null);
     if (found) view.lower.append(confusion(found));
   }
