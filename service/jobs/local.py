@@ -43,8 +43,11 @@ class _Worker:
 
 @dataclass
 class _Adopted:
+    """An attempt in a process that is not our child: how it ends is to be read from what it leaves."""
+
     attempt: Attempt
     owner: Owner
+    oom_kills: int
 
 
 @dataclass
@@ -54,10 +57,11 @@ class LocalExecutor:
     settings: Settings
     _workers: list[_Worker] = field(default_factory=list)
     _adopted: list[_Adopted] = field(default_factory=list)
+    _next: _Worker | None = None  # named by `place`
     _leaving: bool = False
+    _tidy: bool = False  # words of processes that earlier servers started have been read and removed
 
     def __post_init__(self) -> None:
-        process.forget_words(self.settings.data_dir)
         self._selector = selectors.DefaultSelector()
         self._bell, self._button = socket.socketpair()
         self._bell.setblocking(False)
@@ -71,23 +75,23 @@ class LocalExecutor:
         busy = sum(worker.attempt is not None for worker in self._workers) + len(self._adopted)
         if self._leaving or busy >= self.settings.workers:
             return None
-        worker = self._idle()
-        return worker.owner if worker else None
+        self._next = self._idle()
+        return self._next.owner if self._next else None
 
     def start(self, attempt: Attempt) -> None:
-        """Writes one line. The claim named the worker of `place`, which has not changed since: one thread drives us."""
-        worker = self._idle()
-        if worker is None:
-            raise RuntimeError("no idle worker")
+        worker = self._next
+        assert worker is not None
         worker.attempt, worker.finished = attempt, False
         line = json.dumps(asdict(attempt)).encode() + b"\n"
-        with suppress(BrokenPipeError):  # it died meanwhile: `gone` will say so
+        with suppress(BrokenPipeError):
+        line = json.dumps(asdict(attempt)).encode() + b"\n"
+        with suppress(BrokenPipeError):
             assert worker.process.stdin is not None
             os.write(worker.process.stdin.fileno(), line)
         worker.oom_kills = process.oom_kills()
 
     def adopt(self, attempt: Attempt, owner: Owner) -> None:
-        self._adopted.append(_Adopted(attempt, owner))
+        self._adopted.append(_Adopted(attempt, owner, process.oom_kills()))
 
     def stop(self, attempt: Attempt) -> None:
         worker = self._holder(attempt)
@@ -101,10 +105,10 @@ class LocalExecutor:
         worker = self._holder(attempt)
         if worker is not None:
             return Gone(told=True) if worker.finished else self._ended(worker)
-        owner = next((each.owner for each in self._adopted if each.attempt == attempt), None)
-        if owner is not None and process.alive(owner):
-            return None
-        return self._gone("the worker process of an earlier server ended", owner, _KILLED_LIVES)
+        adopted = next((each for each in self._adopted if each.attempt == attempt), None)
+        if adopted is None:
+            return Gone(told=False, words="nobody knows of its process", lives=_KILLED_LIVES)
+        return None if process.alive(adopted.owner) else self._vanished(adopted)
 
     def forget(self, attempt: Attempt) -> None:
         worker = self._holder(attempt)
@@ -180,6 +184,9 @@ class LocalExecutor:
         """Fills every place that no living worker has."""
         if self._leaving:
             return
+        if not self._tidy and not self._adopted:
+            self._tidy = True
+            process.forget_words(self.settings.data_dir)
         for index, worker in enumerate(self._workers):
             stillborn = not worker.ready and monotonic_s() < worker.born_s + _REST_S
             if worker.attempt is None and worker.process.poll() is not None and not stillborn:
@@ -203,16 +210,24 @@ class LocalExecutor:
         code = worker.process.poll()
         if code is None:
             return None
+        words = process.last_words(self.settings.data_dir, worker.owner.pid)
         if code != -signal.SIGKILL:
-            return self._gone(ending(code), worker.owner)
-        if process.oom_kills() > worker.oom_kills:
-            words = "the system killed the worker: out of memory"
-            return Gone(told=False, words=words, code="out_of_memory", lives=_HUNGRY_LIVES)
-        return self._gone(ending(code), worker.owner, _KILLED_LIVES)
+            return Gone(told=False, words=f"{words}\n{ending(code)}".strip())
+        return _killed(worker.oom_kills, ending(code))
 
-    def _gone(self, how: str, owner: Owner | None, lives: int = 3) -> Gone:
-        words = process.last_words(self.settings.data_dir, owner.pid) if owner else ""
-        return Gone(told=False, words=f"{words}\n{how}".strip(), lives=lives)
+    def _vanished(self, adopted: _Adopted) -> Gone:
+        """A crash leaves words; who is killed has no time for any."""
+        how = "the worker process of an earlier server ended"
+        words = process.last_words(self.settings.data_dir, adopted.owner.pid)
+        return Gone(told=False, words=f"{words}\n{how}") if words else _killed(adopted.oom_kills, how)
+
+
+def _killed(oom_kills: int, how: str) -> Gone:
+    """By the system, when it has killed more processes for their memory than `oom_kills` meanwhile; else by anybody."""
+    if process.oom_kills() > oom_kills:
+        words = "the system killed the worker: out of memory"
+        return Gone(told=False, words=words, code="out_of_memory", lives=_HUNGRY_LIVES)
+    return Gone(told=False, words=how, lives=_KILLED_LIVES)
 
 
 def ending(code: int) -> str:

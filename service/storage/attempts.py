@@ -15,12 +15,13 @@ from service.storage.rows import Attempt, Live, Orders, Owner, Report, Status
 from service.storage.tables import attempts, jobs, runs
 
 WORDS_CHARACTERS = 4000  # kept of what a dying worker said
+_PATIENCE = 2520  # with a run that loses its workers; 1 to 10 divide it, so losses of several kinds add up
 
 # Statements made once: making one costs more than running it.
 _OF_ATTEMPT = and_(runs.c.id == bindparam("of_run"), runs.c.token == bindparam("of_token"), runs.c.status == "running")
 _FENCE = update(runs).where(_OF_ATTEMPT).returning(runs.c.key, runs.c.job_id, runs.c.stop_requested, runs.c.losses)
 _HELD = _FENCE.values(token=runs.c.token)
-_LOST = _FENCE.values(losses=runs.c.losses + 1)
+_LOST = _FENCE.values(losses=runs.c.losses + bindparam("blame"))
 _RELEASED = _FENCE.values(attempt=runs.c.attempt - 1)
 _REPORTED = _FENCE.values(
     revision=runs.c.revision + 1,
@@ -129,17 +130,20 @@ def release(connection: Connection, attempt: Attempt) -> None:
 
 
 def lose(connection: Connection, attempt: Attempt, words: str, code: str, max_attempts: int) -> None:
-    """The process died or fell silent: back to the queue, or failed when it got nowhere `max_attempts` times."""
+    """The process died or fell silent: back to the queue, or failed when it got nowhere `max_attempts` times like this.
+
+    Lives lost otherwise since the last checkpoint count by their own measure: 5 of 10 and 2 of 4 make one.
+    """
     words = words[-WORDS_CHARACTERS:]
-    run = fence(connection, attempt, _LOST)
+    run = fence(connection, attempt, _LOST, blame=math.ceil(_PATIENCE / max(1, max_attempts)))
     events.record(connection, attempt.run_id, run.job_id, "lost", {"code": code, "words": words})
     stopped = _stopped(run)
-    if stopped is not None or run.losses < max_attempts:
+    if stopped is not None or run.losses < _PATIENCE:
         _end(connection, run, attempt, stopped or "queued", outcome="lost", words=words)
         return
     error = {
         "code": code,
-        "message": f"the worker process was lost {run.losses} times without a new checkpoint in between",
+        "message": "the worker process was lost too often without a new checkpoint in between",
         "hint": words.strip().rpartition("\n")[2] or None,
     }
     _end(connection, run, attempt, "failed", outcome="lost", words=words, error=error)

@@ -98,7 +98,7 @@ class Runs:
     def lose(self, attempt: Attempt, words: str, *, code: str = "worker_lost", max_attempts: int = 3) -> None:
         """The worker is no more: the run goes back to the queue, or to a stop asked for.
 
-        It fails with `code` when `max_attempts` lives in a row were lost without a new state checkpoint.
+        It fails with `code` when `max_attempts` lives in a row were lost like this without a new state checkpoint.
         """
         with self._database.write() as connection:
             attempts.lose(connection, attempt, words, code, max_attempts)

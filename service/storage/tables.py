@@ -130,7 +130,7 @@ runs = Table(
     ),  # in the queue; a run that comes back keeps it and so comes first
     Column("token", Integer, nullable=False),  # of the newest attempt; every write of a worker is conditional on it
     Column("attempt", Integer, nullable=False),
-    Column("losses", Integer, nullable=False),  # lives lost since the last new checkpoint
+    Column("losses", Integer, nullable=False),  # blame for lives lost since the last new checkpoint, see attempts.py
     Column("cpus", Integer, nullable=False),
     Column("memory_bytes", BigInteger, nullable=False),
     Column("revision", Integer, nullable=False),  # grows with every change of the run or its metrics

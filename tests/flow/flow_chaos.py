@@ -1,6 +1,6 @@
 """Kill -9 at random, over the server and its workers, while clients submit and try again; then the books are checked.
 
-`python tests/flow/flow_chaos.py --kills 1000` for the whole drill; the default tests run a short one.
+`make chaos`, or `python tests/flow/flow_chaos.py --kills 1000`, for the whole drill; the default tests run a short one.
 """
 
 from __future__ import annotations
@@ -10,41 +10,31 @@ import os
 import random
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
+from chaos_jobs import JOBS
 
 from service import storage
-from service.storage import FINAL, Store
+from service.storage import FINAL, Job, Store
 
 ROOT = Path(__file__).resolve().parents[2]
-SEEDS = 5  # different jobs; each must come out the same whenever it is submitted
-SETTLE_S = 120.0  # after the last kill, for what still waits
-_ODDS = (1, 2)  # server, a worker
+SETTLE_S = 300.0  # after the last kill, for what still waits
+_ODDS = {"server": 1, "busy worker": 2, "any worker": 1}  # any: also one that starts, idles or outlived its server
 
-
-def job(seed: int) -> dict[str, Any]:
-    """A training of about half a second with everything in it that a resume could get wrong."""
-    layers = [
-        {"kind": "flatten"},
-        {"kind": "dense", "units": 32, "activation": "relu"},
-        {"kind": "dropout", "rate": 0.2},
-        {"kind": "dense", "units": 10, "activation": "softmax"},
-    ]
-    spec = {
-        "dataset": {"sample": "digits", "validation": 0.1},
-        "network": {"layers": layers},
-        "training": {"epochs": 60, "batch_size": 16, "seed": seed},
-    }
-    return {"type": "train", "spec": spec}
+Outcome = tuple[str | None, dict[str, Any]]
+"""The hash of a run's weights and its points; how fast it went is not one of them."""
 
 
 @dataclass
@@ -52,11 +42,19 @@ class Books:
     """What the drill saw."""
 
     kills: Counter[str] = field(default_factory=Counter)
-    acknowledged: dict[str, tuple[str, int]] = field(default_factory=dict)  # key: (job id, seed)
+    acknowledged: dict[str, tuple[str, int]] = field(default_factory=dict)  # by key: (job's id, number in JOBS)
     wrong: list[str] = field(default_factory=list)
-    runs_resumed: int = 0
+    resumed: int = 0  # runs that went on from a checkpoint
+    lives: int = 0
     points: int = 0
     seconds: float = 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kills.total()} kills {dict(self.kills)} in {self.seconds:.0f} s: {len(self.acknowledged)} jobs "
+            f"acknowledged, {self.lives} lives, {self.resumed} runs resumed, {self.points} points; "
+            f"{len(self.wrong)} things wrong"
+        )
 
 
 @dataclass
@@ -64,30 +62,38 @@ class Drill:
     """One server's life, over and over."""
 
     folder: Path
-    port: int
     chance: random.Random
     books: Books = field(default_factory=Books)
     over: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.port = _free_port()
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
         self.server = self._start()
         self.store: Store = storage.open(f"sqlite:///{self.folder / 'netwright.db'}", self.folder)
 
     def _start(self) -> subprocess.Popen[bytes]:
         words = ["serve", "--port", str(self.port), "--data-dir", str(self.folder), "--workers", "2"]
         env = os.environ | {"NETWRIGHT_CHECKPOINT_S": "0.1", "NETWRIGHT_LOG_LEVEL": "error"}
-        command = [sys.executable, "-m", "service", *words]
-        return subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with open(self.folder.parent / "server.log", "ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "service", *words], cwd=ROOT, env=env, stdout=log, stderr=log
+            )
 
-    def run(self, kills: int, pause_s: float, clients: int) -> Books:
+    def run(self, kills: int, haste: float, clients: int) -> Books:
+        """Kills, on average `haste` times while a server starts and does a first job; then waits, and looks."""
         began_s = time.monotonic()
-        expected = self._undisturbed()
-        threads = [threading.Thread(target=self._submit, args=(number,)) for number in range(clients)]
+        calm = [self._post("calm-0", 0)]
+        self._settle()
+        pause_s = (time.monotonic() - began_s) / haste
+        calm += [self._post(f"calm-{which}", which) for which in range(1, len(JOBS))]
+        self._settle()
+        expected = [self._outcome(self.store.jobs.get(job_id)) for job_id in calm]
+        threads = [threading.Thread(target=self._be_client, args=(number,)) for number in range(clients)]
         for thread in threads:
             thread.start()
-        while sum(self.books.kills.values()) < kills:
-            time.sleep(self.chance.uniform(0.2, 1.8) * pause_s)
+        while self.books.kills.total() < kills:
+            time.sleep(self.chance.uniform(0.1, 1.9) * pause_s)
             self._kill()
         self.over.set()
         for thread in threads:
@@ -98,112 +104,148 @@ class Drill:
         return self.books
 
     def stop(self) -> None:
+        """Ends the server; nothing that it or those before it started may be left."""
         self.server.terminate()
         self.server.wait()
+        self.http.close()
         self.store.close()
+        left = list(_workers(self.folder))
+        if left:
+            self.books.wrong.append(f"processes left behind: {left}")
 
-    def _undisturbed(self) -> dict[int, tuple[str | None, dict[str, Any]]]:
-        """By seed: the hash and the points of a run that nobody disturbs."""
-        ids = {seed: self._post(f"calm-{seed}", seed) for seed in range(SEEDS)}
-        self._settle()
-        return {seed: self._outcome(job_id) for seed, job_id in ids.items()}
+    # the clients
 
-    def _submit(self, number: int) -> None:
-        """A client: submits, tries again until it is answered, goes on."""
+    def _be_client(self, number: int) -> None:
+        """Submits, tries again until it is answered, waits for what it was promised, goes on."""
         count = 0
         while not self.over.is_set():
-            seed, key = (number + count) % SEEDS, f"client-{number}-{count}"
-            self.books.acknowledged[key] = self._post(key, seed), seed
+            which, key = (number + count) % len(JOBS), f"client-{number}-{count}"
+            job_id = self._post(key, which)
+            self.books.acknowledged[key] = job_id, which
+            while not self.over.wait(0.2):
+                answer = self._ask("GET", f"/v1/jobs/{job_id}")
+                if answer.status_code != 200:
+                    self.books.wrong.append(f"{job_id} was promised, and now: {answer.status_code} {answer.text}")
+                    break
+                if answer.json()["status"] in FINAL:
+                    break
             count += 1
-            self.over.wait(0.6)
 
-    def _post(self, key: str, seed: int) -> str:
+    def _post(self, key: str, which: int) -> str:
+        while True:
+            answer = self._ask("POST", "/v1/jobs", json=JOBS[which], headers={"Idempotency-Key": key})
+            if answer.status_code == 202:
+                return str(answer.json()["id"])
+            if answer.status_code != 429:
+                self.books.wrong.append(f"{answer.status_code}: {answer.text}")
+            time.sleep(0.2)
+
+    def _ask(self, method: str, path: str, **given: Any) -> httpx.Response:
         while True:
             try:
-                answer = httpx.post(f"{self.url}/v1/jobs", json=job(seed), headers={"Idempotency-Key": key}, timeout=30)
-                if answer.status_code == 202:
-                    return str(answer.json()["id"])
-                if answer.status_code < 500 and answer.status_code != 429:
-                    raise AssertionError(answer.text)
+                return self.http.request(method, path, **given)
             except httpx.TransportError:
-                pass
-            time.sleep(0.05)
+                time.sleep(0.05)
+
+    # the killer
 
     def _kill(self) -> None:
-        workers = [live.owner.pid for live in self.store.runs.live()]
-        who = self.chance.choices(("server", "worker"), _ODDS)[0]
+        who = self.chance.choices(list(_ODDS), list(_ODDS.values()))[0]
         if who == "server":
             self.server.kill()
             self.server.wait()
             self.server = self._start()
-        elif workers:
-            try:
-                os.kill(self.chance.choice(workers), signal.SIGKILL)
-            except ProcessLookupError:
-                return
         else:
-            return
+            with suppress(ProcessLookupError):
+                os.kill(self.chance.choice(self._victims(who)), signal.SIGKILL)
         self.books.kills[who] += 1
+
+    def _victims(self, who: str) -> list[int]:
+        """Waits until there are some, for a server that was just killed has none."""
+        while True:
+            alive = list(_workers(self.folder))
+            busy = [live.owner.pid for live in self.store.runs.live() if live.owner.pid in alive]
+            if found := busy if who == "busy worker" else alive:
+                return found
+            time.sleep(0.02)
+
+    # the books
 
     def _settle(self) -> None:
         deadline = time.monotonic() + SETTLE_S
-        while any(each.status not in FINAL for each in self._jobs()):
+        while any(self.store.jobs.counts().values()):
             if time.monotonic() > deadline:
                 self.books.wrong.append("not everything came to an end")
                 return
             time.sleep(0.1)
 
-    def _jobs(self) -> list[storage.Job]:
-        found: list[storage.Job] = []
-        after = None
-        while True:
-            page = self.store.jobs.list(after=after, limit=1000)
-            found += page.data
-            after = page.next
-            if after is None:
-                return found
+    def _jobs(self) -> Iterator[Job]:
+        page = self.store.jobs.list(limit=1000)
+        yield from page.data
+        while page.next is not None:
+            page = self.store.jobs.list(after=page.next, limit=1000)
+            yield from page.data
 
-    def _outcome(self, job_id: str) -> tuple[str | None, dict[str, Any]]:
-        run_id = self.store.jobs.get(job_id).run_ids[0]
-        series = self.store.metrics.series(run_id)
+    def _outcome(self, job: Job) -> Outcome:
+        series = self.store.metrics.series(job.run_ids[0])
         points = {name: (s.steps.tolist(), s.values.tolist()) for name, s in series.items() if name != "rows_per_s"}
-        return self.store.runs.get(run_id).weights_sha256, points
+        return self.store.runs.get(job.run_ids[0]).weights_sha256, points
 
-    def _check(self, expected: dict[int, tuple[str | None, dict[str, Any]]]) -> None:
+    def _check(self, expected: list[Outcome]) -> None:
         """Every acknowledged job is there, once, succeeded, with the bits and points of an undisturbed run."""
+        wrong, promised = self.books.wrong, [job_id for job_id, _ in self.books.acknowledged.values()]
         jobs = {each.id: each for each in self._jobs()}
-        ids = [job_id for job_id, _ in self.books.acknowledged.values()]
-        if len(set(ids)) != len(ids):
-            self.books.wrong.append("two keys got one job")
-        if len(jobs) != len(ids) + SEEDS:
-            self.books.wrong.append(f"{len(jobs) - SEEDS} jobs for {len(ids)} acknowledged submits")
-        for job_id, seed in self.books.acknowledged.values():
-            self._check_one(jobs.get(job_id), job_id, expected[seed])
+        if len(set(promised)) != len(promised):
+            wrong.append("two keys got one job")
+        if len(jobs) != len(promised) + len(JOBS):
+            wrong.append(f"{len(jobs) - len(JOBS)} jobs for {len(promised)} acknowledged submits")
+        for job_id, which in self.books.acknowledged.values():
+            wrong += [f"{job_id} (job {which}): {fault}" for fault in self._faults(jobs.get(job_id), expected[which])]
+        with sqlite3.connect(self.folder / "netwright.db") as database:
+            wrong += [row[0] for row in database.execute("PRAGMA integrity_check") if row[0] != "ok"]
+        database.close()
 
-    def _check_one(self, found: storage.Job | None, job_id: str, expected: tuple[str | None, dict[str, Any]]) -> None:
-        if found is None or found.status != "succeeded":
-            self.books.wrong.append(f"{job_id}: {found.status + ' ' + str(found.error) if found else 'lost'}")
+    def _faults(self, job: Job | None, expected: Outcome) -> Iterator[str]:
+        if job is None or job.status != "succeeded":
+            yield f"{job.status}, {job.error}" if job else "lost"
             return
-        sha256, points = self._outcome(job_id)
-        self.books.points += sum(len(steps) for steps, _ in points.values())
-        self.books.runs_resumed += any(each.kind == "resumed" for each in self.store.events.after(0, job_id=job_id))
-        if sha256 != expected[0]:
-            self.books.wrong.append(f"{job_id}: other weights after {found.attempt} lives")
-        if points != expected[1]:
-            self.books.wrong.append(f"{job_id}: other points after {found.attempt} lives")
+        found, run_id = self._outcome(job), job.run_ids[0]
+        kinds = Counter(each.kind for each in self.store.events.after(0, run_id=run_id, limit=100_000))
+        self.books.lives += kinds["started"]
+        self.books.resumed += kinds["resumed"] > 0
+        self.books.points += sum(len(steps) for steps, _ in found[1].values())
+        if found[0] != expected[0]:
+            yield f"other weights after {job.attempt} lives"
+        if found[1] != expected[1]:
+            yield f"other points after {job.attempt} lives"
+        if kinds["finished"] != 1 or kinds["queued"] != 1:
+            yield f"its story is told otherwise than once: {kinds}"
+        blobs = [self.store.runs.get(run_id).model_blob or "", *(c.blob for c in self.store.runs.checkpoints(run_id))]
+        if not all(map(self.store.blobs.verify, blobs)):
+            yield "a file is not what its name says"
 
 
-def free_port() -> int:
+def _workers(folder: Path) -> Iterator[int]:
+    """The worker processes that live, known by the files for their last words."""
+    for path in (folder / "workers").glob("*.words"):
+        try:
+            if b"service.jobs" in Path(f"/proc/{path.stem}/cmdline").read_bytes():
+                yield int(path.stem)
+        except OSError:
+            continue
+
+
+def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def drill(folder: Path, *, kills: int, pause_s: float = 0.5, clients: int = 2, seed: int = 0) -> Books:
-    """The whole drill on a new folder."""
-    chaos = Drill(folder, free_port(), random.Random(seed))
+def drill(folder: Path, *, kills: int, haste: float = 4.0, clients: int = 4, seed: int = 0) -> Books:
+    """The whole drill in a new folder."""
+    chaos = Drill(folder / "data", random.Random(seed))
     try:
-        return chaos.run(kills, pause_s, clients)
+        return chaos.run(kills, haste, clients)
     finally:
         chaos.over.set()
         chaos.stop()
@@ -212,16 +254,15 @@ def drill(folder: Path, *, kills: int, pause_s: float = 0.5, clients: int = 2, s
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=1000)
-    parser.add_argument("--pause-s", type=float, default=0.5)
+    parser.add_argument("--haste", type=float, default=4.0)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        books = drill(Path(folder), kills=asked.kills, pause_s=asked.pause_s, seed=asked.seed)
-    sys.stdout.write(
-        f"{sum(books.kills.values())} kills {dict(books.kills)} in {books.seconds:.0f} s: "
-        f"{len(books.acknowledged)} jobs acknowledged, {books.runs_resumed} resumed, {books.points} points\n"
-    )
+        books = drill(Path(folder), kills=asked.kills, haste=asked.haste, seed=asked.seed)
+        log = (Path(folder) / "server.log").read_text("utf-8")
+    sys.stdout.write(f"{books}\n")
     sys.stdout.writelines(f"WRONG {line}\n" for line in books.wrong)
+    sys.stdout.write(f"{len(log.splitlines())} lines in the servers' log of errors\n{log[-3000:]}")
     return 1 if books.wrong else 0
 
 
