@@ -21,6 +21,7 @@ from service.config import Settings
 from service.errors import InvalidSpec
 from service.jobs import LocalExecutor, Supervisor
 from service.serving import Registry
+from service.storage import Store
 
 LOG = logging.getLogger(__name__)
 GRACE_S = 2  # for requests and streams that are open when the server leaves; with all the rest it is gone within 3 s
@@ -28,23 +29,31 @@ _BACKLOG = 2048
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Serves until SIGTERM or SIGINT. Raises InvalidSpec when the settings or the address cannot be."""
+    """Serves until SIGTERM or SIGINT. Raises InvalidSpec when the settings or the address cannot be.
+
+    Raises Conflict when another server works in the data folder.
+    """
     words = ("host", "port", "allow_remote", "data_dir", "workers")
     settings = config.load(**{word: getattr(arguments, word) for word in words})
     check_host(settings)
-    listener = listen(settings.host, settings.port)
-    log.configure(settings.log_level)
-    if not is_loopback(settings.host):
-        LOG.warning("%s: nobody needs a key, and not only this machine can reach it", address(listener))
-    with closing(listener), closing(storage.open(settings.url, settings.data_dir)) as store:
-        supervisor = Supervisor(store, LocalExecutor(settings), settings.lease_s)
-        app = create_app(settings, store, Registry(store, settings.cache_bytes), supervisor.poke)
-        supervisor.start()
-        try:
-            Server(app, (app.state.leave, supervisor.drain)).run([listener])
-        finally:
-            supervisor.drain()
+    with closing(listen(settings.host, settings.port)) as listener, storage.hold(settings.data_dir):
+        log.configure(settings.log_level)
+        if not is_loopback(settings.host):
+            LOG.warning("%s: nobody needs a key, and not only this machine can reach it", address(listener))
+        with closing(storage.open(settings.url, settings.data_dir)) as store:
+            run(settings, store, listener)
     return 0
+
+
+def run(settings: Settings, store: Store, listener: socket.socket) -> None:
+    """Answers on the listener and trains what is submitted, until a signal."""
+    supervisor = Supervisor(store, LocalExecutor(settings), settings.lease_s)
+    app = create_app(settings, store, Registry(store, settings.cache_bytes), supervisor.poke)
+    supervisor.start()
+    try:
+        Server(app, (app.state.leave, supervisor.drain)).run([listener])
+    finally:
+        supervisor.drain()
 
 
 class Server(uvicorn.Server):

@@ -79,11 +79,10 @@ class LocalExecutor:
         return self._next.owner if self._next else None
 
     def start(self, attempt: Attempt) -> None:
+        """Writes one line to the worker that `place` named; should it have died since, `gone` will say so."""
         worker = self._next
         assert worker is not None
         worker.attempt, worker.finished = attempt, False
-        line = json.dumps(asdict(attempt)).encode() + b"\n"
-        with suppress(BrokenPipeError):
         line = json.dumps(asdict(attempt)).encode() + b"\n"
         with suppress(BrokenPipeError):
             assert worker.process.stdin is not None

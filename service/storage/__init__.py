@@ -4,6 +4,7 @@ from service.storage.attempts import Fenced
 from service.storage.blobs import Blobs
 from service.storage.check import Checkup, Finding
 from service.storage.external import Said
+from service.storage.hold import hold
 from service.storage.metrics import direction
 from service.storage.reduce import Reduce
 from service.storage.rows import (
@@ -63,5 +64,6 @@ __all__ = [
     "StoppedBy",
     "Store",
     "direction",
+    "hold",
     "open",
 ]

@@ -18,7 +18,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from service.storage import FINAL, Job, Store
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTLE_S = 300.0  # after the last kill, for what still waits
-_ODDS = {"server": 1, "busy worker": 2, "any worker": 1}  # any: also one that starts, idles or outlived its server
+_ODDS = {"server": 1, "busy worker": 4, "any worker": 1}  # any: also one that starts, idles or outlived its server
 
 Outcome = tuple[str | None, dict[str, Any]]
 """The hash of a run's weights and its points; how fast it went is not one of them."""
@@ -43,6 +43,7 @@ class Books:
 
     kills: Counter[str] = field(default_factory=Counter)
     acknowledged: dict[str, tuple[str, int]] = field(default_factory=dict)  # by key: (job's id, number in JOBS)
+    lost: Counter[str] = field(default_factory=Counter)  # lives, by the last line of their last words
     wrong: list[str] = field(default_factory=list)
     resumed: int = 0  # runs that went on from a checkpoint
     lives: int = 0
@@ -53,7 +54,7 @@ class Books:
         return (
             f"{self.kills.total()} kills {dict(self.kills)} in {self.seconds:.0f} s: {len(self.acknowledged)} jobs "
             f"acknowledged, {self.lives} lives, {self.resumed} runs resumed, {self.points} points; "
-            f"{len(self.wrong)} things wrong"
+            f"{len(self.wrong)} things wrong\nlives lost: {dict(self.lost)}"
         )
 
 
@@ -67,6 +68,7 @@ class Drill:
     over: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True)
         self.port = _free_port()
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
         self.server = self._start()
@@ -150,24 +152,24 @@ class Drill:
     # the killer
 
     def _kill(self) -> None:
+        """Whoever is there at this moment; nobody, when it is a worker's turn and none lives."""
         who = self.chance.choices(list(_ODDS), list(_ODDS.values()))[0]
         if who == "server":
             self.server.kill()
             self.server.wait()
             self.server = self._start()
+        elif victims := self._victims(who):
+            os.kill(self.chance.choice(victims), signal.SIGKILL)
         else:
-            with suppress(ProcessLookupError):
-                os.kill(self.chance.choice(self._victims(who)), signal.SIGKILL)
+            return
         self.books.kills[who] += 1
 
     def _victims(self, who: str) -> list[int]:
-        """Waits until there are some, for a server that was just killed has none."""
-        while True:
-            alive = list(_workers(self.folder))
-            busy = [live.owner.pid for live in self.store.runs.live() if live.owner.pid in alive]
-            if found := busy if who == "busy worker" else alive:
-                return found
-            time.sleep(0.02)
+        alive = list(_workers(self.folder))
+        return [p for p in alive if p in self._busy()] if who == "busy worker" else alive
+
+    def _busy(self) -> set[int]:
+        return {live.owner.pid for live in self.store.runs.live()}
 
     # the books
 
@@ -210,7 +212,9 @@ class Drill:
             yield f"{job.status}, {job.error}" if job else "lost"
             return
         found, run_id = self._outcome(job), job.run_ids[0]
-        kinds = Counter(each.kind for each in self.store.events.after(0, run_id=run_id, limit=100_000))
+        events = self.store.events.after(0, run_id=run_id, limit=100_000)
+        kinds = Counter(each.kind for each in events)
+        self.books.lost.update(e.data["words"].rpartition("\n")[2] for e in events if e.kind == "lost")
         self.books.lives += kinds["started"]
         self.books.resumed += kinds["resumed"] > 0
         self.books.points += sum(len(steps) for steps, _ in found[1].values())
@@ -256,8 +260,9 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--haste", type=float, default=4.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path, help="a new folder that is kept; else a temporary one")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with nullcontext(asked.keep) if asked.keep else tempfile.TemporaryDirectory() as folder:
         books = drill(Path(folder), kills=asked.kills, haste=asked.haste, seed=asked.seed)
         log = (Path(folder) / "server.log").read_text("utf-8")
     sys.stdout.write(f"{books}\n")

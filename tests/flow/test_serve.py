@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -79,6 +80,37 @@ def test_a_taken_port_is_one_sentence(capsys: pytest.CaptureFixture[str], tmp_pa
         said = _refused(capsys, "serve", "--port", port, "--data-dir", str(tmp_path / "data"))
     assert port in said
     assert not (tmp_path / "data").exists(), "nothing is written by a server that cannot listen"
+
+
+def test_a_second_server_on_a_data_folder_is_one_sentence_and_harms_nothing(
+    serve: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = serve()
+    half = first.data_dir / "tmp" / "upload" / "half"
+    half.parent.mkdir(parents=True)
+    half.write_bytes(b"on its way")
+    said = _refused(capsys, "serve", "--port", "0", "--data-dir", str(first.data_dir))
+    assert f"process {first.process.pid}" in said
+    assert "--data-dir" in said
+    assert half.read_bytes() == b"on its way"
+    assert httpx.get(f"{first.url}/health/ready").status_code == 200
+
+
+def test_workers_that_outlive_their_server_do_not_keep_the_next_one_out(serve: Callable[..., Any]) -> None:
+    first = serve(None, NETWRIGHT_WORKERS="1")
+    workers = first.data_dir / "workers"
+    deadline = time.monotonic() + 30
+    while not list(workers.glob("*.words")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    worker = int(next(workers.glob("*.words")).stem)
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        first.process.kill()
+        first.process.wait()
+        assert httpx.get(f"{serve(first.data_dir).url}/health/live").status_code == 200
+    finally:
+        os.kill(worker, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])

@@ -202,6 +202,16 @@ def test_only_lives_without_a_new_checkpoint_count_against_a_run(
     assert store.jobs.get(job.id).status == "queued"
 
 
+def test_losses_of_each_kind_count_by_their_own_measure(store: Store, submit: Submit, claim: Claim) -> None:
+    """5 of 10 are a half, 1 of 3 is a third; with another 1 of 3 it is more than a whole."""
+    job = submit()
+    for lives in (10, 10, 10, 10, 10, 3):
+        store.runs.lose(claim(), "", max_attempts=lives)
+    assert store.jobs.get(job.id).status == "queued"
+    store.runs.lose(claim(), "", max_attempts=3)
+    assert store.jobs.get(job.id).status == "failed"
+
+
 def test_the_code_of_a_loss_and_the_number_of_lives_can_be_told(store: Store, submit: Submit, claim: Claim) -> None:
     job = submit()
     store.runs.lose(claim(), "Killed", code="out_of_memory", max_attempts=1)
