@@ -15,7 +15,7 @@ from service.storage import Attempt, Fenced, Store
 LOG = logging.getLogger(__name__)
 TURN_S = 0.5  # the longest sleep: a dead adopted worker is noticed within it
 TIDY_S = 600.0
-HARD_STOP_S = 4.0  # a worker that does not heed a cancel for so long is killed
+HARD_STOP_S = {"cancel": 4.0, "pause": 30.0}  # a worker that does not heed for so long is killed
 GRACE_S = 2.4  # to checkpoint and give runs back when the server leaves
 _REST_S = 1.0  # after the store refused us (disk full, locked)
 
@@ -31,7 +31,7 @@ class Supervisor:
     executor: Executor
     lease_s: float
     _held: set[Attempt] = field(default_factory=set)
-    _stop_seen_s: dict[Attempt, float] = field(default_factory=dict)
+    _asked_s: dict[tuple[Attempt, str], float] = field(default_factory=dict)  # since when it is asked to stop
     _silent: dict[Attempt, Gone] = field(default_factory=dict)
     _tidied_s: float = field(default_factory=monotonic_s)
     _draining: threading.Event = field(default_factory=threading.Event)
@@ -85,8 +85,9 @@ class Supervisor:
                 (self._release if self._draining.is_set() else self._lose)(attempt, gone)
             self.executor.forget(attempt)
             self._held.discard(attempt)
-            self._stop_seen_s.pop(attempt, None)
             self._silent.pop(attempt, None)
+            for how in HARD_STOP_S:
+                self._asked_s.pop((attempt, how), None)
 
     def _claim(self) -> None:
         while (owner := self.executor.place()) is not None:
@@ -98,15 +99,18 @@ class Supervisor:
 
     def _sweep(self) -> None:
         """Adopts strangers, kills the stubborn, takes over from the silent."""
-        now = monotonic_s()
         for live in self.store.runs.live():
             if live.attempt not in self._held:
                 self._held.add(live.attempt)
                 self.executor.adopt(live.attempt, live.owner)
             elif live.lease_left_s <= 0:
                 self._lose(live.attempt, self._silence(live.attempt))
-            elif live.stop_requested and now > self._stop_seen_s.setdefault(live.attempt, now) + HARD_STOP_S:
+            elif live.stop_requested is not None and self._stubborn(live.attempt, live.stop_requested):
                 self.executor.stop(live.attempt)
+
+    def _stubborn(self, attempt: Attempt, how: str) -> bool:
+        seen_s = self._asked_s.setdefault((attempt, how), monotonic_s())
+        return monotonic_s() - seen_s > HARD_STOP_S[how]
 
     def _tidy(self) -> None:
         """Now and then the files that nothing points at any more are removed."""
@@ -126,8 +130,10 @@ class Supervisor:
 
     def _silence(self, attempt: Attempt) -> Gone:
         """The process of an attempt whose lease is over is ended before anything else, and so lets go of every lock."""
+        silence = Gone(told=False, words=f"no sign of life for {self.lease_s:g} s")
+        gone = self._silent.setdefault(attempt, self.executor.gone(attempt) or silence)
         self.executor.stop(attempt)
-        return self._silent.setdefault(attempt, Gone(told=False, words=f"no sign of life for {self.lease_s:g} s"))
+        return gone
 
     def _lose(self, attempt: Attempt, gone: Gone) -> None:
         with suppress(Fenced):  # it ended properly, or was lost before
