@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from service import __version__
 from service.api import (
+    aliases,
     bulk,
     completions,
     datasets,
@@ -43,8 +44,8 @@ _DESCRIPTION = (
     "Trains neural networks and n-gram language models from JSON, keeps every run, and answers with the models."
 )
 _NOUNS = (
-    datasets, plans, jobs, events, runs, external, export, metrics, models, predict, bulk, completions, suggestions,
-    scores, health, v2,
+    datasets, plans, jobs, events, runs, external, export, metrics, models, aliases, predict, bulk, completions,
+    suggestions, scores, health, v2,
 )  # fmt: skip
 
 

@@ -1,22 +1,20 @@
-"""Models by name: versions of runs' weights, and aliases that move and remember."""
+"""Models by name: versions of runs' weights, and the record of each."""
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Literal
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Depends, Query
 from pydantic import Field
 from starlette.responses import Response
 
-from service import storage
 from service.api.bodies import Body, IdempotencyKey, JsonBody
 from service.api.context import Here, in_thread
 from service.api.problems import InvalidJson, UnsupportedMedia
 from service.api.record import named
 from service.api.replies import ListQuery, listed, refuses, reply
-from service.api.views.model import AliasMoveView, ModelsView, ModelView, NamedModelView, VersionView
-from service.errors import Conflict, NotFound, PreconditionFailed, StorageFull
+from service.api.views.model import ModelsView, ModelView, NamedModelView, VersionView
+from service.errors import Conflict, NotFound, StorageFull
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
@@ -26,30 +24,6 @@ class NewVersion(Body):
 
     run: Annotated[str, Field(max_length=100)]
     note: Annotated[str, Field(max_length=2_000)] = ""
-
-
-class AliasTarget(Body):
-    """Where the alias points from now on; null takes it away."""
-
-    version: Annotated[int, Field(ge=1, lt=1 << 31)] | None
-
-
-def _expected(
-    if_match: Annotated[str | None, Header(max_length=100, description="The ETag of the move it must be at.")] = None,
-    if_none_match: Annotated[Literal["*"] | None, Header(description="Only when the alias points nowhere yet.")] = None,
-) -> int | None:
-    """The revision that an alias must be at, 0 for nowhere; None when the caller does not care."""
-    if if_none_match is not None:
-        return 0
-    if if_match is None:
-        return None
-    found = re.fullmatch(r'"(\d{1,18})"', if_match.strip())
-    if found is None:
-        raise PreconditionFailed("If-Match is none of our ETags", hint="Send the ETag of the alias as it came.")
-    return int(found.group(1))
-
-
-Expected = Annotated[int | None, Depends(_expected)]
 
 
 @router.get("", response_model=ModelsView, responses=refuses())
@@ -84,40 +58,3 @@ async def delete_model(here: Here, ref: str) -> Response:
     version = here.store.models.resolve(ref).version if colon else None
     await in_thread(here.store.models.delete, name, version)
     return Response(status_code=204)
-
-
-@router.put(
-    "/{name}/aliases/{alias}", response_model=AliasMoveView,
-    responses=refuses(InvalidJson, NotFound, PreconditionFailed, UnsupportedMedia),
-)  # fmt: skip
-async def move_alias(
-    here: Here, name: str, alias: str, asked: Annotated[AliasTarget, Depends(JsonBody(AliasTarget))], expected: Expected
-) -> Response:
-    """Points an alias at a version, at once for every request that begins after the answer."""
-    return _moved(await in_thread(here.store.models.set_alias, name, alias, asked.version, expected=expected))
-
-
-@router.post(
-    "/{name}/aliases/{alias}/rollback", response_model=AliasMoveView,
-    responses=refuses(NotFound, Conflict, PreconditionFailed),
-)  # fmt: skip
-async def roll_back(here: Here, name: str, alias: str, expected: Expected) -> Response:
-    """Points an alias where it pointed before its last move; twice is back again."""
-    return _moved(await in_thread(here.store.models.roll_back, name, alias, expected=expected))
-
-
-@router.get("/{name}/aliases/{alias}", response_model=list[AliasMoveView], responses=refuses(NotFound))
-async def alias_history(here: Here, name: str, alias: str) -> Response:
-    """Every move of the alias, oldest first; the ETag is that of the last one."""
-    moves = here.store.models.alias_history(name, alias)
-    if not moves:
-        raise NotFound(f"no alias {alias} of {name}")
-    return reply([AliasMoveView.model_validate(move) for move in moves], headers=_etag(moves[-1]))
-
-
-def _moved(move: storage.AliasMove) -> Response:
-    return reply(AliasMoveView.model_validate(move), headers=_etag(move))
-
-
-def _etag(move: storage.AliasMove) -> dict[str, str]:
-    return {"ETag": f'"{move.revision}"'}

@@ -11,7 +11,7 @@ from service.engine.losses import Loss
 from service.engine.network import Compiled, NetworkSpec
 from service.engine.program import Memory
 from service.engine.recipe import Recipe
-from service.engine.scores import FROM_LOSS, SCORES, fitting
+from service.engine.scores import SCORES, fitting
 
 _NUMBERS = ("mae", "rmse", "r2")
 
@@ -51,7 +51,5 @@ def metric_names(target: Target) -> tuple[str, ...]:
 
 def better(metric: str, new: float, old: float) -> bool:
     """Whether a figure is better than another; a NaN never is."""
-    if metric in SCORES and SCORES[metric].higher_is_better:
-        return new > old
-    assert metric == "loss" or metric in SCORES or metric in FROM_LOSS
-    return new < old
+    higher = metric in SCORES and SCORES[metric].higher_is_better
+    return new > old if higher else new < old

@@ -7,14 +7,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from service import serving, tensors
+from service import tensors
 from service.clock import monotonic_s
-from service.data import Dataset, Preprocessor, apply, text_parts
 from service.errors import DataUnusable, RunError
 from service.jobs import receipt
 from service.jobs.verdict import GivenBack, Verdict, Work
-from service.serving import Evaluation, RowModel
-from service.specs import EvaluateSpec, artifact
+from service.serving import Evaluation, evaluation
+from service.specs import EvaluateSpec
 from service.tensors import Tensors
 
 
@@ -24,7 +23,7 @@ def evaluate(work: Work) -> Verdict:
     row = work.row()
     file = _file(work, spec)
     work.reporter.tell(phase="evaluating")
-    found = _evaluated(work, _pieces(spec, file, work.dataset(row)))
+    found = _evaluated(work, evaluation(spec, file, work.dataset(row)))
     if found is None:
         return Verdict("cancelled", stopped_by="user")
     told = {name: value for name, value in found.scores.items() if value is not None}
@@ -41,21 +40,6 @@ def _file(work: Work, spec: EvaluateSpec) -> Tensors:
     if not path.exists():
         raise DataUnusable("the weights to evaluate are gone: their run has been deleted")
     return tensors.read(path)
-
-
-def _pieces(spec: EvaluateSpec, file: Tensors, dataset: Dataset) -> Iterator[float | Evaluation]:
-    assert spec.dataset is not None
-    part = spec.part or "all"
-    model = serving.load(file)
-    if not isinstance(model, RowModel):
-        whole = spec.dataset if part != "all" else spec.dataset.model_copy(update={"validation": 0.0, "test": 0.0})
-        text = getattr(text_parts(dataset, whole), "train" if part == "all" else part)
-        return serving.evaluate_text(model, text)
-    found = artifact.unpack(file)
-    assert isinstance(found.preprocessor, Preprocessor)
-    applied = apply(dataset, found.preprocessor)
-    ids = applied.held(spec.dataset, part)
-    return serving.evaluate(found, applied, ids, spec.metrics or (), part, spec.worst_rows)
 
 
 def _evaluated(work: Work, pieces: Iterator[float | Evaluation]) -> Evaluation | None:

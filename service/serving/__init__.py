@@ -5,14 +5,15 @@ from service.serving.batch import together
 from service.serving.bulk import BulkFormat, written
 from service.serving.complete import Choice, complete, score, stream
 from service.serving.detail import PLAIN, Detail, answered, check, detailed
-from service.serving.evaluate import Evaluation, evaluate, evaluate_text
+from service.serving.evaluate import Evaluation, evaluate, evaluate_text, evaluation
 from service.serving.findings import WORST, findings
+from service.serving.guard import Comparison, IfBetter, compared
 from service.serving.predict import SMALL, answers, predict
 from service.serving.registry import Registry, RowModel, Served, load
 
 __all__ = [
-    "NPY_TYPE", "PLAIN", "SMALL", "WORST", "BulkFormat", "Choice", "Detail", "Evaluation", "Registry", "RowModel",
-    "Served", "answered", "answers", "check", "complete", "detailed", "evaluate", "evaluate_text", "findings",
-    "from_npy", "from_picture", "from_raw", "load", "predict", "score", "stream", "to_npy", "to_raw", "together",
-    "written",
+    "NPY_TYPE", "PLAIN", "SMALL", "WORST", "BulkFormat", "Choice", "Comparison", "Detail", "Evaluation", "IfBetter",
+    "Registry", "RowModel", "Served", "answered", "answers", "check", "compared", "complete", "detailed", "evaluate",
+    "evaluate_text", "evaluation", "findings", "from_npy", "from_picture", "from_raw", "load", "predict", "score",
+    "stream", "to_npy", "to_raw", "together", "written",
 ]  # fmt: skip

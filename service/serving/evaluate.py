@@ -6,14 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.data import Applied, Letters
+from service.data import Applied, Dataset, Letters, Preprocessor, apply, text_parts
 from service.engine import Assessment
 from service.errors import InvalidData
 from service.ngram import LanguageModel
 from service.serving.findings import WORST, Findings
-from service.specs import examples_of
+from service.serving.registry import RowModel, load
+from service.specs import EvaluateSpec, artifact, examples_of
 from service.specs.artifact import NetworkModel
-from service.tensors import Array
+from service.tensors import Array, Tensors
 
 _PIECE_BYTES = 1 << 18  # of a text, scored at once
 
@@ -28,13 +29,29 @@ class Evaluation:
     findings: dict[str, Any] = field(default_factory=dict)
 
 
-def evaluate(
-    model: NetworkModel, applied: Applied, ids: Array, metrics: Sequence[str], name: str, worst: int = WORST
-) -> Iterator[float | Evaluation]:
-    """The share of rows that is done, again and again; the evaluation comes last.
+def evaluation(spec: EvaluateSpec, file: Tensors, dataset: Dataset) -> Iterator[float | Evaluation]:
+    """What a resolved spec asks for: the share that is done, again and again; the evaluation comes last.
 
     Raises InvalidData when no row has an answer that the model could give.
     """
+    assert spec.dataset is not None
+    model, part = load(file), spec.part or "all"
+    if not isinstance(model, RowModel):
+        fractions = {"validation": 0.0, "test": 0.0} if part == "all" else {}
+        cut = text_parts(dataset, spec.dataset.model_copy(update=fractions))
+        yield from evaluate_text(model, getattr(cut, "train" if part == "all" else part))
+        return
+    found = artifact.unpack(file)
+    assert isinstance(found.preprocessor, Preprocessor)
+    applied = apply(dataset, found.preprocessor)
+    ids = applied.held(spec.dataset, part)
+    yield from evaluate(found, applied, ids, spec.metrics or (), part, spec.worst_rows)
+
+
+def evaluate(
+    model: NetworkModel, applied: Applied, ids: Array, metrics: Sequence[str], name: str, worst: int = WORST
+) -> Iterator[float | Evaluation]:
+    """The same of a network and the rows `ids`."""
     if isinstance(model.preprocessor, Letters):
         raise TypeError("letters are scored as a text")
     network, preprocessor = model.bind(), model.preprocessor

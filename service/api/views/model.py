@@ -44,6 +44,21 @@ class AliasMoveView(View):
     at: datetime
 
 
+class ComparisonView(View):
+    """The figures of the version that an alias moves to and of the one it leaves."""
+
+    metric: str
+    dataset_id: str
+    new: float | None
+    old: float | None
+
+
+class MovedView(AliasMoveView):
+    """A move just made; `compared` when it was to be for the better only."""
+
+    compared: ComparisonView | None
+
+
 class AncestorsView(View):
     """What a model was made of and from."""
 
