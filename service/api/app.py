@@ -13,6 +13,7 @@ from service import __version__
 from service.api import (
     aliases,
     bulk,
+    card,
     completions,
     datasets,
     events,
@@ -44,8 +45,8 @@ _DESCRIPTION = (
     "Trains neural networks and n-gram language models from JSON, keeps every run, and answers with the models."
 )
 _NOUNS = (
-    datasets, plans, jobs, events, runs, external, export, metrics, models, aliases, predict, bulk, completions,
-    suggestions, scores, health, v2,
+    datasets, plans, jobs, events, runs, external, export, metrics, models, card, aliases, predict, bulk,
+    completions, suggestions, scores, health, v2,
 )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ def named(here: Context, ref: str) -> NamedModelView:
 
 def lineage(here: Context, found: Resolved, run: storage.Run) -> AncestorsView:
     """Where its weights come from."""
-    data = _dataset(here, run.dataset_id)
+    data = dataset_of(here, run.dataset_id)
     return AncestorsView(
         run_id=run.id, job_id=run.job_id, dataset_id=run.dataset_id, dataset_name=None if data is None else data.name,
         dataset_sha256=None if data is None else data.sha256, go_on_from=run.spec.get("go_on_from"),
@@ -36,7 +36,8 @@ def lineage(here: Context, found: Resolved, run: storage.Run) -> AncestorsView:
     )  # fmt: skip
 
 
-def _dataset(here: Context, dataset_id: str | None) -> storage.DatasetRow | None:
+def dataset_of(here: Context, dataset_id: str | None) -> storage.DatasetRow | None:
+    """The data set's row; None when it is gone."""
     if dataset_id is None:
         return None
     try:
