@@ -7,6 +7,7 @@ ServiceError
 │   ├── NotFound
 │   ├── Conflict
 │   ├── PreconditionFailed
+│   ├── MissingExtra
 │   └── TooLarge
 ├── CapacityError           try again later
 │   ├── QueueFull
@@ -76,6 +77,12 @@ class PreconditionFailed(RequestError):
     """The thing has changed since the caller looked at it."""
 
     code = "precondition_failed"
+
+
+class MissingExtra(RequestError):
+    """This server was installed without the package that the request needs."""
+
+    code = "missing_extra"
 
 
 class TooLarge(RequestError):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from service.data.apply import Applied, PartName, apply, piece_rows
+from service.data.columns import MISSING
 from service.data.dataset import Column, Dataset
 from service.data.description import ColumnDescription, Description, Limits, Parsed, Upload
+from service.data.encoders import ArrayFeature, CategoryFeature, Flat, NumberFeature, Whole
 from service.data.goal import TargetKind
 from service.data.letters import Letters, stored_preprocessor
 from service.data.outline import Outline, outline
@@ -13,20 +15,30 @@ from service.data.preprocessor import Preprocessor
 from service.data.read import Format, read, rows_sha256, rows_to_dataset
 from service.data.samples import SAMPLES, sample
 from service.data.spec import DatasetSpec, Reference
+from service.data.targets import BinaryTarget, ClassTarget, DistributionTarget, NumberTarget, Target
 from service.data.text_parts import TextParts, text_parts
 from service.data.windows import holds_text, outline_letters, prepare_letters
 
 __all__ = [
+    "MISSING",
     "SAMPLES",
     "Applied",
+    "ArrayFeature",
+    "BinaryTarget",
+    "CategoryFeature",
+    "ClassTarget",
     "Column",
     "ColumnDescription",
     "Dataset",
     "DatasetSpec",
     "Description",
+    "DistributionTarget",
+    "Flat",
     "Format",
     "Letters",
     "Limits",
+    "NumberFeature",
+    "NumberTarget",
     "Outline",
     "Parsed",
     "Part",
@@ -34,9 +46,11 @@ __all__ = [
     "Prepared",
     "Preprocessor",
     "Reference",
+    "Target",
     "TargetKind",
     "TextParts",
     "Upload",
+    "Whole",
     "apply",
     "holds_text",
     "outline",

@@ -1,0 +1,16 @@
+"""Models that travel: the formats of other programs, written and read."""
+
+from __future__ import annotations
+
+from service.errors import MissingExtra
+from service.specs.artifact import NetworkModel
+
+
+def to_onnx(model: NetworkModel) -> bytes:
+    """The network as an ONNX file. Raises MissingExtra without the package that writes it."""
+    try:
+        from service.exchange import onnx_export  # noqa: PLC0415  an extra, at its one door
+    except ImportError as error:
+        hint = 'install the extra: pip install "netwright[onnx]"'
+        raise MissingExtra("this server cannot write ONNX", hint=hint) from error
+    return onnx_export.to_onnx(model)

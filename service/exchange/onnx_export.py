@@ -1,0 +1,41 @@
+"""A trained network as an ONNX file: raw rows in, named answers out."""
+
+from __future__ import annotations
+
+import json
+
+from onnx import TensorProto
+
+from service.data import Flat, Letters
+from service.exchange import onnx_rows
+from service.exchange.graph import Graph, Value
+from service.exchange.onnx_layers import WORDS, Writer, write_row
+from service.specs.artifact import NetworkModel
+
+
+def to_onnx(model: NetworkModel) -> bytes:
+    """The file, checked by ONNX's own checker. Its metadata say where it came from and how rows are prepared."""
+    graph = Graph()
+    prepared = model.preprocessor
+    if isinstance(prepared, Letters):
+        x = Value(graph.input("characters", TensorProto.INT64, [onnx_rows.ROWS, "time"]), 2, prepared.vocabulary)
+        y = write_network(model, x, graph)
+        graph.output("probabilities", y.name, TensorProto.FLOAT, [onnx_rows.ROWS, "time", model.outputs])
+    else:
+        rows = prepared.encoder
+        x = onnx_rows.flat(graph, rows) if isinstance(rows, Flat) else onnx_rows.whole(graph, rows)
+        onnx_rows.answers(graph, write_network(model, x, graph), prepared.target)
+    told = {"preprocessor": json.dumps(prepared.to_json()), "facts": json.dumps(dict(model.facts))}
+    return graph.bytes("netwright", told)
+
+
+def write_network(model: NetworkModel, x: Value, graph: Graph) -> Value:
+    """The layers, and the activation that the loss implies when the last one ends linear."""
+    layers = model.network.layers
+    y = write_row(layers, x, Writer(graph, model.weights))
+    last, finish = layers[-1], model.loss.finish
+    linear = getattr(last, "activation", None) is None
+    trained = any(name.startswith(f"{len(layers) - 1}.") for name in model.weights)
+    if finish is None or not linear or not trained:
+        return y
+    return WORDS[finish](None, y, Writer(graph, {}))

@@ -1,0 +1,114 @@
+"""Both ends of a model in ONNX: raw rows to what the network sees, and what it gives to named answers."""
+
+from __future__ import annotations
+
+from onnx import TensorProto
+
+from service.data import (
+    MISSING,
+    ArrayFeature,
+    BinaryTarget,
+    CategoryFeature,
+    ClassTarget,
+    DistributionTarget,
+    Flat,
+    NumberFeature,
+    NumberTarget,
+    Whole,
+)
+from service.exchange.graph import LEARNED, Graph, Value
+
+_ELEMENTS = {
+    "float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE, "uint8": TensorProto.UINT8, "int32": TensorProto.INT32,
+}  # fmt: skip
+ROWS = "rows"  # the name of the batch axis
+
+
+def whole(graph: Graph, encoder: Whole) -> Value:
+    """One input of the rows as uploaded, scaled as in training; ids stay whole numbers."""
+    raw = graph.input(encoder.name, _ELEMENTS[encoder.dtype], [ROWS, *encoder.raw])
+    rank = 1 + len(encoder.shape)
+    if encoder.raw != encoder.shape:
+        raw = graph.one("Reshape", raw, graph.constant([0, *encoder.shape], "int64"))
+    if encoder.vocabulary is not None:
+        return Value(raw, rank, encoder.vocabulary)
+    return scaled(graph, Value(raw, rank), encoder.scale, encoder.offset)
+
+
+def scaled(graph: Graph, x: Value, scale: float, offset: float) -> Value:
+    """x * scale + offset as float32."""
+    name = graph.one("Cast", x.name, to=TensorProto.FLOAT)
+    if (scale, offset) != (1.0, 0.0):
+        name = graph.one("Mul", name, graph.constant(scale))
+        name = graph.one("Add", name, graph.constant(offset))
+    return Value(name, x.rank)
+
+
+def flat(graph: Graph, encoder: Flat) -> Value:
+    """One input a column, (rows, 1): numbers as float64 with NaN for missing, words as strings."""
+    pieces: dict[int, str] = {}  # by the slot they begin at
+    for feature in encoder.features:
+        if isinstance(feature, CategoryFeature):
+            pieces[feature.start] = _category(graph, feature)
+        elif isinstance(feature, NumberFeature):
+            pieces |= _number(graph, feature)
+        else:
+            pieces[feature.start] = _array(graph, feature)
+    name = graph.one("Concat", *(pieces[slot] for slot in sorted(pieces)), axis=1)
+    return Value(name, 2)
+
+
+def _number(graph: Graph, feature: NumberFeature) -> dict[int, str]:
+    raw = graph.input(feature.name, TensorProto.DOUBLE, [ROWS, 1])
+    distance = graph.one("Sub", raw, graph.constant(feature.mean, "float64"))
+    score = graph.one("Div", distance, graph.constant(feature.deviation, "float64"))
+    missing = graph.one("IsNaN", raw)
+    filled = graph.one("Where", missing, graph.constant(0.0, "float64"), score)
+    found = {feature.start: graph.one("Cast", filled, to=TensorProto.FLOAT)}
+    if feature.indicator is not None:
+        found[feature.indicator] = graph.one("Cast", missing, to=TensorProto.FLOAT)
+    return found
+
+
+def _array(graph: Graph, feature: ArrayFeature) -> str:
+    raw = graph.input(feature.name, TensorProto.DOUBLE, [ROWS, *feature.shape])
+    distance = graph.one("Sub", graph.one("Flatten", raw, axis=1), graph.constant(feature.mean, "float64"))
+    score = graph.one("Div", distance, graph.constant(feature.deviation, "float64"))
+    return graph.one("Cast", score, to=TensorProto.FLOAT)
+
+
+def _category(graph: Graph, feature: CategoryFeature) -> str:
+    """A word's slot by a table, then 1 there; a number beyond all slots is none."""
+    raw = graph.input(feature.name, TensorProto.STRING, [ROWS, 1])
+    slots = len(feature.words) + (feature.other is not None) + (feature.missing is not None)
+    table = {word: at for at, word in enumerate(feature.words)}
+    table |= dict.fromkeys(sorted(MISSING), slots if feature.missing is None else feature.missing - feature.start)
+    code = graph.one(
+        "LabelEncoder", raw, domain=LEARNED, keys_strings=list(table), values_int64s=list(table.values()),
+        default_int64=slots if feature.other is None else feature.other - feature.start,
+    )  # fmt: skip
+    hot = graph.one("OneHot", code, graph.constant(slots, "int64"), graph.constant([0.0, 1.0]), axis=-1)
+    return graph.one("Flatten", hot, axis=1)
+
+
+def answers(graph: Graph, y: Value, target: ClassTarget | BinaryTarget | NumberTarget | DistributionTarget) -> None:
+    """`values` in the target's own units; or `probabilities`, a column for each class, and the likeliest's `label`."""
+    if isinstance(target, NumberTarget):
+        wide = graph.one("Reshape", y.name, graph.constant([0, len(target.names)], "int64"))
+        own = graph.one("Mul", graph.one("Cast", wide, to=TensorProto.DOUBLE),
+                        graph.constant(list(target.deviation), "float64"))  # fmt: skip
+        values = graph.one("Add", own, graph.constant(list(target.mean), "float64"))
+        graph.output("values", values, TensorProto.DOUBLE, [ROWS, len(target.names)])
+        return
+    name = y.name
+    if isinstance(target, BinaryTarget):
+        first = graph.one("Sub", graph.constant(1.0), name)
+        name = graph.one("Concat", first, name, axis=1)
+    graph.output("probabilities", name, TensorProto.FLOAT, [ROWS, len(target.classes)])
+    last = int(isinstance(target, BinaryTarget))  # exactly one half is the second
+    best = graph.one("ArgMax", name, axis=1, keepdims=0, select_last_index=last)
+    label = graph.one(
+        "LabelEncoder", best, domain=LEARNED, keys_int64s=list(range(len(target.classes))),
+        values_strings=list(target.classes), default_string="",
+    )  # fmt: skip
+    graph.output("label", label, TensorProto.STRING, [ROWS])
