@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from service.errors import MissingExtra
+from service.exchange.python_export import to_python
 from service.specs.artifact import NetworkModel
+
+__all__ = ["to_onnx", "to_python"]
 
 
 def to_onnx(model: NetworkModel) -> bytes:

@@ -8,6 +8,7 @@ from onnx import TensorProto
 
 from service.data import Flat, Letters
 from service.exchange import onnx_rows
+from service.exchange.finish import finish_of
 from service.exchange.graph import Graph, Value
 from service.exchange.onnx_layers import WORDS, Writer, write_row
 from service.specs.artifact import NetworkModel
@@ -31,11 +32,6 @@ def to_onnx(model: NetworkModel) -> bytes:
 
 def write_network(model: NetworkModel, x: Value, graph: Graph) -> Value:
     """The layers, and the activation that the loss implies when the last one ends linear."""
-    layers = model.network.layers
-    y = write_row(layers, x, Writer(graph, model.weights))
-    last, finish = layers[-1], model.loss.finish
-    linear = getattr(last, "activation", None) is None
-    trained = any(name.startswith(f"{len(layers) - 1}.") for name in model.weights)
-    if finish is None or not linear or not trained:
-        return y
-    return WORDS[finish](None, y, Writer(graph, {}))
+    y = write_row(model.network.layers, x, Writer(graph, model.weights))
+    finish = finish_of(model)
+    return y if finish is None else WORDS[finish](None, y, Writer(graph, {}))

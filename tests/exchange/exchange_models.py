@@ -20,7 +20,7 @@ __all__ = ["DATA", "EXAMPLES", "LAYERS", "drawn", "model_of", "network_of", "row
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
 sys.path.append(str(Path(__file__).parents[1] / "engine"))
-from engine_examples import LAYERS, LayerExample
+from engine_examples import LAYERS, LayerExample  # noqa: E402
 
 EXAMPLES = [
     (f"{kind}-{at}", example)
