@@ -180,6 +180,11 @@ class Client:
 
     # --- models
 
+    def take_in(self, bundle: bytes, name: str | None = None) -> Document:
+        """A run made of another server's bundle."""
+        sent = {"content": bundle, "headers": {"Content-Type": "application/octet-stream"}}
+        return self._document("POST", "/v1/runs/import", params={"name": name} if name else {}, **sent)
+
     def publish(self, name: str, run: str) -> Document:
         """Registers a run's model as the next version of `name`."""
         return self._document("POST", f"/v1/models/{name}/versions", json={"run": run})

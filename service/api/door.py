@@ -14,7 +14,7 @@ from service import log
 from service.api.problems import INTERNAL, problem_of, respond
 from service.errors import TooLarge
 
-UPLOADS = "/v1/datasets"
+UPLOADS = ("/v1/datasets", "/v1/runs/import")
 PREDICTIONS = "/predict"
 FILES = ("text/csv", "application/x-ndjson", "application/jsonl")  # are streamed to disk, as uploads are
 _LOG = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class Door:
 
     def _cap(self, path: str, headers: Headers) -> int:
         file = path.endswith(PREDICTIONS) and headers.get("content-type", "").partition(";")[0].strip().lower() in FILES
-        return self.max_upload_bytes if path == UPLOADS or file else self.max_body_bytes
+        return self.max_upload_bytes if path in UPLOADS or file else self.max_body_bytes
 
 
 class _Visit:
@@ -88,7 +88,7 @@ class _Visit:
         await self._send(message)
 
     def _too_large(self) -> TooLarge:
-        hint = "Upload the rows as a data set and name its id." if self.scope["path"] != UPLOADS else None
+        hint = "Upload the rows as a data set and name its id." if self.scope["path"] not in UPLOADS else None
         return TooLarge(f"the body is larger than {self.cap:,} bytes", hint=hint)
 
 

@@ -1,30 +1,83 @@
-"""What a run learned, as a file for other programs."""
+"""What a run learned, as a file for other programs; and such a file taken in."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
-from starlette.responses import FileResponse, Response
+from fastapi import APIRouter, Query, Request
+from starlette.responses import FileResponse, Response, StreamingResponse
 
-from service.api.context import Here
-from service.api.replies import Documented, refuses
-from service.errors import Conflict, NotFound
+from service import exchange, storage, tensors
+from service.api import upload
+from service.api.bodies import IdempotencyKey
+from service.api.context import Context, Here, in_thread
+from service.api.problems import UnsupportedMedia
+from service.api.replies import Documented, refuses, reply
+from service.api.views.run import RunView
+from service.errors import Conflict, InvalidData, MissingExtra, NotFound, StorageFull, TooLarge
+from service.specs import artifact
+from service.storage import Idempotency
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
+Format = Literal["safetensors", "onnx", "python", "bundle"]
 _TYPE = "application/octet-stream"
-_FILE: Documented = {
-    200: {"description": "The file", "content": {_TYPE: {"schema": {"type": "string", "format": "binary"}}}}
-}
+_ENDINGS = {"safetensors": "safetensors", "onnx": "onnx", "python": "py", "bundle": "netwright"}
+_WRITERS: dict[str, Callable[[artifact.NetworkModel], bytes]] = {"onnx": exchange.to_onnx, "python": exchange.to_python}
+_FORMATS = (
+    "safetensors: arrays by PyTorch's names. onnx: raw rows in, named answers out. python: one file that needs NumPy "
+    "only. bundle: all of it, for POST /v1/runs/import."
+)
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_FILE: Documented = {200: {"description": "The file", "content": {_TYPE: _BINARY}}}
 
 
-@router.get("/{run_id}/export", response_class=Response, responses=refuses(NotFound, Conflict, also=_FILE))
-async def export(
-    here: Here, run_id: str,
-    format: Annotated[Literal["safetensors"], Query(description="safetensors: arrays by PyTorch's names.")],
-) -> Response:  # fmt: skip
+@router.get(
+    "/{run_id}/export", response_class=Response, responses=refuses(NotFound, Conflict, MissingExtra, also=_FILE)
+)
+async def export(here: Here, run_id: str, format: Annotated[Format, Query(description=_FORMATS)]) -> Response:
     """The best weights: `0.weight` is (out, in) as in PyTorch, the number is the layer's place in the list."""
-    here.store.runs.get(run_id)
+    run = here.store.runs.get(run_id)
     found = here.store.models.resolve(run_id)
     path = here.store.blobs.path(found.blob)
-    return FileResponse(path, media_type=_TYPE, filename=f"{run_id}.{format}", headers={"ETag": f'"{found.blob}"'})
+    name = f"{run_id}.{_ENDINGS[format]}"
+    headers = {"ETag": f'"{found.blob}-{format}"', "Content-Disposition": f'attachment; filename="{name}"'}
+    if format == "safetensors":
+        return FileResponse(path, media_type=_TYPE, headers=headers)
+    if format == "bundle":
+        record = exchange.Bundle(run.type, run.spec, run.report, run.receipt, run.weights_sha256)
+        return StreamingResponse(map(bytes, exchange.bundled(path, record)), media_type=_TYPE, headers=headers)
+    body = await in_thread(_written, path, format)
+    return Response(body, media_type=_TYPE, headers=headers)
+
+
+def _written(path: Path, format: Format) -> bytes:
+    found = tensors.read(path)
+    if artifact.kind_of(found) != "network":
+        raise Conflict(f"a text model has no {format} form", hint="Export it as a bundle, or as safetensors.")
+    return _WRITERS[format](artifact.unpack(found))
+
+
+@router.post(
+    "/import", status_code=201, response_model=RunView,
+    responses=refuses(InvalidData, UnsupportedMedia, TooLarge, StorageFull),
+    openapi_extra={"requestBody": {"required": True, "content": {_TYPE: _BINARY}}},
+)  # fmt: skip
+async def import_bundle(
+    here: Here, request: Request, key: IdempotencyKey, name: Annotated[str | None, Query(max_length=200)] = None
+) -> Response:
+    """Takes in a bundle of another server: a run with its model, which predicts bit for bit as it did there."""
+    with upload.folder(here.settings.data_dir) as into:
+        received = await upload.receive(request, into, "bundle")
+        run = await in_thread(_taken, here, received.files[0].path, name, key)
+    return reply(RunView.of(run), 201, {"Location": f"/v1/runs/{run.id}"})
+
+
+def _taken(here: Context, path: Path, name: str | None, key: Idempotency | None) -> storage.Run:
+    bundle = exchange.opened(path)
+    blob = here.store.blobs.adopt(path)
+    return here.store.runs.adopt(
+        type=bundle.type, name=name, spec=bundle.spec, report=bundle.report, receipt=bundle.receipt,
+        weights_sha256=bundle.weights_sha256, model_blob=blob.sha256, idempotency_key=key,
+    )  # fmt: skip

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from service.errors import MissingExtra
+from service.exchange.bundle import Bundle, bundled, opened
 from service.exchange.python_export import to_python
 from service.specs.artifact import NetworkModel
 
-__all__ = ["to_onnx", "to_python"]
+__all__ = ["Bundle", "bundled", "opened", "to_onnx", "to_python"]
 
 
 def to_onnx(model: NetworkModel) -> bytes:

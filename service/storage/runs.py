@@ -192,6 +192,25 @@ class Runs:
                 idempotency.keep(connection, "runs", idempotency_key, run_id)
             return run_view.one(connection, run_id)
 
+    def adopt(
+        self, *, type: str, name: str | None, spec: Mapping[str, Any], report: Mapping[str, Any],
+        receipt: Mapping[str, Any] | None, weights_sha256: str | None, model_blob: str,
+        idempotency_key: Idempotency | None = None,
+    ) -> Run:  # fmt: skip
+        """A run that succeeded elsewhere, with its model's file."""
+        with self._database.write() as connection:
+            run_id = idempotency.made(connection, "runs", idempotency_key)
+            if run_id is None:
+                run_id = ids.new("run")
+                jobs.insert_run(
+                    connection, id=run_id, type=type, status="succeeded", name=name, spec=dict(spec), tags=["imported"],
+                    report=dict(report), receipt=None if receipt is None else dict(receipt),
+                    weights_sha256=weights_sha256, model_blob=model_blob, ended_at=moment.now(),
+                )  # fmt: skip
+                events.record(connection, run_id, None, "imported", {})
+                idempotency.keep(connection, "runs", idempotency_key, run_id)
+            return run_view.one(connection, run_id)
+
     def log(self, run_id: str, said: Said) -> None:
         """Metrics and parameters of a running external run; tags, name and notes of any run: all or nothing.
 
