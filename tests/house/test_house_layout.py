@@ -19,6 +19,7 @@ LONG_FUNCTIONS: dict[str, str] = {
     "service/engine/layers/lstm.py::_cell": "gates and their derivatives share a dozen names",
 }
 HIDDEN_IMPORTS: dict[str, str] = {
+    "service/exchange/__init__.py::to_onnx": "onnx is an extra, and this its one door",
     "service/data/packed.py::_picture": "Pillow is an extra, and this its one door",
     "service/storage/migrate.py::_upgrade": "Alembic costs 0.4 s, paid only when something is migrated",
 }
