@@ -9,10 +9,17 @@ from importlib import import_module
 from pathlib import Path
 
 from service import __version__
-from service.errors import ServiceError
+from service.errors import RequestError, ServiceError
 
 # Each module offers `main(arguments) -> exit code`; `worker` is what the server starts, not a command for people.
-COMMANDS = {"serve": "service.serve", "demo": "service.demo", "worker": "service.jobs.worker"}
+COMMANDS = {
+    "serve": "service.serve",
+    "demo": "service.demo",
+    "backup": "service.backup",
+    "restore": "service.restore",
+    "check": "service.check",
+    "worker": "service.jobs.worker",
+}
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -24,7 +31,7 @@ def main(words: Sequence[str] | None = None) -> None:
         print(f"netwright: {error.message}", file=sys.stderr)
         if error.hint:
             print(f"  {error.hint}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, RequestError) else 1)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,6 +43,9 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="command", required=True)
     _serve(commands.add_parser("serve", help="run the server (the same settings by NETWRIGHT_*; see the README)"))
     _demo(commands.add_parser("demo", help="start a server, train on real data, watch, ask the models"))
+    _backup(commands.add_parser("backup", help="write a backup of everything, also while the server runs"))
+    _restore(commands.add_parser("restore", help="make a data folder of a backup"))
+    _check(commands.add_parser("check", help="look whether the data folder is sound"))
     commands.add_parser("worker")
     return top
 
@@ -43,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
 def _serve(command: argparse.ArgumentParser) -> None:
     command.add_argument("--host", help="address to listen on (127.0.0.1)")
     command.add_argument("--port", type=int, help="port to listen on (8000); 0 takes a free one")
-    command.add_argument("--data-dir", type=Path, help="folder for everything the service writes (netwright-data)")
+    _data_dir(command)
     command.add_argument("--workers", type=int, help="worker processes (one per core)")
     command.add_argument(
         "--allow-remote",
@@ -55,3 +65,24 @@ def _serve(command: argparse.ArgumentParser) -> None:
 
 def _demo(command: argparse.ArgumentParser) -> None:
     command.add_argument("--once", action="store_true", help="stop the server and leave when everything was shown")
+
+
+def _backup(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", type=Path, help="where to write it, a tar; - is standard output")
+    command.add_argument("--replace", action="store_true", help="write over the file, once the new one is whole")
+    _data_dir(command)
+
+
+def _restore(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", type=Path, help="the backup; - is standard input")
+    command.add_argument("--replace", action="store_true", help="set aside what is in the folder; nothing is deleted")
+    _data_dir(command)
+
+
+def _check(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="say it as one JSON object")
+    _data_dir(command)
+
+
+def _data_dir(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--data-dir", type=Path, help="folder for everything the service writes (netwright-data)")

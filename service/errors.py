@@ -14,6 +14,7 @@ ServiceError
 │   ├── Draining
 │   ├── StorageFull
 │   └── StorageBusy
+├── StorageDamaged          the database's file is; only a backup helps
 └── RunError                why a run failed; kept on the run, never an HTTP status
     ├── Diverged
     ├── OutOfMemory
@@ -110,6 +111,10 @@ class StorageFull(CapacityError):
 class StorageBusy(CapacityError):
     code = "storage_busy"
     retry_after_s = 1
+
+
+class StorageDamaged(ServiceError):
+    """The database is not one, or its pages contradict themselves; to a client it is an internal error."""
 
 
 class RunError(ServiceError):

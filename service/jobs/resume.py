@@ -53,5 +53,5 @@ def newest(work: Work) -> State | None:
                 return state.arrays, json.loads(state.metadata["state"])
         data = {"step": checkpoint.step, "blob": checkpoint.blob, "reason": "its content is not what its name says"}
         work.reporter.tell(events=[("checkpoint_refused", data)])
-        blobs.delete([checkpoint.blob], grace_s=0)  # else the same state, saved anew, would be taken for this file
+        blobs.discard(checkpoint.blob)
     return None

@@ -1,12 +1,14 @@
 """The only room that speaks SQL: what is kept, and every verb on it as one transaction returning frozen rows."""
 
 from service.storage.attempts import Fenced
+from service.storage.backup import BackedUp
 from service.storage.blobs import Blobs
 from service.storage.check import Checkup, Finding
 from service.storage.external import Said
 from service.storage.hold import hold
 from service.storage.metrics import direction
 from service.storage.reduce import Reduce
+from service.storage.restore import Restored, restore
 from service.storage.rows import (
     FINAL,
     AliasMove,
@@ -31,12 +33,13 @@ from service.storage.rows import (
     Status,
     StoppedBy,
 )
-from service.storage.store import Store, open
+from service.storage.store import Store, existing, open
 
 __all__ = [
     "FINAL",
     "AliasMove",
     "Attempt",
+    "BackedUp",
     "Blob",
     "Blobs",
     "Checkpoint",
@@ -56,6 +59,7 @@ __all__ = [
     "Reduce",
     "Report",
     "Resolved",
+    "Restored",
     "Run",
     "Said",
     "Series",
@@ -64,6 +68,8 @@ __all__ = [
     "StoppedBy",
     "Store",
     "direction",
+    "existing",
     "hold",
     "open",
+    "restore",
 ]

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import re
+import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -26,7 +27,7 @@ from service.tensors import Array
 GRACE_S = 60.0  # a file younger than this may be about to be pointed at
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_PIECE = 1 << 20
+_KEPT = "kept.lock"
 
 
 class Blobs:
@@ -58,7 +59,7 @@ class Blobs:
 
     def adopt(self, path: Path) -> Blob:
         """Stores a file, best one made in `scratch`; it is moved, not copied. Raises StorageFull."""
-        with _full_told(), open(path, "rb") as file:
+        with full_told(), open(path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256")
             size = file.tell()
             os.fsync(file.fileno())
@@ -67,12 +68,30 @@ class Blobs:
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """A path on the same disk to write a file at; what is left of it at the end is removed. Raises StorageFull."""
-        path = self._folder / "new" / f"{os.getpid()}-{token_hex(8)}"
+        path = self._folder / "new" / _of_this_process()
         try:
-            with _full_told():
+            with full_told():
                 yield path
         finally:
             path.unlink(missing_ok=True)
+
+    @contextmanager
+    def scratch_folder(self) -> Iterator[Path]:
+        """A folder on the same disk for the files of a while; it is removed at the end. Raises StorageFull."""
+        path = self._folder / "new" / _of_this_process()
+        path.mkdir()
+        try:
+            with full_told():
+                yield path
+        finally:
+            shutil.rmtree(path)
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Inside, no process deletes a blob; whoever would leaves it for later."""
+        with open(self._folder / _KEPT, "ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def verify(self, sha256: str) -> bool:
         """Whether the file is there and its content is what its name says."""
@@ -100,8 +119,26 @@ class Blobs:
         """Removes blobs that nothing points at, but none put within the last `grace_s`; returns the bytes freed.
 
         A blob may be put again just then; so both the look at its age and the removal are under a lock.
+        While somebody wants all `kept`, none is removed.
         """
-        return sum(self._remove(self.path(sha256), grace_s) for sha256 in unreferenced)
+        with open(self._folder / _KEPT, "ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return 0
+            return sum(self._remove(self.path(sha256), grace_s) for sha256 in unreferenced)
+
+    def discard(self, sha256: str) -> None:
+        """Removes a blob that is not what its name says, so that the same content put again is not taken for it."""
+        with self._locked(fcntl.LOCK_EX):
+            if not self.verify(sha256):
+                self.path(sha256).unlink(missing_ok=True)
+
+    def tidy(self) -> None:
+        """Removes what killed processes left half-written."""
+        for path in (self._folder / "new").iterdir():
+            if not _lives(path.name.partition("-")[0]):
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def _remove(self, path: Path, grace_s: float) -> int:
         with self._locked(fcntl.LOCK_EX), suppress(FileNotFoundError):
@@ -114,7 +151,7 @@ class Blobs:
     def _name(self, path: Path, sha256: str, size: int) -> Blob:
         """Gives a file its name; where it is there already, that one becomes young again."""
         target = self.path(sha256)
-        with _full_told():
+        with full_told():
             if target.parent not in self._durable:
                 make_folder(target.parent)
                 self._durable.add(target.parent)
@@ -140,8 +177,16 @@ def _touch(path: Path) -> bool:
     return False
 
 
+def _of_this_process() -> str:
+    return f"{os.getpid()}-{token_hex(8)}"
+
+
+def _lives(pid: str) -> bool:
+    return not pid.isdecimal() or Path("/proc", pid).exists() or not Path("/proc/self").exists()
+
+
 @contextmanager
-def _full_told() -> Iterator[None]:
+def full_told() -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -40,19 +40,27 @@ class Checkup:
 
 def check(database: Database, blobs: Blobs) -> Checkup:
     """Reads everything; beside a running server too, for a file that was let go of meanwhile is not missed."""
-    damage = [Finding("database_damaged", "netwright.db", each) for each in database.damage()]
-    if damage:
-        return Checkup(tuple(damage), 0, 0, 0, 0, 0)
+    findings = rows(database)
+    if any(each.code == "database_damaged" for each in findings):
+        return Checkup(findings, 0, 0, 0, 0, 0)
+    present = set(blobs.every())  # looked at first: what is put now is not unused
     with database.read() as connection:
-        dangling = [Finding("row_dangling", *each) for each in database.dangling(connection)]
-        rows = [*dangling, *_disagreeing(connection)]
         pointers = references.pointers(connection)
         count = connection.execute(select(func.count()).select_from(runs)).scalar_one()
-    files = list(_broken(database, blobs, pointers))
-    unused = set(blobs.every()) - set(pointers)
-    return Checkup(
-        (*rows, *files), count, len(pointers), sum(map(blobs.size, pointers)), len(unused), sum(map(blobs.size, unused))
-    )
+    files = tuple(_broken(database, blobs, pointers))
+    unused = present - pointers.keys()
+    used_bytes, unused_bytes = (sum(map(blobs.size, each)) for each in (pointers, unused))
+    return Checkup(findings + files, count, len(pointers), used_bytes, len(unused), unused_bytes)
+
+
+def rows(database: Database) -> tuple[Finding, ...]:
+    """The same for the database alone."""
+    damage = tuple(Finding("database_damaged", "database", each) for each in database.damage())
+    if damage:
+        return damage
+    with database.read() as connection:
+        dangling = [Finding("row_dangling", *each) for each in database.dangling(connection)]
+        return (*dangling, *_disagreeing(connection))
 
 
 def _disagreeing(connection: Connection) -> Iterator[Finding]:

@@ -12,21 +12,23 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from service.errors import InvalidSpec, StorageBusy, StorageFull
+from service.errors import InvalidSpec, StorageBusy, StorageDamaged, StorageFull
 from service.storage.reserve import Reserve
 
 BUSY_S = 30.0  # the longest wait for another process's transaction
 _WRITES = "writes"
 _PRAGMAS = ("synchronous=FULL", "foreign_keys=ON", f"busy_timeout={int(BUSY_S * 1000)}", "cache_size=-8000")
 _FULL = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE")
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _ONE_WRITER = 0x6E657477  # the name of PostgreSQL's advisory lock; with it, ids of events appear in their order
 
 
@@ -84,11 +86,25 @@ class Database:
         if self.dialect == "sqlite":
             connection.connection.cursor().execute(f"PRAGMA foreign_keys={state}")
 
+    def exists(self) -> bool:
+        """Whether there is one at all; looking makes none."""
+        return self.dialect != "sqlite" or Path(make_url(self.url).database or "").is_file()
+
     def prepare(self) -> None:
         """Settings that the database keeps; called by one process at a time."""
         if self.dialect == "sqlite":
-            with closing(self._engine.raw_connection()) as connection:
+            with _translated(), closing(self._engine.raw_connection()) as connection:
                 connection.cursor().execute("PRAGMA journal_mode=WAL")
+
+    def copy(self, path: Path) -> None:
+        """Writes the database of this moment as one file; those who write need not wait. Raises InvalidSpec."""
+        if self.dialect != "sqlite":
+            raise InvalidSpec(f"the store is in {self.dialect}", hint="Its own tools back it up: pg_dump, for one.")
+        with _translated(), self._engine.connect() as connection, closing(sqlite3.connect(path)) as copy:
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, sqlite3.Connection)
+            driver.backup(copy)
+            copy.execute("PRAGMA journal_mode=DELETE")  # else it would be more than one file
 
     def damage(self) -> list[str]:
         """What the database finds wrong with its own pages, in its own words. PostgreSQL sees to that by itself."""
@@ -97,8 +113,8 @@ class Database:
         try:
             with self.read() as connection:
                 found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
-        except DatabaseError as error:
-            return [str(error.orig)]
+        except StorageDamaged as error:
+            return [str(error.__cause__)]
         return [] if found == ["ok"] else [str(each) for each in found]
 
     def dangling(self, connection: Connection) -> list[tuple[str, str]]:
@@ -181,10 +197,13 @@ def _for_postgresql(engine: Engine) -> None:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (OperationalError, sqlite3.OperationalError) as error:
+    except (DatabaseError, sqlite3.DatabaseError) as error:
         name = getattr(getattr(error, "orig", error), "sqlite_errorname", "")
         if name.startswith("SQLITE_BUSY"):
             raise StorageBusy("the store is busy", hint="Try again in a moment.") from error
+        if name in _DAMAGED:
+            hint = "`netwright check` says more; `netwright restore --replace` puts a backup in its place."
+            raise StorageDamaged("the database is damaged", hint=hint) from error
         if name in _FULL:
             raise StorageFull("the disk is full", hint="Delete data sets or jobs, or make room on the disk.") from error
         raise

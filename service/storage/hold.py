@@ -10,6 +10,8 @@ from pathlib import Path
 
 from service.errors import Conflict
 
+LOCK = "server.lock"
+
 
 @contextmanager
 def hold(data_dir: Path) -> Iterator[None]:
@@ -18,7 +20,7 @@ def hold(data_dir: Path) -> Iterator[None]:
     Raises Conflict while another process holds it.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
-    with open(data_dir / "server.lock", "a+", encoding="ascii") as file:
+    with open(data_dir / LOCK, "a+", encoding="ascii") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

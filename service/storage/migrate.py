@@ -17,6 +17,7 @@ from service.storage.tables import metadata
 HEAD = "0002"  # the newest revision in migrations/versions; a test holds the two together
 FOLDER = Path(service.__file__).resolve().parent.parent / "migrations"  # in a checkout and in an installed package
 
+LOCK = "open.lock"
 _VERSION_TABLE = (  # as Alembic makes it
     "CREATE TABLE alembic_version "
     "(version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
@@ -35,6 +36,14 @@ def migrate(database: Database, data_dir: Path) -> None:
                 _create(connection)
             elif found != HEAD:
                 _upgrade(connection, found)
+
+
+def require(database: Database) -> None:
+    """Raises ServiceError unless the tables are today's; nothing is made or changed."""
+    found = _revision(database)
+    if found != HEAD:
+        message = f"the store is of another version of this program (its revision is {found}, here it is {HEAD})"
+        raise ServiceError(message, hint="Use that version; or start this one's server once, which upgrades the store.")
 
 
 def _revision(database: Database) -> str | None:
@@ -73,6 +82,6 @@ def _upgrade(connection: Connection, found: str) -> None:
 @contextmanager
 def _alone(data_dir: Path) -> Iterator[None]:
     """Other processes that open the same folder wait; the kernel lets go when this one dies."""
-    with open(data_dir / "open.lock", "w", encoding="ascii") as file:
+    with open(data_dir / LOCK, "w", encoding="ascii") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

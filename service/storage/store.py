@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
-from service.storage import check, migrate, references
+from service.errors import NotFound
+from service.storage import backup, check, migrate, references, use
+from service.storage.backup import BackedUp
 from service.storage.blobs import GRACE_S, Blobs
 from service.storage.check import Checkup
 from service.storage.database import Database
@@ -21,9 +26,10 @@ from service.storage.runs import Runs
 class Store:
     """Everything that is kept. Safe to use from any thread; each process opens its own."""
 
-    def __init__(self, database: Database, data_dir: Path, reserve: Reserve) -> None:
+    def __init__(self, database: Database, data_dir: Path, reserve: Reserve, used: int) -> None:
         self._database = database
         self._reserve = reserve
+        self._use: int | None = used
         self.data_dir = data_dir
         self.jobs = Jobs(database)
         self.runs = Runs(database)
@@ -39,6 +45,7 @@ class Store:
         with self._database.read() as connection:
             referenced = references.every(connection)
         freed = self.blobs.delete(present - referenced, grace_s=grace_s)
+        self.blobs.tidy()
         self._reserve.keep()
         return freed
 
@@ -46,20 +53,42 @@ class Store:
         """Whether all of it is sound; reads every file, and may run beside a server."""
         return check.check(self._database, self.blobs)
 
+    def backup(self, out: BinaryIO) -> BackedUp:
+        """Writes a backup while everything goes on. Raises InvalidSpec for a store that is not SQLite's."""
+        return backup.backup(self._database, self.blobs, out)
+
     def close(self) -> None:
         """Closes its connections; what was acknowledged is on disk already."""
         self._database.close()
+        if self._use is not None:
+            os.close(self._use)
+            self._use = None
 
 
 def open(url: str, data_dir: Path) -> Store:
     """Opens the store in a folder, making or upgrading it first where that is due."""
     make_folder(data_dir)
     reserve = Reserve(data_dir / "reserve")
+    store = _opened(Database(url, reserve), data_dir, reserve, lambda database: migrate.migrate(database, data_dir))
+    reserve.keep()
+    return store
+
+
+def existing(url: str, data_dir: Path) -> Store:
+    """Opens a store as it is. Raises NotFound when there is none, ServiceError when it is of another version."""
+    reserve = Reserve(data_dir / "reserve")
     database = Database(url, reserve)
+    if not database.exists():
+        raise NotFound(f"no store in {data_dir}", hint="--data-dir (or NETWRIGHT_DATA_DIR) names its folder.")
+    return _opened(database, data_dir, reserve, migrate.require)
+
+
+def _opened(database: Database, data_dir: Path, reserve: Reserve, ready: Callable[[Database], None]) -> Store:
+    used = use.shared(data_dir)
     try:
-        migrate.migrate(database, data_dir)
+        ready(database)
     except BaseException:
         database.close()
+        os.close(used)
         raise
-    reserve.keep()
-    return Store(database, data_dir, reserve)
+    return Store(database, data_dir, reserve, used)
