@@ -14,16 +14,17 @@ from typing import BinaryIO
 
 from service import clock
 from service.errors import Conflict, InvalidData, StorageFull
-from service.storage import archive, attempts, check, hold, manifest, migrate, references, use
+from service.storage import archive, attempts, check, manifest, migrate, references, use
 from service.storage.blobs import Blobs, full_told
 from service.storage.database import Database
 from service.storage.durable import make_folder, sync_folder
+from service.storage.hold import LOCK as SERVER_LOCK
 from service.storage.manifest import Manifest
 from service.storage.reserve import Reserve
 
 BLOBS = "blobs"
 _STAGE = "restoring-"
-_HARMLESS = {use.LOCK, hold.LOCK, migrate.LOCK, "lost+found"}  # in a folder that counts as empty
+_HARMLESS = {use.LOCK, SERVER_LOCK, migrate.LOCK, "lost+found"}  # in a folder that counts as empty
 _ROOM_BYTES = 64 << 20  # beyond the files themselves
 
 
