@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,9 +41,9 @@ def ended(net: Compiled, loss: LossSpec | None) -> RowPlan:
 
 def bind_answers(
     net: Compiled, row: RowPlan, signature: Signature, vectors: tuple[Array, Array], rows: int,
-    carries: dict[str, Array] | None = None,
+    carries: dict[str, Array] | None = None, mapped: Mapping[str, Array] | None = None,
 ) -> Answers:  # fmt: skip
-    """A new program for so many rows on the vectors (theta, state).
+    """A new program for so many rows on the vectors (theta, state), and on what is `mapped` in theta's stead.
 
     With `carries` the rows go on from those arrays, by name, and leave there where they ended.
     """
@@ -60,7 +61,7 @@ def bind_answers(
         dx=None,
         dy=y,
         ones=feed.ones[0],
-        theta=net.trained.views(vectors[0]),
+        theta=net.trained.views(vectors[0]) | dict(mapped or {}),
         gradient={},
         state=net.kept.views(vectors[1]),
         lengths=lengths if row.shape.timed else None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from copy import copy
 
 import numpy as np
@@ -12,6 +12,7 @@ from service.engine.answers import ENDS, Answers, bind_answers, ended
 from service.engine.contract import Array, Signature
 from service.engine.fast import BUFFER
 from service.engine.losses import LossSpec
+from service.engine.mapped import mapped_row, mapped_weights
 from service.engine.network import Compiled, NetworkSpec
 from service.engine.row import RowPlan
 from service.engine.stream import Stream
@@ -31,12 +32,18 @@ class Network:
     ) -> None:  # fmt: skip
         self._net = Compiled(spec, signature, dtype)
         self.signature, self.outputs = signature, outputs
-        theta, state = self._net.trained.empty(self._net.dtype), self._net.kept.empty(self._net.dtype)
-        self._net.load(weights, theta, state)
-        self._spec, self._loss, self._vectors = spec, loss, (theta, state)
-        self._row = ended(self._net, loss)
+        self._spec, self._loss, self._weights = spec, loss, weights
+        self._mapped = mapped_weights(self._net.plan, weights, self._net.dtype)
+        self._vectors = theta, state = self._filled(self._mapped)
+        self._row = mapped_row(ended(self._net, loss), self._mapped)
         self._free: dict[int, deque[_Answering]] = {}
         self.nbytes = theta.nbytes + state.nbytes
+
+    def _filled(self, without: Collection[str] = ()) -> tuple[Array, Array]:
+        """The vectors (theta, state); memory of what is left out is never touched, and so costs nothing."""
+        theta, state = self._net.trained.empty(self._net.dtype), self._net.kept.empty(self._net.dtype)
+        self._net.load(self._weights, theta, state, without)
+        return theta, state
 
     def __call__(self, x: Array, lengths: Array | None = None) -> Array:
         """x: (n, *shape) raw, y: (n, ...). Raises ValueError when the shape is another."""
@@ -77,7 +84,7 @@ class Network:
 
     def _ending(self, row: RowPlan) -> Network:
         other = copy(self)
-        other._row, other._free = row, {}
+        other._row, other._free = mapped_row(row, self._mapped), {}
         return other
 
     @property
@@ -87,11 +94,11 @@ class Network:
 
     def stream(self) -> Stream:
         """The same network step by step, carrying its state. Raises InvalidSpec when it cannot be walked so."""
-        return Stream(self._spec, self.signature, self._vectors, self._loss, self._net.dtype.name)
+        return Stream(self._spec, self.signature, self._filled(), self._loss, self._net.dtype.name)
 
     def bind(self, rows: int) -> Answers:
         """A new program for so many rows."""
-        return bind_answers(self._net, self._row, self.signature, self._vectors, rows)
+        return bind_answers(self._net, self._row, self.signature, self._vectors, rows, None, self._mapped)
 
 
 def bucket(rows: int) -> int:

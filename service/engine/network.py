@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -119,14 +119,21 @@ class Compiled:
         faults += [_weight_fault(name, "is not in the network") for name in weights if name not in known]
         return faults[:20]
 
-    def load(self, weights: Mapping[str, Array], theta: Array, state: Array) -> None:
-        """Fills the vectors from arrays in PyTorch's names and layouts. Raises InvalidSpec with every misfit."""
+    def load(
+        self, weights: Mapping[str, Array], theta: Array, state: Array, without: Collection[str] = ()
+    ) -> None:  # fmt: skip
+        """Fills the vectors from arrays in PyTorch's names and layouts. Raises InvalidSpec with every misfit.
+
+        Those `without` are checked, but left as they are.
+        """
         faults = self.misfits(weights)
         if faults:
             raise InvalidSpec("the weights do not fit the network", faults=faults)
         places = [(theta, place) for place in self.trained.places] + [(state, place) for place in self.kept.places]
         for vector, place in places:
             each, view = place.parameter, place.view(vector)
+            if each.name in without:
+                continue
             axes = each.axes or tuple(range(len(each.shape)))
             moved = tuple(each.shape[axis] for axis in axes)
             view[...] = weights[each.name].reshape(moved).transpose(np.argsort(axes))
