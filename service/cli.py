@@ -55,6 +55,8 @@ def _serve(command: argparse.ArgumentParser) -> None:
     command.add_argument("--port", type=int, help="port to listen on (8000); 0 takes a free one")
     _data_dir(command)
     command.add_argument("--workers", type=int, help="worker processes (one per core)")
+    command.add_argument("--processes", type=int, help="processes that answer requests (1)")
+    command.add_argument("--sibling", type=int, nargs=2, help=argparse.SUPPRESS)  # how the first starts the others
     command.add_argument(
         "--allow-remote",
         action="store_true",

@@ -26,6 +26,9 @@ class Settings(BaseModel):
     workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=0, le=256, description="Worker processes; one per core."
     )
+    processes: int = Field(
+        default=1, ge=1, le=64, description="Processes that answer requests; they share the models' memory."
+    )
     database_url: str = Field(default="", description="SQLAlchemy URL; empty means SQLite in the data folder.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     max_body_bytes: int = Field(default=1_000_000, ge=1_000, description="Largest JSON body.")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import logging
+import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from threading import Thread
 from types import FrameType
 
@@ -21,6 +22,7 @@ from service.config import Settings
 from service.errors import InvalidSpec
 from service.jobs import LocalExecutor, Supervisor
 from service.serving import Registry
+from service.siblings import First, Siblings
 from service.storage import Store
 
 LOG = logging.getLogger(__name__)
@@ -33,33 +35,62 @@ def main(arguments: argparse.Namespace) -> int:
 
     Raises Conflict when another server works in the data folder.
     """
-    words = ("host", "port", "allow_remote", "data_dir", "workers")
+    words = ("host", "port", "allow_remote", "data_dir", "workers", "processes")
     settings = config.load(**{word: getattr(arguments, word) for word in words})
+    if arguments.sibling is not None:
+        return serve_beside(settings, *arguments.sibling)
     check_host(settings)
-    with closing(listen(settings.host, settings.port)) as listener, storage.hold(settings.data_dir):
+    with ExitStack() as stack:
+        listeners = listen_all(settings.host, settings.port, settings.processes)
+        for each in listeners:
+            stack.enter_context(closing(each))
+        stack.enter_context(storage.hold(settings.data_dir))
         log.configure(settings.log_level)
         if not is_loopback(settings.host):
-            LOG.warning("%s: nobody needs a key, and not only this machine can reach it", address(listener))
-        with closing(storage.open(settings.url, settings.data_dir)) as store:
-            run(settings, store, listener)
+            LOG.warning("%s: nobody needs a key, and not only this machine can reach it", address(listeners[0]))
+        run(settings, stack.enter_context(closing(storage.open(settings.url, settings.data_dir))), listeners)
     return 0
 
 
-def run(settings: Settings, store: Store, listener: socket.socket) -> None:
-    """Answers on the listener and trains what is submitted, until a signal."""
+def run(settings: Settings, store: Store, listeners: Sequence[socket.socket]) -> None:
+    """Answers on the first listener and trains what is submitted, until a signal; siblings answer on the others."""
     supervisor = Supervisor(store, LocalExecutor(settings), settings.lease_s)
     app = create_app(settings, store, Registry(store, settings.cache_bytes), supervisor.poke)
+    siblings = Siblings(settings, listeners[1:], supervisor.poke)
     supervisor.start()
+    siblings.start()
     try:
-        Server(app, (app.state.leave, supervisor.drain)).run([listener])
+        Server(app, (app.state.leave, supervisor.drain, siblings.ask_to_leave), announce).run([listeners[0]])
     finally:
+        siblings.ask_to_leave()
         supervisor.drain()
+        siblings.close()
+
+
+def serve_beside(settings: Settings, listener_fd: int, first_fd: int) -> int:
+    """One of several server processes: answers requests, and leaves the jobs to the first."""
+    log.configure(settings.log_level)
+    first, listener = First(first_fd), socket.socket(fileno=listener_fd)
+    with closing(listener), closing(storage.open(settings.url, settings.data_dir)) as store:
+        app = create_app(settings, store, Registry(store, settings.cache_bytes), first.wake, first=False)
+        server = Server(app, (app.state.leave,), lambda _: first.ready())
+        first.when_gone(lambda: server.handle_exit(signal.SIGTERM, None))
+        server.run([listener])
+    return 0
+
+
+def announce(listeners: Sequence[socket.socket]) -> None:
+    """Tells whoever started us where we answer."""
+    for listener in listeners:
+        say(f"netwright answers on {address(listener)}")
 
 
 class Server(uvicorn.Server):
     """uvicorn, with two moments of ours: when it answers, and when it is asked to leave."""
 
-    def __init__(self, app: ASGIApp, leaving: Sequence[Callable[[], None]]) -> None:
+    def __init__(
+        self, app: ASGIApp, leaving: Sequence[Callable[[], None]], answering: Callable[[Sequence[socket.socket]], None]
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -73,12 +104,11 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=GRACE_S,
             )
         )
-        self._leaving = leaving
+        self._leaving, self._answering = leaving, answering
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        for listener in sockets or ():
-            say(f"netwright answers on {address(listener)}")
+        self._answering(sockets or ())
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Streams end and runs go back to the queue at once, not after the last request."""
@@ -107,13 +137,30 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen_all(host: str, port: int, count: int) -> list[socket.socket]:
+    """As many sockets listening on one port, among which the system shares out who connects. Raises InvalidSpec."""
+    alone = listen(host, port)
+    if count == 1:
+        return [alone]
+    if not hasattr(socket, "SO_REUSEPORT"):
+        alone.close()
+        raise InvalidSpec(
+            "this system does not let several processes listen on one port", hint="Leave out --processes."
+        )
+    with closing(alone):  # nobody else has the port, and it has a number
+        port = alone.getsockname()[1]
+    return [listen(host, port, shared=True) for _ in range(count)]
+
+
+def listen(host: str, port: int, shared: bool = False) -> socket.socket:
     """A listening socket; whoever connects from now on waits to be answered. Raises InvalidSpec when it cannot be."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             listener.bind(address)
             listener.listen(_BACKLOG)
         except OSError:

@@ -61,12 +61,12 @@ class App(FastAPI):
 
 def create_app(
     settings: Settings, store: Store, registry: Registry, wake: Callable[[], None],
-    workers: Callable[[], int] | None = None,
+    workers: Callable[[], int] | None = None, first: bool = True,
 ) -> FastAPI:  # fmt: skip
     """The app over an open store.
 
     `wake` is called whenever there may be something new to do; `workers` tells how many worker processes live. What the
-    server does first when it leaves is `app.state.leave()`.
+    server does first when it leaves is `app.state.leave()`. `first`: no other process serves the same folder yet.
     """
     watch = Watch(store)
     routers: list[APIRouter] = [noun.router for noun in _NOUNS]
@@ -76,6 +76,7 @@ def create_app(
     )  # fmt: skip
     app.state.context = Context(settings, store, registry, wake, workers or (lambda: settings.workers), watch)
     app.state.leave = watch.close
+    app.state.first = first
     app.hot = Hot(super(App, app).__call__, registry, settings.max_body_bytes)
     app.add_middleware(Door, max_body_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes)
     for router in routers:
@@ -90,6 +91,7 @@ def create_app(
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Clears away uploads that a killed server left half done."""
     context: Context = app.state.context
-    shutil.rmtree(context.settings.data_dir / "tmp", ignore_errors=True)
+    if app.state.first:
+        shutil.rmtree(context.settings.data_dir / "tmp", ignore_errors=True)
     yield
     context.watch.close()

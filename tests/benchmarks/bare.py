@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.serve import Server, listen
+from service.serve import Server, announce, listen
 
 ANSWER = b'{"label":"a","p":0.9375000}'
 HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"27")]
@@ -20,4 +20,4 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 
 if __name__ == "__main__":
-    Server(app, ()).run([listen("127.0.0.1", 0)])
+    Server(app, (), announce).run([listen("127.0.0.1", 0)])
