@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from service import clock
-from service.engine.contract import Array, Layout, Shape, Site, Step
+from service.engine.contract import Array, LayerSpec, Layout, Shape, Site, Step
 from service.engine.layers.dense import Dense, in_rows
 from service.engine.row import RowPlan
 
@@ -22,8 +22,8 @@ _FEW = 8  # rows: with more, one product has won on every machine seen
 _TRIES = 3
 
 
-class Mapped(Dense):
-    """The same layer, forward alone. `weight`: (n, units), a turned view of the file's."""
+class Mapped(LayerSpec):
+    """What a dense layer does, forward alone. `weight`: (n, units), a turned view of the file's."""
 
     def layout(self, shape: Shape, rows: int) -> Layout:
         return (1, 0)
@@ -86,9 +86,7 @@ def mapped_weights(row: RowPlan, weights: Mapping[str, Array], dtype: np.dtype[n
 def mapped_row(row: RowPlan, names: Mapping[str, Array]) -> RowPlan:
     """The row whose layers of these weights read them where they are."""
     parts = tuple(
-        replace(part, layer=Mapped.model_construct(**dict(part.layer)))
-        if type(part.layer) is Dense and f"{part.index}.weight" in names
-        else part
+        replace(part, layer=Mapped()) if type(part.layer) is Dense and f"{part.index}.weight" in names else part
         for part in row.parts
     )
     return replace(row, parts=parts)
