@@ -9,7 +9,7 @@ from service.engine.feed import Examples
 from service.engine.inference import Network
 from service.engine.layers import Layer
 from service.engine.losses import Loss
-from service.engine.network import NetworkSpec, weight_faults
+from service.engine.network import NetworkSpec, weight_faults, weights_of
 from service.engine.optimizers import Optimizer
 from service.engine.planning import Plan, PlannedLayer, plan
 from service.engine.recipe import Recipe, TrainingSpec, resolve
@@ -23,5 +23,5 @@ __all__ = [
     "Loss", "Measured", "Network", "NetworkSpec", "Optimizer", "Plan", "PlannedLayer", "Recipe", "Schedule", "Shape",
     "Signature", "Spec", "Started", "State", "Stream", "Tick", "Training", "TrainingSpec", "Warned", "better",
     "gradient_by_time", "higher_is_better", "metric_names", "plan", "resolve", "stream_faults", "usual_metrics",
-    "weight_faults",
+    "weight_faults", "weights_of",
 ]  # fmt: skip

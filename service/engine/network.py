@@ -144,6 +144,13 @@ def weight_faults(spec: NetworkSpec, signature: Signature, weights: Mapping[str,
     return Compiled(spec, signature).misfits(weights)
 
 
+def weights_of(
+    spec: NetworkSpec, signature: Signature, state: Mapping[str, Array], dtype: str = "float32"
+) -> dict[str, Array]:
+    """The weights as they stood in a training's state, by PyTorch's names and in its layouts."""
+    return Compiled(spec, signature, dtype).export(state["theta"], state["kept"])
+
+
 def torch_shape(parameter: Parameter) -> tuple[int, ...]:
     """The shape under which PyTorch knows it."""
     if parameter.exported is not None:

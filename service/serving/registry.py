@@ -79,16 +79,16 @@ class Registry:
     def get(self, ref: str) -> Served:
         """The model of a reference. Raises NotFound, Conflict when it has no weights yet."""
         resolved = self._resolve(ref)
-        return _served(ref, resolved, *self._load(resolved.blob))
+        return _served(ref, resolved, *self._load(resolved))
 
     def ready(self, ref: str) -> Served | None:
         """The same when it is loaded already and so costs microseconds, else None."""
         resolved = self._resolve(ref)
         with self._lock:
-            future = self._models.get(resolved.blob)
+            future = self._models.get(resolved.key)
             if future is None or not future.done():
                 return None
-            self._models.move_to_end(resolved.blob)
+            self._models.move_to_end(resolved.key)
         return _served(ref, resolved, *future.result())
 
     def _resolve(self, ref: str) -> Resolved:
@@ -107,30 +107,32 @@ class Registry:
                     self._references[ref] = found
         return found
 
-    def _load(self, blob: str) -> tuple[Loaded, int]:
+    def _load(self, resolved: Resolved) -> tuple[Loaded, int]:
+        key = resolved.key
         with self._lock:
-            future = self._models.get(blob)
+            future = self._models.get(key)
             if future is not None:
-                self._models.move_to_end(blob)
+                self._models.move_to_end(key)
             else:
-                mine = self._models[blob] = Future()
+                mine = self._models[key] = Future()
         if future is not None:
             return future.result()
         try:
-            loaded = self._read(blob)
+            loaded = self._read(resolved)
         except BaseException as error:
             with self._lock:
-                del self._models[blob]
+                del self._models[key]
             mine.set_exception(error)
             raise
         mine.set_result(loaded)
         self._make_room(loaded[1])
         return loaded
 
-    def _read(self, blob: str) -> tuple[Loaded, int]:
-        path = self._store.blobs.path(blob)
+    def _read(self, resolved: Resolved) -> tuple[Loaded, int]:
         try:
-            file = tensors.read(path)
+            file = tensors.read(self._store.blobs.path(resolved.blob))
+            if resolved.state is not None:
+                file = artifact.with_state(file, tensors.read(self._store.blobs.path(resolved.state)))
         except FileNotFoundError as error:
             raise NotFound("the model's file is gone") from error
         return load(file), sum(array.nbytes for array in file.arrays.values())

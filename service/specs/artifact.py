@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from service.data import Letters, Preprocessor, stored_preprocessor
-from service.engine import Loss, Network, NetworkSpec, Signature
+from service.engine import Loss, Network, NetworkSpec, Signature, weights_of
 from service.errors import InvalidData
 from service.tensors import Array, Tensors
 
@@ -78,3 +78,9 @@ def unpack(tensors: Tensors) -> NetworkModel:
         preprocessor=stored_preprocessor(document["preprocessor"]), facts=document["facts"],
         weights=tensors.arrays,
     )  # fmt: skip
+
+
+def with_state(file: Tensors, state: Tensors) -> Tensors:
+    """A network's file with the weights of a training state of the same run: as they stood, not the best."""
+    model = unpack(file)
+    return Tensors(weights_of(model.network, model.signature, state.arrays, model.dtype), file.metadata)

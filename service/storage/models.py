@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, and_, delete, func, insert, select
 from service.errors import Conflict, Fault, InvalidSpec, NotFound
 from service.storage import aliases, checkpoints, cursor, idempotency, moment, references
 from service.storage.database import Database
-from service.storage.rows import AliasMove, Idempotency, ModelVersion, Page, Resolved
+from service.storage.rows import FINAL, AliasMove, Idempotency, ModelVersion, Page, Resolved
 from service.storage.tables import model_versions, runs
 
 _NAME = re.compile(r"(?!run_)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -125,7 +125,9 @@ class Models:
             return aliases.history(connection, name, alias)
 
     def resolve(self, ref: str) -> Resolved:
-        """What `name`, `name:3`, `name@alias`, `run_...` (best weights) or `run_...@latest` (newest) means now.
+        """What `name`, `name:3`, `name@alias`, `run_...` (best weights) or `run_...@latest` means now.
+
+        Of a run still training the latest is its newest checkpoint; of one that has ended, the same as the best.
 
         Raises NotFound; Conflict when the run has published no weights yet.
         """
@@ -142,18 +144,19 @@ class Models:
 
 def _of_run(connection: Connection, ref: str, run_id: str, *, latest: bool) -> Resolved:
     run = connection.execute(
-        select(runs.c.key, runs.c.type, runs.c.model_blob).where(runs.c.id == run_id)
+        select(runs.c.key, runs.c.type, runs.c.model_blob, runs.c.status).where(runs.c.id == run_id)
     ).one_or_none()
     if run is None:
         raise NotFound(f"no run {run_id}")
     if run.type == "evaluate":
         raise Conflict(f"{run_id} is an evaluation: it has no weights of its own", hint="Name the model it evaluated.")
     published = checkpoints.newest(connection, run.key, "model")
-    newest = None if published is None else published.blob
-    blob = (newest or run.model_blob) if latest else (run.model_blob or newest)
+    blob = run.model_blob or (None if published is None else published.blob)
     if blob is None:
         raise Conflict(f"{run_id} has no weights yet", hint="Wait for its first checkpoint.")
-    return Resolved(ref, run_id, run.type, blob)
+    state = checkpoints.newest(connection, run.key, "state") if latest and run.status not in FINAL else None
+    newer = state is not None and published is not None and state.step > published.step
+    return Resolved(ref, run_id, run.type, blob, state=state.blob if state is not None and newer else None)
 
 
 def _pointed(connection: Connection, ref: str) -> Row[Any]:

@@ -178,6 +178,12 @@ class Resolved:
     blob: str
     name: str | None = None
     version: int | None = None
+    state: str | None = None  # of a run still training: the newest state, when its weights are newer than the blob's
+
+    @property
+    def key(self) -> str:
+        """Names the weights that are meant."""
+        return self.state or self.blob
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,13 @@ def test_a_run_still_training_serves_its_newest_model(
         store.runs.report(attempt, Report(checkpoints=(model, publish(attempt.run_id, step, "state"))))
         assert store.models.resolve(f"{attempt.run_id}@latest").blob == model.blob
         assert store.models.resolve(attempt.run_id).blob == model.blob
+    state = publish(attempt.run_id, 7, "state")
+    store.runs.report(attempt, Report(checkpoints=(state,)))  # and no better model
+    found = store.models.resolve(f"{attempt.run_id}@latest")
+    assert (found.blob, found.state, found.key) == (model.blob, state.blob, state.blob)
+    assert store.models.resolve(attempt.run_id).key == model.blob
+    store.runs.finish(attempt, "succeeded", model_blob=model.blob)
+    assert store.models.resolve(f"{attempt.run_id}@latest").key == model.blob
 
 
 def test_a_version_outlives_no_run_and_so_holds_it(store: Store, trained: Trained) -> None:
