@@ -37,7 +37,7 @@ class Context:
             raise Draining("the server is leaving", hint="Try again when it is back.")
 
 
-def _context(connection: HTTPConnection) -> Context:
+async def _context(connection: HTTPConnection) -> Context:  # async, or FastAPI would call it in a thread
     context: Context = connection.app.state.context
     return context
 

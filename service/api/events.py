@@ -15,10 +15,11 @@ from starlette.responses import Response
 from service.api.context import Context, Here
 from service.api.frames import News
 from service.api.replies import refuses
-from service.api.stream import EventStream, told
+from service.api.stream import WatchStream
 from service.api.topics import Topics
 from service.api.views.base import ListView
 from service.api.views.job import EventView
+from service.api.watch import Standings
 from service.errors import Fault, InvalidSpec, NotFound
 from service.storage import FINAL
 
@@ -70,13 +71,13 @@ async def events(
 
 
 async def _answer(request: Request, here: Context, topics: Topics, query: EventsQuery, last: str | None) -> Response:
-    found = here.store.events.standings(topics.jobs, topics.runs) if topics.every else {}
+    found: Standings = {**here.store.events.standings(topics.jobs, topics.runs)} if topics.every else {}
     for name in topics.every:
         if name not in found:
             raise NotFound(f"no {'job' if name in topics.jobs else 'run'} {name}")
     if "text/event-stream" in request.headers.get("accept", ""):
-        return EventStream(told(here.watch, topics, _last(last, query.after)))
-    ended = bool(found) and all(each.status in FINAL for each in found.values())
+        return WatchStream(here.watch, topics, _last(last, query.after), found)
+    ended = bool(found) and all(each is not None and each.status in FINAL for each in found.values())
     news = await _page(here, topics, query, 0.0 if ended else query.wait)
     data = b",".join([each.json for each in news])
     more = b"true" if len(news) == query.limit else b"false"

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Coroutine, Generator
 from contextlib import aclosing, suppress
+from types import coroutine
+from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from service.api.frames import RETRY
 from service.api.topics import Topics
-from service.api.watch import Watch
-
-
-async def told(watch: Watch, topics: Topics, cursor: int) -> AsyncGenerator[bytes, None]:
-    """Everything after the event `cursor`. Ends without `end` when the server leaves: the reader comes back."""
-    yield RETRY
-    with watch.watching(topics, cursor) as watcher:
-        while not watcher.over:
-            yield await watcher.next()
+from service.api.watch import Standings, Watch
 
 
 class EventStream(Response):
@@ -27,7 +21,7 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, frames: AsyncGenerator[bytes, None]) -> None:
+    def __init__(self, frames: AsyncGenerator[bytes, None] | None = None) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._frames = frames
@@ -47,11 +41,66 @@ class EventStream(Response):
                     await task
 
     async def _send(self, send: Send) -> None:
-        async with aclosing(self._frames) as frames:
-            async for piece in frames:
-                if piece:
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        if self._frames is not None:
+            async with aclosing(self._frames) as frames:
+                async for piece in frames:
+                    await send(_body(piece))
+        await send(_body(b"", more=False))
+
+
+class WatchStream(EventStream):
+    """Everything after the event `cursor`. Ends without `end` when the server leaves: the reader comes back.
+
+    `found`: how all stand that the topics name.
+    """
+
+    def __init__(self, watch: Watch, topics: Topics, cursor: int, found: Standings) -> None:
+        super().__init__()
+        self._asked = topics, cursor, found
+        self._watch = watch
+
+    async def _send(self, send: Send) -> None:
+        await send(_body(RETRY))
+        with self._watch.watching(*self._asked, write=lambda frames: begun(send(_body(frames)))) as watcher:
+            while not watcher.over:
+                frames = await watcher.next()
+                if frames:
+                    await send(_body(frames))
+        await super()._send(send)
+
+
+def begun(work: Any) -> Awaitable[None] | None:
+    """Runs a coroutine as far as it goes without waiting; what is left is returned, if anything is.
+
+    Python 3.12 has this as eager tasks; a task for every frame would cost more than the frame.
+    """
+    try:
+        waiting = work.send(None)
+    except StopIteration:
+        return None
+    except Exception as error:
+        return _raised(error)
+    return _rest(work, waiting)
+
+
+@coroutine
+def _rest(work: Coroutine[Any, Any, None], waiting: Any) -> Generator[Any, Any, None]:
+    with suppress(StopIteration):
+        while True:
+            try:
+                yield waiting
+            except BaseException as error:
+                waiting = work.throw(error)
+            else:
+                waiting = work.send(None)
+
+
+async def _raised(error: Exception) -> None:
+    raise error
+
+
+def _body(frames: bytes, *, more: bool = True) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": frames, "more_body": more}
 
 
 async def _gone(receive: Receive) -> None:

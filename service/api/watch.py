@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from service.api.frames import News, progress_frame
 from service.api.ring import Ring
 from service.api.topics import Topics
-from service.api.watcher import Watcher
+from service.api.watcher import Watcher, Write
 from service.errors import ServiceError
 from service.storage import FINAL, Standing, Store
 
@@ -24,6 +24,7 @@ PROGRESS_S = 0.25  # at most so often is progress told, which is no event
 KEEP_ALIVE_S = 15.0  # the longest silence of a stream
 PAGE = 500  # events read in one go
 _REST_S = 1.0  # after the store refused us
+Standings = dict[str, Standing | None]
 _LOG = logging.getLogger(__name__)
 
 
@@ -36,7 +37,7 @@ class Watch:
         self._by_topic: dict[str | None, set[Watcher]] = {}
         self._ring = Ring()
         self._version = -1  # of the store when it was last read
-        self._told: dict[str, Standing | None] = {}  # progress as the watchers have it
+        self._told: Standings = {}  # progress as the watchers have it
         self._told_version = -1
         self._progress_at_s = self._alive_at_s = 0.0
         self._poller: asyncio.Task[None] | None = None
@@ -53,18 +54,21 @@ class Watch:
             self._loop.call_soon_threadsafe(self._wake)
 
     @contextmanager
-    def watching(self, topics: Topics, cursor: int) -> Iterator[Watcher]:
-        """A watcher that is told of everything after the event `cursor`, and first how all stand."""
-        watcher = Watcher(self, topics, cursor)
+    def watching(
+        self, topics: Topics, cursor: int, found: Standings | None = None, write: Write | None = None
+    ) -> Iterator[Watcher]:
+        """A watcher that is told of everything after the event `cursor`, and how all stand.
+
+        `found`: how they stood a moment ago, when the caller knows.
+        """
+        watcher = Watcher(self, topics, cursor, write)
         names = topics.every or (None,)
         self._start()
         self._watchers.add(watcher)
         for topic in names:
             self._by_topic.setdefault(topic, set()).add(watcher)
         try:
-            for topic, standing in self._standings(topics.every).items():
-                _tell((watcher,), topic, standing, ended=True)
-                self._told.setdefault(topic, standing)
+            self.stand(watcher, found)
             yield watcher
         finally:
             self._watchers.discard(watcher)
@@ -79,8 +83,16 @@ class Watch:
             self._read()
             if cursor >= self._ring.after:
                 return self._ring.since(cursor, topics, limit)
-        jobs, runs = (topics.jobs, topics.runs) if topics.every else (None, None)
+        jobs, runs = topics.jobs or None, topics.runs or None
         return [News(event) for event in self._store.events.after(cursor, job_ids=jobs, run_ids=runs, limit=limit)]
+
+    def stand(self, watcher: Watcher, found: Standings | None = None) -> None:
+        """Tells a watcher how all stand that it watches, and what of it has ended."""
+        if found is None:
+            found = self._standings(watcher.topics.every)
+        for topic in watcher.topics.every:
+            _tell((watcher,), topic, found.get(topic), ended=True)
+            self._told.setdefault(topic, found.get(topic))
 
     def _start(self) -> None:
         """Begins to ask, or goes on; what happened meanwhile is left to those who ask for it when it is much."""
@@ -110,9 +122,13 @@ class Watch:
 
     def _turn(self, now_s: float) -> None:
         version = self._read()
-        if version != self._told_version and now_s >= self._progress_at_s:
-            self._tell_progress()
-            self._told_version, self._progress_at_s = version, now_s + PROGRESS_S
+        if now_s >= self._progress_at_s:
+            self._progress_at_s = now_s + PROGRESS_S
+            for watcher in self._watchers:
+                watcher.flush()
+            if version != self._told_version:
+                self._tell_progress()
+                self._told_version = version
         if now_s >= self._alive_at_s:
             self._alive_at_s = now_s + KEEP_ALIVE_S / 2
             for watcher in self._watchers:
@@ -130,23 +146,19 @@ class Watch:
         return version
 
     def _hand_out(self, found: Sequence[News]) -> None:
-        ended: set[str] = set()
+        ended, told = set[str](), set[Watcher]()
         for news in found:
-            for watcher in self._by_topic.get(None, ()):
-                watcher.tell(news)
-            for topic in (news.event.job_id, news.event.run_id):
-                if topic in self._by_topic and topic is not None:
-                    for watcher in self._by_topic[topic]:
-                        watcher.tell(news)
-                    if news.event.kind == "finished":
-                        ended.add(topic)
-        if ended:
-            self._end(ended)
-
-    def _end(self, topics: Iterable[str]) -> None:
-        """Their event `finished` was told; a job of several runs goes on until the last of them has ended."""
-        for topic, standing in self._standings(topics).items():
+            for topic in (news.event.job_id, news.event.run_id, None):
+                watchers = self._by_topic.get(topic, ())
+                for watcher in watchers:
+                    watcher.tell(news)
+                told.update(watchers)
+                if topic and watchers and news.event.kind == "finished":
+                    ended.add(topic)
+        for topic, standing in self._standings(ended).items():  # a job of several runs ends with the last of them
             _tell(self._by_topic[topic], topic, standing, ended=True)
+        for watcher in told:
+            watcher.flush()
 
     def _tell_progress(self) -> None:
         """To the watchers of each topic that has got on, or is gone."""
@@ -156,9 +168,11 @@ class Watch:
                 _tell(self._by_topic[topic], topic, standing, ended=False)
         self._told = found
 
-    def _standings(self, names: Iterable[str]) -> dict[str, Standing | None]:
+    def _standings(self, names: Iterable[str]) -> Standings:
         """In the order of the names; None for what is not there any more."""
         topics = Topics.of(names)
+        if not topics.every:
+            return {}
         found = self._store.events.standings(topics.jobs, topics.runs)
         return {topic: found.get(topic) for topic in topics.every}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from service.api.frames import ALIVE, News, end_frame
@@ -12,26 +12,35 @@ from service.api.topics import Topics
 MOST_EVENTS, MOST_BYTES = 500, 250_000  # kept for a reader; a slower one goes on from the store
 
 
+Write = Callable[[bytes], Awaitable[None] | None]
+
+
 class Source(Protocol):
-    """Where a reader that is behind goes on reading."""
+    """Where a reader that is behind goes on reading, and asks how all stand when something has ended meanwhile."""
 
     @property
     def closed(self) -> bool: ...
 
     def after(self, cursor: int, topics: Topics, limit: int) -> Sequence[News]: ...
 
+    def stand(self, watcher: Watcher) -> None: ...
+
 
 class Watcher:
     """Told by the watch on one side, read by a stream or a long poll on the other; both on one event loop.
 
     It begins behind: `next` reads from the source until nothing is left there, and from then on what it is told. Events
-    are never dropped: a reader that does not keep up is behind again. Progress is: only the newest counts.
+    are never dropped: a reader that does not keep up is behind again. Progress is: only the newest counts. While the
+    reader waits, the watch itself calls `write` for it, which saves waking a task for every event; what `write` could
+    not do at once it returns, and the reader waits for that.
     """
 
-    def __init__(self, source: Source, topics: Topics, cursor: int) -> None:
+    def __init__(self, source: Source, topics: Topics, cursor: int, write: Write | None = None) -> None:
         self.topics = topics
         self.over = False
         self._source = source
+        self._write = write
+        self._rest: Awaitable[None] | None = None
         self._read = self._cursor = cursor  # the last event the reader has, and the last that is kept for it
         self._behind = True
         self._frames: list[bytes] = []
@@ -52,24 +61,33 @@ class Watcher:
         self._cursor = news.id
         if self._bytes > MOST_BYTES or len(self._frames) > MOST_EVENTS:
             self._frames, self._bytes, self._cursor, self._behind = [], 0, self._read, True
-        self.wake()
 
     def progress(self, topic: str, frame: bytes) -> None:
-        """How far a job or a run is."""
+        """How far a job or a run is; told with the next event, or at the next `flush`."""
         self._progress[topic] = frame
-        self.wake()
 
     def end(self, topic: str, status: str) -> None:
         """Nothing more will happen to it than what was told."""
         self._ends.setdefault(topic, status)
-        self.wake()
 
     def keep_alive(self) -> None:
         """Called at intervals: breaks a silence that has lasted a whole one."""
-        if self._silent:
-            self._alive = True
-            self.wake()
+        self._alive = self._silent
         self._silent = True
+        self.flush()
+
+    def flush(self) -> None:
+        """Lets the reader have what it was told. One that is at work looks by itself."""
+        if self._waker is None or self._waker.done():
+            return
+        if self._write is None or self._behind:
+            self.wake()
+            return
+        frames = self._taken()
+        if frames:
+            self._rest = self._write(frames)
+        if self._rest is not None or self.over:
+            self.wake()
 
     def wake(self) -> None:
         """Lets the reader look again."""
@@ -80,10 +98,9 @@ class Watcher:
 
     async def next(self) -> bytes:
         """The frames that are new; none when it is `over`, because all has ended or the server leaves."""
-        while not self._source.closed:
+        while not (self._source.closed or self.over):
             found = self._caught_up() if self._behind else self._taken()
-            if found or self.over:
-                self._silent = False
+            if found:
                 return found
             await self._wait()
         self.over = True
@@ -92,15 +109,15 @@ class Watcher:
     async def news(self) -> None:
         """Until there is an event, or nothing left to wait for."""
         self._behind = bool(self._source.after(self._read, self.topics, 1))
-        while not (self._behind or self._frames or self._over() or self._source.closed):
+        while not (self._behind or self._frames or self._ended() or self._source.closed):
             await self._wait()
 
     async def _wait(self) -> None:
         self._waker = asyncio.get_running_loop().create_future()
         await self._waker
-
-    def _over(self) -> bool:
-        return bool(self._ends) and len(self._ends) == len(self.topics.every)
+        rest, self._rest = self._rest, None
+        if rest is not None:
+            await rest
 
     def _caught_up(self) -> bytes:
         found = self._source.after(self._read, self.topics, MOST_EVENTS)
@@ -108,15 +125,26 @@ class Watcher:
         if not found:
             return self._taken()
         self._read = self._cursor = found[-1].id
+        if any(news.event.kind == "finished" for news in found):
+            self._source.stand(self)
+        self._silent = False
         return b"".join([news.frame for news in found])
 
     def _taken(self) -> bytes:
-        frames = [*self._frames, *self._progress.values()]
-        self._frames, self._bytes, self._read, self._progress = [], 0, self._cursor, {}
-        if self._over():
+        frames = self._frames
+        if self._progress:
+            frames += self._progress.values()
+            self._progress = {}
+        if self._ends and self._ended():
             self.over = True
             frames.append(end_frame(self._ends))
-        if self._alive and not frames:
-            frames.append(ALIVE)
-        self._alive = False
-        return b"".join(frames)
+        if self._alive:
+            self._alive = False
+            frames = frames or [ALIVE]
+        if not frames:
+            return b""
+        self._frames, self._bytes, self._read, self._silent = [], 0, self._cursor, False
+        return frames[0] if len(frames) == 1 else b"".join(frames)
+
+    def _ended(self) -> bool:
+        return bool(self._ends) and len(self._ends) == len(self.topics.every)

@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, Text, bindparam, func, insert, or_, select
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, bindparam, func, insert, or_, select
 
 from service.storage import moment
 from service.storage.database import Database
 from service.storage.rows import Event, Standing
 from service.storage.tables import events, jobs, runs
 
-# Statements made once: making one costs more than running it.
-_OF_JOBS = events.c.job_id.in_(bindparam("job_ids", expanding=True))
-_OF_RUNS = events.c.run_id.in_(bindparam("run_ids", expanding=True))
 _EVERY = select(events).where(events.c.id > bindparam("cursor")).order_by(events.c.id).limit(bindparam("most"))
-_AFTER = {
-    (False, False): _EVERY,
-    (True, False): _EVERY.where(_OF_JOBS),
-    (False, True): _EVERY.where(_OF_RUNS),
-    (True, True): _EVERY.where(or_(_OF_JOBS, _OF_RUNS)),
-}
-_IDS = bindparam("ids", type_=Text, expanding=True)
-_JOBS_STAND = select(jobs.c.id, jobs.c.status, jobs.c.phase, jobs.c.progress, jobs.c.eta_s).where(jobs.c.id.in_(_IDS))
-_RUNS_STAND = (
-    select(runs.c.id, runs.c.status, jobs.c.phase, jobs.c.progress, jobs.c.eta_s)
-    .outerjoin(jobs, jobs.c.id == runs.c.job_id)
-    .where(runs.c.id.in_(_IDS))
-)
+_STAND = jobs.c.phase, jobs.c.progress, jobs.c.eta_s
 
 
 class Events:
@@ -42,20 +28,20 @@ class Events:
         job_ids: Sequence[str] | None = None, run_ids: Sequence[str] | None = None, limit: int = 1000,
     ) -> tuple[Event, ...]:  # fmt: skip
         """Events with an id above `cursor`, oldest first; of these jobs and runs, or all when none is given."""
-        job_ids = job_ids if job_id is None else [job_id]
-        run_ids = run_ids if run_id is None else [run_id]
-        statement = _AFTER[job_ids is not None, run_ids is not None]
-        asked = {"job_ids": job_ids, "run_ids": run_ids}
-        given = {name: list(ids) for name, ids in asked.items() if ids is not None}
+        asked = {"job_id": job_ids if job_id is None else [job_id], "run_id": run_ids if run_id is None else [run_id]}
+        named = {name: ids for name, ids in asked.items() if ids is not None}
+        statement = _after(tuple((name, len(ids) == 1) for name, ids in named.items()))
+        given = {"cursor": cursor, "most": limit} | {name: _value(ids) for name, ids in named.items()}
         with self._database.read() as connection:
-            rows = connection.execute(statement, {"cursor": cursor, "most": limit} | given)
-            return tuple(_event(row) for row in rows)
+            return tuple(_event(row) for row in connection.execute(statement, given))
 
     def standings(self, job_ids: Sequence[str] = (), run_ids: Sequence[str] = ()) -> dict[str, Standing]:
         """How jobs and runs stand, by id, at one moment; those that do not exist are left out."""
+        found: list[Row[Any]] = []
         with self._database.read() as connection:
-            found = list(connection.execute(_JOBS_STAND, {"ids": list(job_ids)})) if job_ids else []
-            found += connection.execute(_RUNS_STAND, {"ids": list(run_ids)}) if run_ids else []
+            for of_jobs, ids in ((True, job_ids), (False, run_ids)):
+                if ids:
+                    found += connection.execute(_standing(of_jobs, len(ids) == 1), {"id": _value(ids)})
         return {row.id: Standing(row.status, row.phase, row.progress, row.eta_s) for row in found}
 
     def latest_id(self) -> int:
@@ -66,6 +52,30 @@ class Events:
     def version(self) -> int:
         """A number that is another one after any commit by any process; costs microseconds."""
         return self._database.version()
+
+
+# Statements are made once: making one costs more than running it. To look for one of a list costs twice that of one.
+
+
+@cache
+def _after(by: tuple[tuple[str, bool], ...]) -> Select[Any]:
+    return _EVERY.where(or_(*(_is(events.c[name], name, single) for name, single in by))) if by else _EVERY
+
+
+@cache
+def _standing(of_jobs: bool, single: bool) -> Select[Any]:
+    if of_jobs:
+        return select(jobs.c.id, jobs.c.status, *_STAND).where(_is(jobs.c.id, "id", single))
+    found = select(runs.c.id, runs.c.status, *_STAND).outerjoin(jobs, jobs.c.id == runs.c.job_id)
+    return found.where(_is(runs.c.id, "id", single))
+
+
+def _is(column: Column[str], name: str, single: bool) -> ColumnElement[bool]:
+    return column == bindparam(name) if single else column.in_(bindparam(name, expanding=True))
+
+
+def _value(ids: Sequence[str]) -> str | list[str]:
+    return ids[0] if len(ids) == 1 else list(ids)
 
 
 def record(connection: Connection, run_id: str | None, job_id: str | None, kind: str, data: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from service import clock, storage
 from service.api import ring, watch, watcher
 from service.api.frames import News
 from service.api.ring import Ring
-from service.api.stream import told
+from service.api.stream import begun
 from service.api.topics import Topics
 from service.api.watch import Watch
 from service.api.watcher import Watcher
@@ -60,8 +60,9 @@ async def until(found: Callable[[], bool]) -> None:
 
 
 async def listen(watching: Watch, topics: Topics, cursor: int, into: list[bytes]) -> None:
-    async for frames in told(watching, topics, cursor):
-        into += [frames]
+    with watching.watching(topics, cursor) as reader:
+        while not reader.over:
+            into += [await reader.next()]
 
 
 async def test_fifty_watchers_ask_the_store_as_often_as_one_and_nobody_asks_afterwards(
@@ -158,6 +159,52 @@ async def test_progress_that_nobody_read_is_replaced_by_newer_progress(store: St
         assert (await slow.next()) == b"999"
 
 
+async def test_work_begun_by_hand_is_gone_on_with_where_it_waits() -> None:
+    gate, steps = asyncio.Event(), []
+
+    async def work(*, waits: bool) -> None:
+        steps.append("begun")
+        if waits:
+            await gate.wait()
+            await asyncio.sleep(0)
+            steps.append("done")
+
+    assert begun(work(waits=False)) is None
+    rest = begun(work(waits=True))
+    assert steps == ["begun", "begun"]
+    assert rest is not None
+    going_on = asyncio.ensure_future(rest)
+    await asyncio.sleep(0)
+    gate.set()
+    await asyncio.wait_for(going_on, 1)
+    assert steps[-1] == "done"
+
+
+async def test_work_begun_by_hand_can_be_cancelled_and_tells_its_faults() -> None:
+    left = []
+
+    async def work(*, fails: bool) -> None:
+        if fails:
+            raise OSError("no")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.append(True)
+
+    failed = begun(work(fails=True))
+    assert failed is not None
+    with pytest.raises(OSError, match="no"):
+        await failed
+    rest = begun(work(fails=False))
+    assert rest is not None
+    going_on = asyncio.ensure_future(rest)
+    await asyncio.sleep(0)
+    going_on.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await going_on
+    assert left == [True]
+
+
 async def test_who_comes_back_goes_on_from_the_ring_or_from_the_store(
     store: Store, run: Callable[[], tuple[str, Attempt]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,7 +239,6 @@ def test_the_ring_is_bounded_and_holds_all_that_it_says(sizes: list[int]) -> Non
 
 async def test_silence_is_broken_and_news_put_it_off(store: Store) -> None:
     quiet = Watcher(Watch(store), Topics(), 0)
-    quiet.keep_alive()
     quiet.progress("job_x", b"news")
     assert await quiet.next() == b"news"
     quiet.keep_alive()
