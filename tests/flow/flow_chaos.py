@@ -31,6 +31,7 @@ from service.storage import FINAL, Job, Store
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTLE_S = 300.0  # after the last kill, for what still waits
+_KILLS_IN_A_FIRST_JOB = 4.0  # on average, in the time that a new server takes to finish one
 _ODDS = {"server": 1, "busy worker": 4, "any worker": 1}  # any: also one that starts, idles or outlived its server
 
 Outcome = tuple[str | None, dict[str, Any]]
@@ -82,12 +83,12 @@ class Drill:
                 [sys.executable, "-m", "service", *words], cwd=ROOT, env=env, stdout=log, stderr=log
             )
 
-    def run(self, kills: int, haste: float, clients: int) -> Books:
-        """Kills, on average `haste` times while a server starts and does a first job; then waits, and looks."""
+    def run(self, kills: int, pause_s: float | None, clients: int) -> Books:
+        """Kills, as often as a loaded machine lets something live in between; then waits for the end, and looks."""
         began_s = time.monotonic()
         calm = [self._post("calm-0", 0)]
         self._settle()
-        pause_s = (time.monotonic() - began_s) / haste
+        pause_s = pause_s or (time.monotonic() - began_s) / _KILLS_IN_A_FIRST_JOB
         calm += [self._post(f"calm-{which}", which) for which in range(1, len(JOBS))]
         self._settle()
         expected = [self._outcome(self.store.jobs.get(job_id)) for job_id in calm]
@@ -97,6 +98,8 @@ class Drill:
         while self.books.kills.total() < kills:
             time.sleep(self.chance.uniform(0.1, 1.9) * pause_s)
             self._kill()
+            if self.books.kills.total() % 50 == 0:
+                sys.stderr.write(f"{time.monotonic() - began_s:.0f} s: {self.books}\n")
         self.over.set()
         for thread in threads:
             thread.join()
@@ -245,11 +248,11 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def drill(folder: Path, *, kills: int, haste: float = 4.0, clients: int = 4, seed: int = 0) -> Books:
+def drill(folder: Path, *, kills: int, pause_s: float | None = None, clients: int = 4, seed: int = 0) -> Books:
     """The whole drill in a new folder."""
     chaos = Drill(folder / "data", random.Random(seed))
     try:
-        return chaos.run(kills, haste, clients)
+        return chaos.run(kills, pause_s, clients)
     finally:
         chaos.over.set()
         chaos.stop()
@@ -258,12 +261,12 @@ def drill(folder: Path, *, kills: int, haste: float = 4.0, clients: int = 4, see
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=1000)
-    parser.add_argument("--haste", type=float, default=4.0)
+    parser.add_argument("--pause-s", type=float, help="mean time between two kills; else by how fast the machine is")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="a new folder that is kept; else a temporary one")
     asked = parser.parse_args()
     with nullcontext(asked.keep) if asked.keep else tempfile.TemporaryDirectory() as folder:
-        books = drill(Path(folder), kills=asked.kills, haste=asked.haste, seed=asked.seed)
+        books = drill(Path(folder), kills=asked.kills, pause_s=asked.pause_s, seed=asked.seed)
         log = (Path(folder) / "server.log").read_text("utf-8")
     sys.stdout.write(f"{books}\n")
     sys.stdout.writelines(f"WRONG {line}\n" for line in books.wrong)
