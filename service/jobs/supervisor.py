@@ -14,7 +14,7 @@ from service.storage import Attempt, Fenced, Store
 
 LOG = logging.getLogger(__name__)
 TURN_S = 0.5  # the longest sleep: a dead adopted worker is noticed within it
-TIDY_S = 600.0
+TIDY_S, CROWDED_S = 600.0, 10.0  # between two times of removing what is not needed; when the disk is nearly full
 HARD_STOP_S = {"cancel": 4.0, "pause": 30.0}  # a worker that does not heed for so long is killed
 GRACE_S = 2.4  # to checkpoint and give runs back when the server leaves
 _REST_S = 1.0  # after the store refused us (disk full, locked)
@@ -69,10 +69,10 @@ class Supervisor:
         self._leave()
 
     def _turn(self) -> None:
+        self._tidy()  # first: the others write, which a full disk refuses
         self._settle()
         self._claim()
         self._sweep()
-        self._tidy()
 
     def _settle(self) -> None:
         """Tells the store of attempts whose process ended without a verdict, and frees their places."""
@@ -113,8 +113,8 @@ class Supervisor:
         return monotonic_s() - seen_s > HARD_STOP_S[how]
 
     def _tidy(self) -> None:
-        """Now and then the files that nothing points at any more are removed."""
-        if monotonic_s() > self._tidied_s + TIDY_S:
+        """Now and then the files that nothing points at any more are removed, and soon when there is no room."""
+        if monotonic_s() > self._tidied_s + (CROWDED_S if self.store.crowded else TIDY_S):
             self._tidied_s = monotonic_s()
             self.store.collect()
 

@@ -12,19 +12,20 @@ import hashlib
 import os
 import re
 import shutil
-import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 
-from service import tensors
+from service import clock, tensors
 from service.errors import InvalidData, StorageFull
 from service.storage.durable import make_folder, sync_folder
 from service.storage.rows import Blob
 from service.tensors import Array
 
-GRACE_S = 60.0  # a file younger than this may be about to be pointed at
+GRACE_S = 60.0  # what was put so short a time ago may be about to be pointed at
+_MOST_IDLE = 100_000
+STALE_S = 3600.0  # nobody writes a file so long without writing to it
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _KEPT = "kept.lock"
@@ -36,6 +37,7 @@ class Blobs:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._durable: set[Path] = set()  # folders whose own names this process knows to be on the disk
+        self._idle: dict[Path, tuple[int, float]] = {}  # by file: its time stamp, and since when it has been that
         make_folder(folder)
         (folder / "new").mkdir(exist_ok=True)
 
@@ -116,9 +118,10 @@ class Blobs:
                     yield path.name
 
     def delete(self, unreferenced: Collection[str], *, grace_s: float = GRACE_S) -> int:
-        """Removes blobs that nothing points at, but none put within the last `grace_s`; returns the bytes freed.
+        """Removes blobs that nothing points at; returns the bytes freed.
 
-        A blob may be put again just then; so both the look at its age and the removal are under a lock.
+        With a grace only those that were asked for `grace_s` ago already and not put since: ask again. A clock that is
+        set makes no blob old. One may be put again just now; so the look at it and its removal are under a lock.
         While somebody wants all `kept`, none is removed.
         """
         with open(self._folder / _KEPT, "ab") as file:
@@ -139,12 +142,20 @@ class Blobs:
         for path in (self._folder / "new").iterdir():
             if not _lives(path.name.partition("-")[0]):
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            elif path.is_file():  # perhaps of another process that had this number before
+                self._remove(path, STALE_S)
 
     def _remove(self, path: Path, grace_s: float) -> int:
+        if len(self._idle) > _MOST_IDLE:
+            self._idle.clear()
         with self._locked(fcntl.LOCK_EX), suppress(FileNotFoundError):
-            status = path.stat()
-            if time.time() - status.st_mtime >= grace_s:
+            status, now_s = path.stat(), clock.monotonic_s()
+            stamp, since_s = self._idle.setdefault(path, (status.st_mtime_ns, now_s))
+            if stamp != status.st_mtime_ns:  # put again meanwhile
+                self._idle[path] = status.st_mtime_ns, now_s
+            elif now_s - since_s >= grace_s:
                 path.unlink()
+                self._idle.pop(path)
                 return status.st_size
         return 0
 

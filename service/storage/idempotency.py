@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from service.errors import Fault, InvalidSpec
 from service.storage import moment
 from service.storage.rows import Idempotency
 from service.storage.tables import idempotency
+
+KEPT_S = 7 * 24 * 3600  # a week; who has not had an answer by then does not try again
 
 
 def made(connection: Connection, scope: str, given: Idempotency | None) -> str | None:
@@ -39,3 +41,8 @@ def keep(connection: Connection, scope: str, given: Idempotency | None, resource
                 created_at=moment.now(),
             )
         )
+
+
+def expire(connection: Connection) -> None:
+    """Forgets keys that are too old to be sent again; what they made stays."""
+    connection.execute(delete(idempotency).where(idempotency.c.created_at < moment.now() - KEPT_S * 1_000_000))

@@ -2,39 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Text, cast, literal, or_, select, union, union_all
+from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, func, or_, select, union
 
 from service.storage.rows import FINAL
+from service.storage.status import MOVES
 from service.storage.tables import checkpoints, datasets, jobs, model_versions, runs
 
 _CHECKPOINTED = runs.c.key == checkpoints.c.run_key
-_POINTERS = (checkpoints.c.blob, runs.c.model_blob, datasets.c.blob, model_versions.c.blob)
+_UNENDED = tuple(status for status in MOVES if status not in FINAL)
+_TO_TRAIN = and_(runs.c.status.in_(_UNENDED), runs.c.type == "train")
+_TAKEN_UP = runs.c.spec[("go_on_from", "blob")].as_string()
+_BEGUN_WITH = func.replace(runs.c.spec[("network", "initial_weights")].as_string(), "sha256:", "")
+_POINTERS: Mapping[str, tuple[ColumnElement[Any], Select[Any]]] = {
+    "a checkpoint of ": (checkpoints.c.blob, select(runs.c.id).join(checkpoints, _CHECKPOINTED)),
+    "the model of ": (runs.c.model_blob, select(runs.c.id)),
+    "data set ": (datasets.c.blob, select(datasets.c.id)),
+    "model ": (model_versions.c.blob, select(model_versions.c.name)),
+    "the state to go on from of ": (_TAKEN_UP, select(runs.c.id).where(_TO_TRAIN)),
+    "the weights to begin with of ": (_BEGUN_WITH, select(runs.c.id).where(_TO_TRAIN)),
+}
 
 
 def without(connection: Connection, blobs: Sequence[str]) -> tuple[str, ...]:
     """Those of these blobs that no row points at."""
-    pointed = union(*(select(column).where(column.in_(blobs)) for column in _POINTERS))
-    used = set(connection.execute(pointed).scalars())
+    if not blobs:
+        return ()
+    queries = (query.with_only_columns(blob).where(blob.in_(blobs)) for blob, query in _POINTERS.values())
+    used = set(connection.execute(union(*queries)).scalars())
     return tuple(blob for blob in dict.fromkeys(blobs) if blob not in used)
 
 
 def every(connection: Connection) -> set[str]:
     """Every blob that a row points at."""
-    return set(connection.execute(union(*(select(column) for column in _POINTERS))).scalars()) - {None}
+    return set(pointers(connection))
 
 
 def pointers(connection: Connection) -> dict[str, str]:
     """Every blob that a row points at, and what that row is, in words."""
-    of_run = select(checkpoints.c.blob, literal("a checkpoint of ") + runs.c.id).join(runs, _CHECKPOINTED)
-    rows = union_all(
-        of_run,
-        select(runs.c.model_blob, literal("the model of ") + runs.c.id).where(runs.c.model_blob.is_not(None)),
-        select(datasets.c.blob, literal("data set ") + datasets.c.id),
-        select(model_versions.c.blob, literal("model ") + model_versions.c.name),
-    )
-    return {row[0]: row[1] for row in connection.execute(rows)}
+    queries = (query.add_columns(blob).where(blob.is_not(None)) for blob, query in _POINTERS.values())
+    return {
+        blob: words + name
+        for words, query in zip(_POINTERS, queries, strict=True)
+        for name, blob in connection.execute(query)
+    }
 
 
 def to_dataset(connection: Connection, dataset_id: str) -> list[str]:

@@ -17,10 +17,15 @@ class Reserve:
 
     def keep(self) -> None:
         """Takes the room, unless it is taken or the disk has little more than that."""
-        if self._path.exists() or self._free() < 4 * RESERVE_BYTES:
+        if self._path.exists() or self.crowded:
             return
         with suppress(OSError), open(self._path, "wb") as file:
             os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the disk has little more room than that."""
+        return self._free() < 4 * RESERVE_BYTES
 
     def give(self) -> None:
         """Frees it, when the disk is about to be full."""

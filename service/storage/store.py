@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from service.errors import NotFound
-from service.storage import backup, check, migrate, references, use
+from service.storage import backup, check, idempotency, migrate, references, use
 from service.storage.backup import BackedUp
 from service.storage.blobs import GRACE_S, Blobs
 from service.storage.check import Checkup
@@ -40,14 +40,24 @@ class Store:
         self.blobs = Blobs(data_dir / "blobs")
 
     def collect(self, *, grace_s: float = GRACE_S) -> int:
-        """Removes the files that nothing points at, but none put within `grace_s`; returns the bytes freed."""
+        """Removes the files that nothing has pointed at for `grace_s`, and keys that are too old to be sent again.
+
+        Called now and then; returns the bytes freed.
+        """
         present = set(self.blobs.every())
         with self._database.read() as connection:
             referenced = references.every(connection)
         freed = self.blobs.delete(present - referenced, grace_s=grace_s)
         self.blobs.tidy()
+        with self._database.clean() as connection:
+            idempotency.expire(connection)
         self._reserve.keep()
         return freed
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the disk is nearly full, so that what can be removed should be soon."""
+        return self._reserve.crowded
 
     def check(self) -> Checkup:
         """Whether all of it is sound; reads every file, and may run beside a server."""

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import resource
 import shutil
 import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from service import storage, tensors
+from service import clock, storage, tensors
 from service.errors import InvalidData, StorageFull
-from service.storage import Attempt, Checkpoint, Job, Report, Store
+from service.storage import Attempt, Checkpoint, Idempotency, Job, Report, Store
+from service.storage.blobs import GRACE_S, STALE_S
+from service.storage.idempotency import KEPT_S
 
 ARRAYS = {"0.weight": np.arange(6, dtype=np.float32).reshape(2, 3)}
 
@@ -99,23 +104,73 @@ def test_damage_anywhere_is_seen(store: Store) -> None:
     assert not store.blobs.verify(blob.sha256)
 
 
-def test_only_old_blobs_are_deleted(store: Store) -> None:
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Lets seconds pass on the clock that nobody can set."""
+    passed_s = 0.0
+    real = clock.monotonic_s
+
+    def pass_by(seconds: float) -> None:
+        nonlocal passed_s
+        passed_s += seconds
+
+    monkeypatch.setattr(clock, "monotonic_s", lambda: real() + passed_s)
+    return pass_by
+
+
+def test_a_blob_is_deleted_when_it_is_not_needed_for_a_while(store: Store, later: Callable[[float], None]) -> None:
     blob = store.blobs.put_bytes(b"x" * 100)
     assert store.blobs.delete([blob.sha256, "0" * 64]) == 0
+    later(30)
+    assert store.blobs.delete([blob.sha256]) == 0
     assert store.blobs.verify(blob.sha256)
-    assert store.blobs.delete([blob.sha256], grace_s=0) == 100
+    later(31)
+    assert store.blobs.delete([blob.sha256]) == 100
     assert not store.blobs.path(blob.sha256).exists()
     assert left_over(store) == []
 
 
-def test_a_blob_put_again_is_young_again(store: Store) -> None:
+def test_a_blob_is_deleted_at_once_when_there_is_no_grace(store: Store) -> None:
+    blob = store.blobs.put_bytes(b"x" * 100)
+    assert store.blobs.delete([blob.sha256], grace_s=0) == 100
+
+
+def test_a_blob_put_again_is_young_again(store: Store, later: Callable[[float], None]) -> None:
     blob = store.blobs.put_bytes(b"x")
-    os.utime(store.blobs.path(blob.sha256), (0, 0))
+    assert store.blobs.delete([blob.sha256]) == 0
+    later(61)
     store.blobs.put_bytes(b"x")
     assert store.blobs.delete([blob.sha256]) == 0
+    later(61)
+    assert store.blobs.delete([blob.sha256]) == 1
 
 
-def test_a_blob_put_while_it_is_being_deleted_is_there_afterwards(store: Store) -> None:
+def test_a_clock_that_is_set_makes_no_blob_old(store: Store) -> None:
+    """A file's time stamp an hour ago is what a clock set forward by an hour looks like."""
+    blob = store.blobs.put_bytes(b"x")
+    os.utime(store.blobs.path(blob.sha256), (time.time() - 3600,) * 2)
+    assert store.collect() == 0
+    assert store.blobs.verify(blob.sha256)
+
+
+def test_what_a_killed_process_left_in_scratch_is_removed_and_nothing_else(
+    store: Store, later: Callable[[float], None]
+) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "pass"])
+    child.wait()
+    with store.blobs.scratch() as mine:
+        mine.write_bytes(b"half")
+        dead = mine.with_name(f"{child.pid}-0123456789abcdef")
+        dead.write_bytes(b"left behind")
+        store.collect()
+        assert mine.exists()
+        assert not dead.exists()
+        later(STALE_S + 1)
+        store.collect()
+        assert not mine.exists(), "of a process that had our number, as far as anyone can tell"
+
+
+def test_a_blob_put_while_it_is_being_deleted_is_there_afterwards(store: Store, later: Callable[[float], None]) -> None:
     """The writer puts the same content again and again, and looks at once; the other thread deletes it all the time."""
     stop = threading.Event()
     sha256 = hashlib.sha256(b"same").hexdigest()
@@ -130,8 +185,7 @@ def test_a_blob_put_while_it_is_being_deleted_is_there_afterwards(store: Store) 
         for _ in range(200):
             store.blobs.put_bytes(b"same")
             assert store.blobs.path(sha256).exists()
-            with suppress(FileNotFoundError):
-                os.utime(store.blobs.path(sha256), (0, 0))  # old: about to be deleted when it is put again
+            later(GRACE_S + 1)  # about to be deleted when it is put again
     finally:
         stop.set()
         thread.join()
@@ -180,6 +234,43 @@ def test_a_blob_that_another_run_points_at_is_not_given_up(
         store.runs.report(attempt, Report(checkpoints=(shared,)))
     assert store.runs.retain(one.run_id, states=0, models=0) == ()
     assert store.runs.retain(two.run_id, states=0, models=0) == (shared.blob,)
+
+
+@pytest.mark.parametrize(
+    "begins", [{"go_on_from": {"run": "run_0", "step": 1, "blob": "%s"}}, {"network": {"initial_weights": "sha256:%s"}}]
+)
+def test_what_a_waiting_job_begins_from_is_kept_until_it_has_ended(
+    begins: dict[str, dict[str, object]], store: Store, submit: Callable[..., Job], claim: Callable[[], Attempt],
+    publish: Callable[..., Checkpoint],
+) -> None:  # fmt: skip
+    submit()
+    parent = claim()
+    first = publish(parent.run_id, 1, "state")
+    store.runs.report(parent, Report(checkpoints=(first,)))
+    spec = json.loads(json.dumps(begins).replace("%s", first.blob))
+    submit(type="train", spec=spec)
+    store.runs.report(parent, Report(checkpoints=tuple(publish(parent.run_id, step, "state") for step in (2, 3, 4))))
+    assert store.runs.retain(parent.run_id) == ()
+    assert store.collect(grace_s=0) == 0
+    assert store.blobs.verify(first.blob)
+    store.runs.finish(claim(), "succeeded")
+    assert store.collect(grace_s=0) > 0
+    assert not store.blobs.path(first.blob).exists()
+
+
+def test_a_key_is_forgotten_after_a_week_and_what_it_made_stays(
+    store: Store, submit: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = Idempotency("k", "0" * 64)
+    job = submit(idempotency_key=key)
+    real, week = clock.now, timedelta(seconds=KEPT_S)
+    monkeypatch.setattr(clock, "now", lambda: real() + week - timedelta(hours=1))
+    store.collect()
+    assert submit(idempotency_key=key).id == job.id
+    monkeypatch.setattr(clock, "now", lambda: real() + week + timedelta(hours=1))
+    store.collect()
+    assert submit(idempotency_key=key).id != job.id
+    assert store.jobs.get(job.id).id == job.id
 
 
 @pytest.fixture
