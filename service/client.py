@@ -109,6 +109,14 @@ class Client:
         """Puts a paused job back into the queue."""
         return self._document("POST", f"/v1/jobs/{job_id}/resume")
 
+    def fork(self, job_id: str, patch: Mapping[str, Any], *, step: int | None = None) -> Document:
+        """A new job that goes on from a checkpoint of this one, its spec changed by a JSON merge patch."""
+        return self._document("POST", f"/v1/jobs/{job_id}/fork", json={"spec": dict(patch), "step": step})
+
+    def verify(self, job_id: str, *, step: int | None = None) -> Document:
+        """A new job that trains this one again, whole or from a checkpoint on, and compares the weights."""
+        return self._document("POST", f"/v1/jobs/{job_id}/verify", json={"step": step})
+
     def wait(self, job_id: str, *, timeout_s: float | None = None) -> Document:
         """Blocks until the job is final and returns it. Raises TimeoutError after `timeout_s` seconds."""
         until = None if timeout_s is None else time.monotonic() + timeout_s

@@ -27,6 +27,7 @@ from service.api import (
     plans,
     predict,
     problems,
+    repeat,
     runs,
     scores,
     suggestions,
@@ -45,7 +46,7 @@ _DESCRIPTION = (
     "Trains neural networks and n-gram language models from JSON, keeps every run, and answers with the models."
 )
 _NOUNS = (
-    datasets, plans, jobs, events, runs, external, export, metrics, models, card, aliases, predict, bulk,
+    datasets, plans, jobs, repeat, events, runs, external, export, metrics, models, card, aliases, predict, bulk,
     completions, suggestions, scores, health, v2,
 )  # fmt: skip
 

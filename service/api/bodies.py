@@ -41,16 +41,23 @@ class JsonBody(BodyReader, Generic[M]):
     """A dependency that reads the body as `model`; the OpenAPI document finds the model here.
 
     `numbers`: the body is mostly rows; looking for keys that stand twice would cost more than all the rest.
+    `optional`: no body is an empty object.
     """
 
-    def __init__(self, model: Any, parse: Callable[[object], M] | None = None, *, numbers: bool = False) -> None:
+    def __init__(
+        self, model: Any, parse: Callable[[object], M] | None = None, *, numbers: bool = False, optional: bool = False
+    ) -> None:
         self.adapter: TypeAdapter[M] = TypeAdapter(model)
         self._parse = parse or self._validate
         self._numbers = numbers
+        self._optional = optional
 
     async def __call__(self, request: Request) -> M:
         check_json(request)
-        return self._parse(document(await request.body(), keys=not self._numbers))
+        body = await request.body()
+        if self._optional and not body.strip():
+            return self._parse({})
+        return self._parse(document(body, keys=not self._numbers))
 
     def _validate(self, given: object) -> M:
         return validate(self.adapter, given)
@@ -156,7 +163,8 @@ async def _idempotency(
 ) -> Idempotency | None:
     if idempotency_key is None:
         return None
-    return Idempotency(idempotency_key, hashlib.sha256(await request.body()).hexdigest())
+    asked = request.url.path.encode() + b"\n" + await request.body()
+    return Idempotency(idempotency_key, hashlib.sha256(asked).hexdigest())
 
 
 IdempotencyKey = Annotated[Idempotency | None, Depends(_idempotency)]

@@ -7,19 +7,17 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
-from service import storage
 from service.api.bodies import IdempotencyKey, JsonBody
 from service.api.context import Context, Here, in_thread
 from service.api.problems import InvalidJson, UnsupportedMedia
-from service.api.replies import ListQuery, encode, listed, refuses, reply
+from service.api.replies import ListQuery, listed, refuses, reply
+from service.api.submit import submitted
 from service.api.views.base import ListView, Status
 from service.api.views.job import JobView
 from service.errors import Conflict, Draining, InvalidData, NotFound, QueueFull, StorageFull, TooLarge
-from service.specs import Job, JobRequest, admit, parse
-from service.storage import Idempotency
+from service.specs import Job, JobRequest, parse
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
-SUBMIT_BYTES = 4_000  # of an answer to a submit; a larger spec is left out, it stands at the job's address
 Asked = Annotated[Job, Depends(JsonBody(JobRequest, parse))]
 
 
@@ -38,22 +36,7 @@ class JobsQuery(ListQuery):
 )  # fmt: skip
 async def submit(here: Here, asked: Asked, key: IdempotencyKey) -> Response:
     """Checks everything, then puts the job into the queue. The address to watch is in Location."""
-    here.check_open()
-    job = await in_thread(_submit, here, asked, key)
-    here.wake()
-    body = encode(JobView.of(job))
-    if len(body) > SUBMIT_BYTES:
-        body = encode(JobView.of(job, with_spec=False))
-    return Response(body, 202, headers={"Location": f"/v1/jobs/{job.id}"}, media_type="application/json")
-
-
-def _submit(here: Context, asked: Job, key: Idempotency | None) -> storage.Job:
-    admitted = admit(asked, here.store, here.settings.max_model_bytes)
-    return here.store.jobs.submit(
-        type=asked.type, spec=admitted.spec, name=asked.name, tags=asked.tags, dataset_id=admitted.dataset_id,
-        priority=asked.priority, max_queue=here.settings.max_queue, memory_bytes=admitted.memory_bytes,
-        model_blob=admitted.model_blob, idempotency_key=key,
-    )  # fmt: skip
+    return await submitted(here, key, lambda: asked)
 
 
 @router.get("", response_model=ListView[JobView], responses=refuses())

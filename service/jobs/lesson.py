@@ -38,6 +38,7 @@ class Lesson:
     _began_at: float | None = None  # the progress with which this attempt began
     _told_s: float = float("-inf")
     _saved_s: float = field(default_factory=monotonic_s)
+    _saved_step: int = 0
     _cost_s: float = 0.0
     _better: Improved | None = None  # a model that is not published yet
     _published_s: float = float("-inf")
@@ -103,7 +104,8 @@ class Lesson:
         now, reporter = monotonic_s(), self.work.reporter
         if reporter.busy:
             return
-        if now - self._saved_s >= max(self.work.settings.checkpoint_s, 50 * self._cost_s):
+        due_s = self._saved_s + max(self.work.settings.checkpoint_s, 50 * self._cost_s)
+        if now >= due_s and step > self._saved_step:
             self._save(step)
         elif self._better is not None and now - self._published_s >= _NEWS_S:
             better, self._better, self._published_s = self._better, None, now
@@ -117,7 +119,7 @@ class Lesson:
         metadata = {"kind": "state", "state": json.dumps(meta)}
         digest = self.training.weights_sha256(best=False)
         self.work.reporter.publish(Snapshot("state", step, digest, arrays, metadata))
-        self._saved_s, self._cost_s = monotonic_s(), processor_s() - began_s
+        self._saved_s, self._saved_step, self._cost_s = monotonic_s(), step, processor_s() - began_s
 
     def model(self, scores: Mapping[str, float]) -> NetworkModel:
         """The best weights so far, with all that serving them takes."""

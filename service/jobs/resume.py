@@ -23,7 +23,10 @@ def state(work: Work, spec: TrainSpec) -> State | None:
 
 
 def forked(work: Work, spec: TrainSpec) -> State | None:
-    """The other run's state, as if it had not been told to stop there. Raises DataUnusable when it is gone."""
+    """The other run's state, as if it had not been told to stop there, unless the very same is to come out.
+
+    Raises DataUnusable when it is gone.
+    """
     point = spec.go_on_from
     if point is None or point.blob is None:
         return None
@@ -31,7 +34,8 @@ def forked(work: Work, spec: TrainSpec) -> State | None:
         raise DataUnusable(f"the checkpoint of {point.run} to go on from is gone", hint="Has its job been deleted?")
     found = tensors.read(work.store.blobs.path(point.blob))
     work.reporter.tell(events=[("forked", {"run": point.run, "step": point.step})], step=point.step)
-    return found.arrays, json.loads(found.metadata["state"]) | {"stopped_by": None}
+    meta = json.loads(found.metadata["state"])
+    return found.arrays, meta if spec.verify == point.run else meta | {"stopped_by": None}
 
 
 def newest(work: Work) -> State | None:

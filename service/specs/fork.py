@@ -27,11 +27,19 @@ def fork(run: Run, patch: Mapping[str, Any], step: int | None = None) -> dict[st
     return {"type": run.type, "name": run.name, "tags": list(run.tags), "spec": spec}
 
 
-def verify(run: Run) -> dict[str, Any]:
-    """A job document that repeats the run and compares the weights at its end. Raises InvalidSpec before it ended."""
+def verify(run: Run, step: int | None = None) -> dict[str, Any]:
+    """A job document that repeats the run, whole or from a checkpoint on, and compares the weights at its end.
+
+    Raises InvalidSpec before it ended, and for a step of a run that has no checkpoints.
+    """
+    if step is not None and run.type != "train":
+        raise InvalidSpec(f"a run of type {run.type} has no checkpoints to go on from")
     if run.status != "succeeded" or run.type not in ("train", "ngram"):
         raise InvalidSpec(f"there is nothing to compare with: the run is {run.status}")
-    return {"type": run.type, "name": run.name, "tags": list(run.tags), "spec": {**run.spec, "verify": run.id}}
+    spec: dict[str, Any] = {**run.spec, "verify": run.id}
+    if step is not None:
+        spec["go_on_from"] = {"run": run.id, "step": step}
+    return {"type": run.type, "name": run.name, "tags": list(run.tags), "spec": spec}
 
 
 def merged(document: Any, patch: Any) -> Any:

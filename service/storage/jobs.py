@@ -64,6 +64,12 @@ class Jobs:
             idempotency.keep(connection, "jobs", idempotency_key, job_id)
             return job_view.one(connection, job_id)
 
+    def made(self, idempotency_key: Idempotency | None) -> Job | None:
+        """The job that a submit with this key made; None for a new key. Raises as `submit` for a key seen before."""
+        with self._database.read() as connection:
+            before = idempotency.made(connection, "jobs", idempotency_key)
+            return None if before is None else _made_before(connection, before)
+
     def get(self, job_id: str) -> Job:
         """Raises NotFound."""
         with self._database.read() as connection:

@@ -93,6 +93,19 @@ def test_a_run_verified_is_trained_again_and_found_equal(machine: Machine) -> No
     }  # fmt: skip
 
 
+def test_a_run_is_verified_from_any_of_its_checkpoints(machine: Machine) -> None:
+    """Also from its last one, where it had stopped early: from there nothing more is to come."""
+    stop = {"monitor": "val_loss", "patience": 15, "restore_best": True}
+    job = machine.until(machine.submit(digits(500, training={"early_stopping": stop})), "succeeded")
+    assert job.stopped_by == "early_stopping"
+    states = machine.store.runs.checkpoints(job.run_ids[0], "state")
+    assert len(states) > 1
+    for state in (states[0], states[-1]):
+        again = machine.until(machine.submit(specs.verify(machine.run(job), state.step)), "succeeded")
+        assert machine.events(again, "forked")[0].data["step"] == state.step
+        assert machine.run(again).report["verify"]["equal"] is True
+
+
 def test_a_verification_that_comes_out_otherwise_says_so(machine: Machine) -> None:
     job = machine.until(machine.submit(digits(3)), "succeeded")
     document = specs.verify(machine.run(job))
