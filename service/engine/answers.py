@@ -27,6 +27,7 @@ class Answers:
     lengths: Array
     y: Array
     steps: tuple[Step, ...]
+    nbytes: int
 
 
 def ended(net: Compiled, loss: LossSpec | None) -> RowPlan:
@@ -72,4 +73,5 @@ def bind_answers(
         arena=arena,
         bits=Bits(0, 1),
     )
-    return Answers(feed, lengths, y, bind_row(row, site)[0])
+    steps = bind_row(row, site)[0]
+    return Answers(feed, lengths, y, steps, arena.nbytes)

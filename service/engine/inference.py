@@ -88,6 +88,11 @@ class Network:
         return other
 
     @property
+    def working_bytes(self) -> int:
+        """Memory of the programs that wait for rows, beside the weights."""
+        return sum(each.nbytes for free in list(self._free.values()) for each in list(free))
+
+    @property
     def layers(self) -> tuple[str, ...]:
         """The kind of every layer, in order."""
         return tuple(each.kind for each in self._spec.layers)
@@ -112,6 +117,7 @@ class _Answering:
     def __init__(self, network: Network, rows: int) -> None:
         bound = network.bind(rows)
         self._feed, self._lengths, self._y, self._steps = bound.feed, bound.lengths, bound.y, bound.steps
+        self.nbytes = bound.nbytes
 
     def __call__(self, x: Array, lengths: Array | None, rows: int) -> Array:
         self._feed.put(x)

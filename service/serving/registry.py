@@ -71,7 +71,12 @@ class Registry:
         self._references: dict[str, Resolved] = {}
         self._version = -1
         self._models: OrderedDict[str, Future[tuple[Loaded, int]]] = OrderedDict()
-        self.bytes = 0
+
+    @property
+    def bytes(self) -> int:
+        """Of the models that are loaded: their weights, and the memory they work in."""
+        with self._lock:
+            return sum(map(_held_bytes, self._models.values()))
 
     def __len__(self) -> int:
         return len(self._models)
@@ -125,7 +130,7 @@ class Registry:
             mine.set_exception(error)
             raise
         mine.set_result(loaded)
-        self._make_room(loaded[1])
+        self._make_room()
         return loaded
 
     def _read(self, resolved: Resolved) -> tuple[Loaded, int]:
@@ -137,16 +142,25 @@ class Registry:
             raise NotFound("the model's file is gone") from error
         return load(file), sum(array.nbytes for array in file.arrays.values())
 
-    def _make_room(self, added: int) -> None:
+    def _make_room(self) -> None:
         """Lets go of the least used; the newest stays even when it is larger than all there may be."""
         with self._lock:
-            self.bytes += added
-            for blob, future in list(self._models.items())[:-1]:
-                if self.bytes <= self._cache_bytes:
+            held = {key: _held_bytes(future) for key, future in self._models.items()}
+            total = sum(held.values())
+            for key in list(held)[:-1]:
+                if total <= self._cache_bytes:
                     return
-                if future.done():
-                    del self._models[blob]
-                    self.bytes -= future.result()[1]
+                if self._models[key].done():
+                    del self._models[key]
+                    total -= held[key]
+
+
+def _held_bytes(future: Future[tuple[Loaded, int]]) -> int:
+    """What a model takes; nothing while it is still being loaded, or could not be."""
+    if not future.done() or future.exception() is not None:
+        return 0
+    model, size = future.result()
+    return size + (model.network.working_bytes if isinstance(model, RowModel) else 0)
 
 
 def _served(ref: str, resolved: Resolved, model: Loaded, size: int) -> Served:

@@ -80,6 +80,31 @@ def test_models_are_let_go_by_bytes_and_the_least_used_first(tmp_path: Path, sto
     assert registry.get(runs[0]).model is not first.model
 
 
+def test_many_small_models_stay_where_one_large_one_must_go(tmp_path: Path, store: Store) -> None:
+    small = [publish(store, points_model(tmp_path, LEFT + i)) for i in range(30)]
+    size = Registry(store, 0).get(small[0]).bytes
+    registry = Registry(store, 31 * size)
+    for run_id in small:
+        registry.get(run_id)
+    assert (len(registry), registry.bytes) == (30, 30 * size)
+    registry.get(publish(store, text_model("a b c d e f g\n" * 50, order=3), "ngram"))  # as large as many of them
+    assert len(registry) < 20
+    assert registry.bytes <= 31 * size or len(registry) == 1
+
+
+def test_the_memory_that_a_model_works_in_counts(tmp_path: Path, store: Store) -> None:
+    runs = [publish(store, points_model(tmp_path, LEFT + i)) for i in range(3)]
+    registry = Registry(store, 10_000)
+    busy = registry.get(runs[0])
+    alone = registry.bytes
+    predict(busy, [[1.0, 2.0]] * 256)
+    assert registry.bytes > alone + 256 * 2 * 4
+    registry.get(runs[1])
+    registry.get(runs[2])
+    assert registry.get(runs[0]).model is not busy.model
+    assert busy.rows().network(np.ones((1, 2), np.float32)).shape == (1, 2)  # whoever holds it goes on
+
+
 def test_a_file_that_is_gone_is_not_remembered(tmp_path: Path, store: Store) -> None:
     run_id = publish(store, points_model(tmp_path, LEFT))
     path = store.blobs.path(store.models.resolve(run_id).blob)
