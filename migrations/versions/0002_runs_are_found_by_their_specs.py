@@ -33,6 +33,9 @@ def upgrade() -> None:
     op.create_index("ix_run_params_name_text", "run_params", ["name", "text"])
     with op.batch_alter_table("series") as series:
         series.add_column(sa.Column("rewrites", sa.Integer(), server_default="0", nullable=False))
+    for end in ("last", "max", "min"):
+        op.drop_index(f"ix_series_name_{end}", "series")
+        op.create_index(f"ix_series_name_{end}_run_key", "series", ["name", end, "run_key"])
     connection = op.get_bind()
     runs = sa.table("runs", sa.column("key", sa.Integer), sa.column("spec", sa.JSON))
     for key, spec in connection.execute(sa.select(runs.c.key, runs.c.spec)).all():
@@ -40,6 +43,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    for end in ("last", "max", "min"):
+        op.drop_index(f"ix_series_name_{end}_run_key", "series")
+        op.create_index(f"ix_series_name_{end}", "series", ["name", end])
     with op.batch_alter_table("series") as series:
         series.drop_column("rewrites")
     op.drop_table("run_params")

@@ -30,11 +30,25 @@ class RunsQuery(ListQuery):
     name: Annotated[str | None, Query(max_length=200)] = None
     dataset: Annotated[str | None, Query(max_length=100, description="A data set's id.")] = None
     job: Annotated[str | None, Query(max_length=100, description="A job's id.")] = None
+    filter: Annotated[
+        str | None,
+        Query(
+            max_length=4_000,
+            description="As MLflow's: metrics.val_accuracy > 0.9 and params.optimizer = 'adam' and tags.team = 'x'",
+        ),
+    ] = None
+    metric: Annotated[
+        list[str], Query(max_length=20, description="Bounds, all of which hold: val_loss<0.1, best.val_accuracy>=0.9")
+    ] = []
+    spec: Annotated[
+        list[str], Query(max_length=20, description="The same for fields of the spec: optimizer.kind=adam")
+    ] = []
     sort: Annotated[
         str,
         Query(
-            max_length=200,
-            description="created_at, or best, last, min, max of a metric; - for descending: -best.val_accuracy",
+            max_length=300,
+            description="created_at, started_at, ended_at, name, status; best, last, first, min, max of a metric; spec "
+            "and a field; - for descending: -best.val_accuracy, spec.optimizer.learning_rate",
         ),
     ] = "-created_at"
 
@@ -49,10 +63,11 @@ class RunPatch(Body):
 
 @router.get("", response_model=ListView[RunView], responses=refuses())
 async def list_runs(here: Here, query: Annotated[RunsQuery, Query()]) -> Response:
-    """Filtered and sorted; runs without the metric they are sorted by come last."""
+    """Filtered and sorted; runs without what they are sorted by come last. Pages stay right while runs come in."""
     wanted = query.model_dump()
-    wanted["dataset_id"], wanted["job_id"] = wanted.pop("dataset"), wanted.pop("job")
-    return listed(here.store.runs.list(**wanted), RunView.of)
+    for ours, theirs in (("dataset", "dataset_id"), ("job", "job_id"), ("metric", "metrics"), ("spec", "specs")):
+        wanted[theirs] = wanted.pop(ours)
+    return listed(await in_thread(here.store.runs.list, **wanted), RunView.of)
 
 
 @router.get(

@@ -26,7 +26,10 @@ from service.storage.reserve import Reserve
 
 BUSY_S = 30.0  # the longest wait for another process's transaction
 _WRITES = "writes"
-_PRAGMAS = ("synchronous=FULL", "foreign_keys=ON", f"busy_timeout={int(BUSY_S * 1000)}", "cache_size=-8000")
+_PRAGMAS = (
+    "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={int(BUSY_S * 1000)}", "cache_size=-8000",
+    "case_sensitive_like=ON",
+)  # fmt: skip
 _FULL = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE")
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _ONE_WRITER = 0x6E657477  # the name of PostgreSQL's advisory lock; with it, ids of events appear in their order

@@ -23,8 +23,10 @@ from service.storage import (
     run_view,
 )
 from service.storage import tags as run_tag
+from service.storage.conditions import Conditions
 from service.storage.database import Database, Prepared
 from service.storage.external import Said
+from service.storage.filter import bound, parse
 from service.storage.rows import (
     Attempt,
     Checkpoint,
@@ -38,7 +40,7 @@ from service.storage.rows import (
     Status,
     StoppedBy,
 )
-from service.storage.tables import run_tags, runs
+from service.storage.tables import runs
 
 _ANY = 1 << 62
 _REVISION = Prepared(select(runs.c.revision).where(runs.c.id == bindparam("run_id")))
@@ -143,22 +145,29 @@ class Runs:
 
     def list(
         self, *, status: str | None = None, type: str | None = None, tag: str | None = None, name: str | None = None,
-        dataset_id: str | None = None, job_id: str | None = None, sort: str = "-created_at", after: str | None = None,
-        limit: int = 20,
+        dataset_id: str | None = None, job_id: str | None = None, filter: str | None = None,
+        metrics: Sequence[str] = (), specs: Sequence[str] = (), experiments: Sequence[str] | None = None,
+        sort: str = "-created_at", after: str | None = None, limit: int = 20,
     ) -> Page[Run]:  # fmt: skip
-        """Runs without their `report`. `sort` is created_at or best, last, min or max of a metric; `-` for descending.
+        """Runs without their `report`. `sort`: created_at, started_at, ended_at, name, status; best., last., first.,
+        min. or max. and a metric; spec. and a field; `-` for descending.
 
-        `best.val_accuracy` means its maximum when descending and its minimum otherwise; runs without the metric
-        come last. Raises InvalidSpec for a sort key or a cursor that is none.
+        `best.val_accuracy` means its maximum when descending and its minimum otherwise; runs without the value come
+        last. `filter` is MLflow's language (filter.py), `metrics` and `specs` are bounds such as best.loss<0.1 and
+        optimizer.kind=adam. Raises InvalidSpec for a filter, a sort key or a cursor that is none.
         """
         wanted = {
             runs.c.status: status, runs.c.type: type, runs.c.name: name, runs.c.dataset_id: dataset_id,
             runs.c.job_id: job_id,
         }  # fmt: skip
-        conditions = [column == value for column, value in wanted.items() if value is not None]
+        conditions = Conditions([column == value for column, value in wanted.items() if value is not None])
         if tag is not None:
-            tagged = select(run_tags.c.run_key).where(run_tags.c.tag == tag)
-            conditions.append(runs.c.key.in_(tagged))
+            conditions.tagged(tag)
+        if experiments is not None:
+            conditions.in_experiments(experiments)
+        conditions.add(parse(filter))
+        conditions.add(bound(each, "metric", "/query/metric") for each in metrics)
+        conditions.add(bound(each, "param", "/query/spec") for each in specs)
         with self._database.read() as connection:
             return run_list.page(connection, conditions, sort, after, limit)
 

@@ -236,9 +236,9 @@ series = Table(
         "rewrites", Integer, nullable=False, server_default="0"
     ),  # writes that were more than an addition at the end
     UniqueConstraint("run_key", "name"),
-    Index(None, "name", "min"),
-    Index(None, "name", "max"),
-    Index(None, "name", "last"),
+    Index(None, "name", "min", "run_key"),  # with the run at hand, a search never opens the wide rows
+    Index(None, "name", "max", "run_key"),
+    Index(None, "name", "last", "run_key"),
 )
 
 blocks = Table(

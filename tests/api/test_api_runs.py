@@ -59,6 +59,26 @@ async def test_runs_are_filtered_and_sorted_by_their_best(tmp_path: Path) -> Non
         assert pointers(await api.http.get("/v1/runs?sort=worst.loss")) == ["/sort"]
 
 
+async def test_runs_are_searched_for_in_mlflows_language_or_by_simple_bounds(tmp_path: Path) -> None:
+    async with serving(tmp_path) as api:
+        good = await ran(api, {"val_accuracy": ([1, 2], [0.95, 0.9])}, tags=["team=x"])
+        poor = await ran(api, {"val_accuracy": ([1, 2], [0.5, 0.6])}, tags=["team=x"])
+        await ran(api, {"val_accuracy": ([1], [0.99])}, tags=["team=y"])
+
+        async def ids(**params: Any) -> list[str]:
+            return [run["id"] for run in (await api.http.get("/v1/runs", params=params)).json()["data"]]
+
+        words = "params.optimizer = 'adam' and tags.team = 'x' and attributes.status = 'FINISHED'"
+        assert await ids(filter=f"metrics.val_accuracy > 0.8 and {words}") == [good]
+        assert await ids(metric=["val_accuracy<0.7", "best.val_accuracy>=0.6"], spec="optimizer.kind=adam") == [poor]
+        assert await ids(filter=words, sort="-spec.training.epochs") == [poor, good]
+        refused = await api.http.get("/v1/runs", params={"filter": "metric.loss >> 1 and tags.a = 5"})
+        assert pointers(refused) == ["/filter", "/filter"]
+        assert "at character 14" in refused.json()["errors"][0]["message"]
+        assert pointers(await api.http.get("/v1/runs", params={"metric": "val_accuracy"})) == ["/query/metric"]
+        assert pointers(await api.http.get("/v1/runs", params={"spec": "optimizer>adam"})) == ["/query/spec"]
+
+
 async def test_a_series_comes_in_columns_with_what_is_not_finite_told(tmp_path: Path) -> None:
     values = [0.5, math.nan, math.inf, -math.inf, 0.25]
     async with serving(tmp_path) as api:

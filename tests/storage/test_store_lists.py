@@ -76,7 +76,7 @@ def test_runs_are_sorted_by_a_metric_and_those_without_it_come_last(
     newest_first = list(losses)[::-1]
     with_it = [run_id for run_id in newest_first if losses[run_id] is not None]
     sign = -1 if sort.startswith("-") else 1
-    expected = sorted(with_it, key=lambda run_id: sign * value(losses[run_id] or []))
+    expected = sorted(with_it[:: sign * -1], key=lambda run_id: sign * value(losses[run_id] or []))
     expected += [run_id for run_id in newest_first if losses[run_id] is None]
     assert pages(store, limit, sort=sort) == expected
 
