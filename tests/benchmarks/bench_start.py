@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from stocked import stocked
 
 pytestmark = pytest.mark.benchmark
 
@@ -20,6 +21,8 @@ ROUNDS = 5
 FIRST_ANSWER_S = 1.5
 IDLE_MIB = 100
 LEAVES_S = 3.0
+MANY = (1, 10_000, 100_000)
+SLOWER = 1.1  # at most, with many runs, than with one
 STEPS = "{name:12} first answer {first:.2f} s   leaves in {leaves:.2f} s   resident {idle:.0f} MiB   (medians of {n})"
 
 
@@ -32,6 +35,16 @@ def test_a_server_answers_soon_and_is_small(known: bool, tmp_path: Path) -> None
     assert first <= FIRST_ANSWER_S
     assert idle <= IDLE_MIB
     assert leaves <= LEAVES_S
+
+
+def test_many_runs_do_not_slow_the_start(tmp_path: Path) -> None:
+    for runs in MANY:
+        stocked(tmp_path / f"{runs}", runs)
+    rounds = {runs: [_round(tmp_path / f"{runs}") for _ in range(ROUNDS)] for runs in MANY}
+    first = {runs: statistics.median(answered for answered, _, _ in found) for runs, found in rounds.items()}
+    for runs, answered in first.items():
+        sys.stdout.write(f"\n{runs:7,} runs   first answer {answered:.2f} s   {answered / first[1]:.2f} x one run")
+    assert max(first.values()) <= SLOWER * first[1]
 
 
 def _round(folder: Path) -> tuple[float, float, float]:
