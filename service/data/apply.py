@@ -16,8 +16,8 @@ from service.data.packed import unpack
 from service.data.place import MOST_FAULTS, pointer, refusal, row_words, shown
 from service.data.prepare import PIECE_NUMBERS, Part, category_codes, category_slots, complete, encode_target
 from service.data.preprocessor import Preprocessor
-from service.data.spec import DatasetSpec, Reference
-from service.data.split import Ids, split
+from service.data.spec import DatasetSpec
+from service.data.split import Ids, split_rows
 from service.data.statistics import Floats
 from service.data.targets import BinaryTarget, ClassTarget
 from service.data.whole_rows import fits
@@ -64,8 +64,7 @@ class Applied:
         every = self.learnable()
         if part == "all":
             return every
-        validation, test = (0.0 if isinstance(f, Reference) else f for f in (spec.validation, spec.test))
-        return dict(zip(PARTS, split(every, validation, test, spec.split_seed), strict=True))[part]
+        return dict(zip(PARTS, split_rows(self.dataset, spec, every), strict=True))[part]
 
     def part(self, ids: Ids) -> Part:
         """x and y of rows whose targets are there; those whose class the model does not know are left out."""

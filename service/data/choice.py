@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service.data.description import ColumnDescription, Description
 from service.data.faults import SpecFaults
-from service.data.spec import DatasetSpec
+from service.data.spec import ColumnSplit, DatasetSpec, OrderedSplit, StratifiedSplit
 from service.errors import did_you_mean
 
 TARGET_NAMES = ("target", "label", "labels", "class", "y", "species")
@@ -27,8 +27,23 @@ def choose(
     places = ["/dataset/target" + (f"/{at}" if many else "") for at in range(len(named))]
     targets = [columns[name] for name, at in zip(named, places, strict=True) if _known(name, at, columns, faults)]
     if spec.features is None:
-        return targets, _default_features(columns, set(named), faults, warnings)
+        taken = {*named, spec.split.column} if isinstance(spec.split, ColumnSplit) else set(named)
+        return targets, _default_features(columns, taken, faults, warnings)
     return targets, _named_features(spec.features, columns, set(named), faults)
+
+
+def check_split(
+    description: Description, spec: DatasetSpec, targets: Columns, faults: SpecFaults, *, classes: bool
+) -> None:
+    """The columns that a split names are there and can decide."""
+    columns = {column.name: column for column in description.columns}
+    if isinstance(spec.split, OrderedSplit | ColumnSplit) and spec.split.column is not None:
+        place = "/dataset/split/column"
+        if _known(spec.split.column, place, columns, faults) and columns[spec.split.column].shape:
+            faults.add(place, "not_a_value", f"column {spec.split.column!r} holds arrays, which have no order")
+    if isinstance(spec.split, StratifiedSplit) and (len(targets) > 1 or not classes):
+        message = "stratified splits need one target of classes"
+        faults.add("/dataset/split/kind", "no_classes", message, 'take {"kind": "random"}')
 
 
 def default_target(names: list[str]) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from service.data.choice import Columns, choose
+from service.data.choice import Columns, check_split, choose
 from service.data.description import ColumnDescription, Description
 from service.data.faults import SpecFaults
 from service.data.goal import TargetKind, goal
 from service.data.layout import FloatType, Layout, RowType, lay_out
-from service.data.spec import DatasetSpec, Reference
-from service.data.split import part_sizes
+from service.data.spec import DatasetSpec
+from service.data.split import split_sizes
 from service.errors import did_you_mean
 
 _BYTES = {"float32": 4, "float64": 8, "uint8": 1, "int32": 4}
@@ -56,6 +56,7 @@ def outline(
     faults.raise_any()
     targets, features = choose(description, spec, faults, warnings)
     faults.raise_any()
+    check_split(description, spec, targets, faults, classes=target in ("class", "binary"))
     outputs, classes = goal(targets, target, faults)
     layout = lay_out(features, spec, dtype, faults)
     _check_other(validation, "validation", [*features, *targets], faults)
@@ -123,8 +124,7 @@ def _sizes(
     missing = min(sum(column.missing for column in targets if not column.shape), description.rows)
     if missing:
         warnings.append(f"{missing:,} rows without a target are left out")
-    fractions = [0.0 if isinstance(part, Reference) else part for part in (spec.validation, spec.test)]
-    train, validation_rows, test_rows = part_sizes(description.rows - missing, *fractions)
+    train, validation_rows, test_rows = split_sizes(description, spec, description.rows - missing)
     names = {column.name for column in targets}
     return (
         train,

@@ -18,7 +18,7 @@ from service.data.outline import Outline, outline
 from service.data.place import pointer, refusal, row_words
 from service.data.preprocessor import Preprocessor
 from service.data.spec import DatasetSpec, Reference
-from service.data.split import Ids, split
+from service.data.split import Ids, split_rows
 from service.data.statistics import Floats
 from service.data.targets import BinaryTarget, ClassTarget, DistributionTarget, NumberTarget, Target
 from service.errors import Fault, InvalidSpec
@@ -86,9 +86,8 @@ def prepare(
     found = outline(dataset.description, spec, target, dtype=dtype, validation=described[0], test=described[1])
     warnings = list(found.warnings)
     names = found.spec.targets or []
-    fractions = [0.0 if isinstance(part, Reference) else part for part in (spec.validation, spec.test)]
     ids = complete(dataset, names)
-    train, validation_ids, test_ids = split(ids, fractions[0], fractions[1], spec.split_seed)
+    train, validation_ids, test_ids = split_rows(dataset, found.spec, ids)
     if not len(train):
         fault = Fault("/dataset", "no_rows", "no row is left to train on")
         raise InvalidSpec(fault.message, faults=[fault])

@@ -56,6 +56,61 @@ Row = Annotated[
 ]
 
 
+class RandomSplit(_Strict):
+    """Any row can be in any part: ranked by a hash of its number and `split_seed` (splitmix64)."""
+
+    kind: Literal["random"]
+
+
+class StratifiedSplit(_Strict):
+    """As random, but each part has the same share of every class, to a row. The target is one column of classes."""
+
+    kind: Literal["stratified"]
+
+
+class OrderedSplit(_Strict):
+    """The past trains, the future tests: the test part is the end of the rows, the validation part what precedes it.
+
+    By `column` in rising order (numbers; or words, by their letters: ISO dates), else by their order in the file. Rows
+    without a value train.
+    """
+
+    kind: Literal["ordered"]
+    column: Name | None = Field(default=None, description="The column to order by.")
+
+
+class ColumnSplit(_Strict):
+    """A column says where a row belongs: where it has the word `validation` or `test` names; all other rows train."""
+
+    kind: Literal["column"]
+    column: Name = Field(description="The column; it is no feature then, unless named as one.")
+    validation: Name | None = Field(default=None, description="Its value in rows of the validation part.")
+    test: Name | None = Field(default=None, description="Its value in rows of the test part.")
+
+
+class FoldSplit(_Strict):
+    """Cross-validation: after the test part is taken, the validation part is fold `fold` of `folds` equal ones.
+
+    One job for each fold, 0 to folds - 1, scores every row once.
+    """
+
+    kind: Literal["fold"]
+    folds: int = Field(ge=2, le=100, description="How many folds there are.")
+    fold: int = Field(ge=0, lt=100, description="Which one is kept aside, from 0.")
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> FoldSplit:
+        if self.fold >= self.folds:
+            raise PydanticCustomError("no_such_fold", "of {folds} folds the last is {last}", {
+                "folds": self.folds, "last": self.folds - 1})  # fmt: skip
+        return self
+
+
+Split = Annotated[
+    RandomSplit | StratifiedSplit | OrderedSplit | ColumnSplit | FoldSplit, Field(discriminator="kind")
+]  # fmt: skip
+
+
 class DatasetSpec(_Strict):
     """The rows to learn from: an upload by id, a sample by name, or rows given here; and how they are used.
 
@@ -78,6 +133,7 @@ class DatasetSpec(_Strict):
     )  # fmt: skip
     validation: Part = Field(default=0.0, description="Rows kept aside and scored after each epoch.")
     test: Part = Field(default=0.0, description="Rows kept aside and scored once, at the end.")
+    split: Split | None = Field(default=None, description="How rows are kept aside; random by default.")
     split_seed: int = Field(default=0, ge=0, lt=2**63, description="Which rows are kept aside.")
     preprocess: Literal["auto", "none"] = Field(
         default="auto", description="auto scales numbers and encodes categories; none takes numbers as they are."
@@ -102,6 +158,16 @@ class DatasetSpec(_Strict):
                 "validation and test together take {kept} of the rows: at most 0.95",
                 {"kept": sum(kept)},
             )
+        return self
+
+    @model_validator(mode="after")
+    def _one_word_on_parts(self) -> DatasetSpec:
+        own = {"column": ("validation", "test"), "fold": ("validation",)}.get(self.split.kind if self.split else "", ())
+        for name in own:
+            if getattr(self, name) != 0.0:
+                raise PydanticCustomError(
+                    "two_words", "the split says which rows are the {name} part: leave {name} out", {"name": name}
+                )
         return self
 
     @model_validator(mode="after")

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.data import Dataset, DatasetSpec, Prepared, Preprocessor, TargetKind, prepare, rows_to_dataset
-from service.data.split import split
+from service.data.split import cut, hashed
 from service.errors import InvalidData, InvalidSpec
 
 Load = Callable[..., Dataset]
@@ -200,7 +200,7 @@ def test_nothing_but_rows_without_a_target_is_refused(load: Load) -> None:
 def test_a_held_row_that_cannot_be_scaled_is_refused(load: Load) -> None:
     rows = [{"a": 1e-30 * n, "label": n % 2} for n in range(9)] + [{"a": 1e30, "label": 1}]
     data = load(a__json=json.dumps(rows))
-    seed = next(s for s in range(100) if 9 not in split(np.arange(10), 0.2, 0.0, s)[0])
+    seed = next(s for s in range(100) if 9 not in cut(np.arange(10), hashed(np.arange(10), s), 0.2, 0.0)[0])
     with pytest.raises(InvalidData, match="row 10 holds a number too large for float32"):
         prepared(data, validation=0.2, split_seed=seed)
 
