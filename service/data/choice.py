@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service.data.description import ColumnDescription, Description
 from service.data.faults import SpecFaults
-from service.data.spec import ColumnSplit, DatasetSpec, OrderedSplit, StratifiedSplit
+from service.data.spec import ByColumn, DatasetSpec, Ordered, Stratified
 from service.errors import did_you_mean
 
 TARGET_NAMES = ("target", "label", "labels", "class", "y", "species")
@@ -27,7 +27,7 @@ def choose(
     places = ["/dataset/target" + (f"/{at}" if many else "") for at in range(len(named))]
     targets = [columns[name] for name, at in zip(named, places, strict=True) if _known(name, at, columns, faults)]
     if spec.features is None:
-        taken = {*named, spec.split.column} if isinstance(spec.split, ColumnSplit) else set(named)
+        taken = {*named, spec.split.column} if isinstance(spec.split, ByColumn) else set(named)
         return targets, _default_features(columns, taken, faults, warnings)
     return targets, _named_features(spec.features, columns, set(named), faults)
 
@@ -37,11 +37,11 @@ def check_split(
 ) -> None:
     """The columns that a split names are there and can decide."""
     columns = {column.name: column for column in description.columns}
-    if isinstance(spec.split, OrderedSplit | ColumnSplit) and spec.split.column is not None:
+    if isinstance(spec.split, Ordered | ByColumn) and spec.split.column is not None:
         place = "/dataset/split/column"
         if _known(spec.split.column, place, columns, faults) and columns[spec.split.column].shape:
             faults.add(place, "not_a_value", f"column {spec.split.column!r} holds arrays, which have no order")
-    if isinstance(spec.split, StratifiedSplit) and (len(targets) > 1 or not classes):
+    if isinstance(spec.split, Stratified) and (len(targets) > 1 or not classes):
         message = "stratified splits need one target of classes"
         faults.add("/dataset/split/kind", "no_classes", message, 'take {"kind": "random"}')
 

@@ -56,19 +56,19 @@ Row = Annotated[
 ]
 
 
-class RandomSplit(_Strict):
+class Random(_Strict):
     """Any row can be in any part: ranked by a hash of its number and `split_seed` (splitmix64)."""
 
     kind: Literal["random"]
 
 
-class StratifiedSplit(_Strict):
+class Stratified(_Strict):
     """As random, but each part has the same share of every class, to a row. The target is one column of classes."""
 
     kind: Literal["stratified"]
 
 
-class OrderedSplit(_Strict):
+class Ordered(_Strict):
     """The past trains, the future tests: the test part is the end of the rows, the validation part what precedes it.
 
     By `column` in rising order (numbers; or words, by their letters: ISO dates), else by their order in the file. Rows
@@ -79,16 +79,16 @@ class OrderedSplit(_Strict):
     column: Name | None = Field(default=None, description="The column to order by.")
 
 
-class ColumnSplit(_Strict):
+class ByColumn(_Strict):
     """A column says where a row belongs: where it has the word `validation` or `test` names; all other rows train."""
 
-    kind: Literal["column"]
+    kind: Literal["by_column"]
     column: Name = Field(description="The column; it is no feature then, unless named as one.")
     validation: Name | None = Field(default=None, description="Its value in rows of the validation part.")
     test: Name | None = Field(default=None, description="Its value in rows of the test part.")
 
 
-class FoldSplit(_Strict):
+class Fold(_Strict):
     """Cross-validation: after the test part is taken, the validation part is fold `fold` of `folds` equal ones.
 
     One job for each fold, 0 to folds - 1, scores every row once.
@@ -99,7 +99,7 @@ class FoldSplit(_Strict):
     fold: int = Field(ge=0, lt=100, description="Which one is kept aside, from 0.")
 
     @model_validator(mode="after")
-    def _one_of_them(self) -> FoldSplit:
+    def _one_of_them(self) -> Fold:
         if self.fold >= self.folds:
             raise PydanticCustomError("no_such_fold", "of {folds} folds the last is {last}", {
                 "folds": self.folds, "last": self.folds - 1})  # fmt: skip
@@ -107,7 +107,7 @@ class FoldSplit(_Strict):
 
 
 Split = Annotated[
-    RandomSplit | StratifiedSplit | OrderedSplit | ColumnSplit | FoldSplit, Field(discriminator="kind")
+    Random | Stratified | Ordered | ByColumn | Fold, Field(discriminator="kind")
 ]  # fmt: skip
 
 
@@ -162,7 +162,9 @@ class DatasetSpec(_Strict):
 
     @model_validator(mode="after")
     def _one_word_on_parts(self) -> DatasetSpec:
-        own = {"column": ("validation", "test"), "fold": ("validation",)}.get(self.split.kind if self.split else "", ())
+        own = {"by_column": ("validation", "test"), "fold": ("validation",)}.get(
+            self.split.kind if self.split else "", ()
+        )
         for name in own:
             if getattr(self, name) != 0.0:
                 raise PydanticCustomError(

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from service.data.dataset import Column, Dataset
 from service.data.description import Description
-from service.data.spec import ColumnSplit, DatasetSpec, FoldSplit, OrderedSplit, Reference, StratifiedSplit
+from service.data.spec import ByColumn, DatasetSpec, Fold, Ordered, Reference, Stratified
 
 Ids = NDArray[np.int64]
 Parts = tuple[Ids, Ids, Ids]
@@ -27,11 +27,11 @@ def fractions(spec: DatasetSpec) -> tuple[float, float]:
 
 def split_sizes(description: Description, spec: DatasetSpec, rows: int) -> tuple[int, int, int]:
     """How many of `rows` each part gets, from the description alone; by a column as far as its counts are known."""
-    if isinstance(spec.split, FoldSplit):
+    if isinstance(spec.split, Fold):
         _, _, test_rows = part_sizes(rows, *fractions(spec))
         start, end = _fold(rows - test_rows, spec.split)
         return rows - test_rows - (end - start), end - start, test_rows
-    if not isinstance(spec.split, ColumnSplit):
+    if not isinstance(spec.split, ByColumn):
         return part_sizes(rows, *fractions(spec))
     named = spec.split.column
     top = {each.value: each.count for column in description.columns if column.name == named for each in column.top}
@@ -42,21 +42,21 @@ def split_sizes(description: Description, spec: DatasetSpec, rows: int) -> tuple
 def split_rows(dataset: Dataset, spec: DatasetSpec, ids: Ids) -> Parts:
     """(training, validation, test) of the rows `ids`, each in the file's order. The columns named are there."""
     how = spec.split
-    if isinstance(how, ColumnSplit):
+    if isinstance(how, ByColumn):
         words = np.array(dataset.columns[how.column].take(ids), object).astype(str)
         held, last = (words == value if value is not None else np.zeros(len(ids), bool)
                       for value in (how.validation, how.test))  # fmt: skip
         return ids[~(held | last)], ids[held], ids[last & ~held]
     validation, test = fractions(spec)
     order = hashed(ids, spec.split_seed)
-    if isinstance(how, FoldSplit):
+    if isinstance(how, Fold):
         last, rest = np.split(order, [part_sizes(len(ids), 0.0, test)[2]])
         before, held, behind = np.split(rest, _fold(len(rest), how))
         train, held, last = (np.sort(ids[part]) for part in (np.concatenate([before, behind]), held, last))
         return train, held, last
-    if isinstance(how, OrderedSplit):
+    if isinstance(how, Ordered):
         order = _latest_first(None if how.column is None else dataset.columns[how.column], ids)
-    elif isinstance(how, StratifiedSplit):
+    elif isinstance(how, Stratified):
         order = order[_mixed(dataset.columns[(spec.targets or [""])[0]], ids[order])]
     return cut(ids, order, validation, test)
 
@@ -108,6 +108,6 @@ def _mixed(target: Column, ids: Ids) -> Ids:
     return np.argsort(quantile, kind="stable")
 
 
-def _fold(rows: int, how: FoldSplit) -> tuple[int, int]:
+def _fold(rows: int, how: Fold) -> tuple[int, int]:
     """Where the fold begins and ends among so many rows; the folds differ by a row at most."""
     return rows * how.fold // how.folds, rows * (how.fold + 1) // how.folds

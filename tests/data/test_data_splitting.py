@@ -97,7 +97,7 @@ def test_without_a_column_the_files_own_order_counts(tmp_path: Path) -> None:
 
 
 def test_a_column_says_where_a_row_belongs_and_is_no_feature(tmp_path: Path) -> None:
-    how = {"kind": "column", "column": "part", "validation": "b", "test": "c"}
+    how = {"kind": "by_column", "column": "part", "validation": "b", "test": "c"}
     given, found = parts(tmp_path, split=how)
     assert [{given[at]["part"] for at in part} for part in found] == [{"a"}, {"b"}, {"c"}]
     dataset, _ = table(tmp_path)
@@ -130,7 +130,7 @@ NO_COLUMNS: Any = None
     ("said", "pointer"),
     [
         ({"split": {"kind": "ordered", "column": "date"}}, "/dataset/split/column"),
-        ({"split": {"kind": "column", "column": "par"}}, "/dataset/split/column"),
+        ({"split": {"kind": "by_column", "column": "par"}}, "/dataset/split/column"),
         ({"split": {"kind": "stratified"}, "target": "n"}, "/dataset/split/kind"),
     ],
 )
@@ -147,7 +147,7 @@ def test_a_split_that_cannot_be_is_refused_at_its_place(tmp_path: Path, said: di
     [
         {"split": {"kind": "fold", "folds": 5, "fold": 5}},
         {"split": {"kind": "fold", "folds": 5, "fold": 1}, "validation": 0.1},
-        {"split": {"kind": "column", "column": "a", "test": "x"}, "test": 0.1},
+        {"split": {"kind": "by_column", "column": "a", "test": "x"}, "test": 0.1},
     ],
 )
 def test_a_split_that_contradicts_the_spec_is_no_spec(said: dict[str, Any]) -> None:
