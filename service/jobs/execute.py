@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from service import log
@@ -25,7 +26,11 @@ _LAST_WORDS = 2_000
 
 
 def execute(store: Store, attempt: Attempt, settings: Settings, leaving: Callable[[], bool]) -> None:
-    """Never raises for what the run did; whatever happens, the store has the last word on it."""
+    """Whatever happens, the store has the last word on it.
+
+    Raises what nobody foresaw, after the run was given back to be tried by another process: a fault of ours comes
+    again and ends it at the third time, one of the machine may not.
+    """
     with log.about(run_id=attempt.run_id), Reporter(store, attempt, leaving) as reporter:
         try:
             _settle(store, attempt, reporter, _judge(store, attempt, settings, reporter))
@@ -34,6 +39,12 @@ def execute(store: Store, attempt: Attempt, settings: Settings, leaving: Callabl
         except (GivenBack, CapacityError) as reason:
             LOG.info("attempt %d gives its run back: %s", attempt.token, reason)
             _release(store, attempt, reporter)
+        except Exception as error:
+            LOG.exception("attempt %d failed unexpectedly", attempt.token)
+            words = f"{traceback.format_exc()[-_LAST_WORDS:]}\nunexpected {type(error).__name__}; the log has the trace"
+            with suppress(Fenced):
+                store.runs.lose(attempt, words, code="internal")
+            raise
 
 
 def _judge(store: Store, attempt: Attempt, settings: Settings, reporter: Reporter) -> Verdict:
@@ -42,28 +53,17 @@ def _judge(store: Store, attempt: Attempt, settings: Settings, reporter: Reporte
             run = store.runs.get(attempt.run_id)
             verdict = _KINDS[run.type](Work(store, settings, run, reporter))
             return compare.with_repeated(store, run, verdict)
-    except (Fenced, GivenBack, CapacityError):
+    except CapacityError:
         raise
     except ServiceError as error:
         return Verdict("failed", error=_told(error))
-    except Exception as error:
-        LOG.exception("the run failed unexpectedly")
-        reporter.tell(events=[("crashed", {"trace": traceback.format_exc()[-_LAST_WORDS:]})])
-        hint = "This is a fault of the service; the server's log has the trace."
-        return Verdict("failed", error=_error("internal", f"unexpected {type(error).__name__}", hint))
 
 
 def _told(error: ServiceError) -> dict[str, Any]:
     if isinstance(error, InvalidData):
         error = DataUnusable(error.message, hint=error.hint)
     step, layer = (error.step, error.layer) if isinstance(error, RunError) else (None, None)
-    return _error(error.code, error.message, error.hint, step, layer)
-
-
-def _error(
-    code: str, message: str, hint: str | None, step: int | None = None, layer: str | None = None
-) -> dict[str, Any]:
-    return {"code": code, "message": message, "hint": hint, "step": step, "layer": layer}
+    return {"code": error.code, "message": error.message, "hint": error.hint, "step": step, "layer": layer}
 
 
 def _settle(store: Store, attempt: Attempt, reporter: Reporter, verdict: Verdict) -> None:

@@ -15,6 +15,7 @@ from service.storage.rows import Attempt, Live, Orders, Owner, Report, Status
 from service.storage.tables import attempts, jobs, runs
 
 WORDS_CHARACTERS = 4000  # kept of what a dying worker said
+_LOSSES = {"internal": "the run failed", "out_of_memory": "the system killed the worker for its memory"}
 _PATIENCE = 2520  # with a run that loses its workers; 1 to 10 divide it, so losses of several kinds add up
 
 # Statements made once: making one costs more than running it.
@@ -143,7 +144,7 @@ def lose(connection: Connection, attempt: Attempt, words: str, code: str, max_at
         return
     error = {
         "code": code,
-        "message": "the worker process was lost too often without a new checkpoint in between",
+        "message": f"{_LOSSES.get(code, 'the worker process was lost')} too often without a new checkpoint in between",
         "hint": words.strip().rpartition("\n")[2] or None,
     }
     _end(connection, run, attempt, "failed", outcome="lost", words=words, error=error)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
 from jobs_machine import EXECUTORS, LONG, Build, Machine, digits, freeze, gone
 
+from service import clock
 from service.jobs import process
 from service.storage import Job
 
@@ -28,6 +31,10 @@ def outcome(machine: Machine, job: Job) -> Outcome:
 def undisturbed(machine: Machine) -> Outcome:
     """What `digits(LONG)` comes to when nobody disturbs it: the same everywhere."""
     return outcome(machine, machine.until(machine.submit(digits(LONG)), "succeeded"))
+
+
+def _shifted(real: Callable[[], datetime], hours: int) -> datetime:
+    return real() + timedelta(hours=hours)
 
 
 def began(machine: Machine, job: Job, lives: int) -> bool:
@@ -114,6 +121,22 @@ def test_a_frozen_worker_is_replaced_when_its_lease_is_over(
     assert machine.events(job, "lost")[0].data["words"] == "no sign of life for 1 s"
     assert outcome(machine, job) == undisturbed
     assert gone(pid)
+
+
+def test_a_clock_set_by_an_hour_steals_no_lease(
+    build: Build, executor: str, undisturbed: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For the server alone, as if it had been told the time just now; the worker goes on by its own."""
+    machine = build(executor=executor)
+    job = machine.submit(digits(LONG))
+    machine.saved(job)
+    real = clock.now
+    for hours in (1, -1):
+        monkeypatch.setattr(clock, "now", partial(_shifted, real, hours))
+        machine.saved(job, machine.saved(job))
+    job = machine.until(job, "succeeded")
+    assert job.attempt == 1
+    assert outcome(machine, job) == undisturbed
 
 
 def test_a_poison_job_fails_after_three_lives_and_blocks_nobody(build: Build, executor: str) -> None:

@@ -68,6 +68,20 @@ def test_a_training_that_diverges_says_where_and_is_not_tried_again(machine: Mac
     assert "learning rate" in job.error["hint"]
 
 
+def test_what_nobody_foresaw_is_tried_by_other_processes_and_then_told(build: Build) -> None:
+    machine = build(start=False)
+    job = machine.submit(digits(1))
+    machine.store.blobs.path(machine.store.datasets.get(machine.run(job).dataset_id or "").blob).unlink()
+    machine.start()
+    job = machine.until(job, "failed")
+    assert job.error is not None
+    assert (job.error["code"], job.attempt) == ("internal", 3)
+    assert job.error["hint"] == "unexpected FileNotFoundError; the log has the trace"
+    lost = machine.events(job, "lost")
+    assert len(lost) == 3
+    assert "Traceback" in lost[0].data["words"]
+
+
 def test_a_run_beyond_its_memory_fails_as_such_and_its_worker_lives(machine: Machine) -> None:
     machine.until(machine.submit(digits(1)), "succeeded")
     job = machine.submit(
