@@ -43,6 +43,12 @@ class Settings(BaseModel):
     )
     checkpoint_s: float = Field(default=5.0, gt=0, description="Most seconds between two checkpoints of a run.")
 
+    webhook_url: str = Field(default="", description="Who is told of the end of every job that names nobody itself.")
+    webhook_secret: str = Field(default="", description="Signs what webhooks are sent, unless a job brings its own.")
+    webhook_allow_private: bool = Field(
+        default=False, description="Webhooks may call addresses of this machine and its network."
+    )
+
     @property
     def url(self) -> str:
         """The database's URL, resolved."""

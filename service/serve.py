@@ -24,6 +24,8 @@ from service.jobs import LocalExecutor, Supervisor
 from service.serving import Registry
 from service.siblings import First, Siblings
 from service.storage import Store
+from service.webhook import Courier
+from service.webhook import check as check_url
 
 LOG = logging.getLogger(__name__)
 GRACE_S = 2  # for requests and streams that are open when the server leaves; with all the rest it is gone within 3 s
@@ -40,6 +42,8 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.sibling is not None:
         return serve_beside(settings, *arguments.sibling)
     check_host(settings)
+    if settings.webhook_url:
+        check_url(settings.webhook_url, allow_private=settings.webhook_allow_private)
     with ExitStack() as stack:
         listeners = listen_all(settings.host, settings.port, settings.processes)
         for each in listeners:
@@ -56,13 +60,16 @@ def run(settings: Settings, store: Store, listeners: Sequence[socket.socket]) ->
     """Answers on the first listener and trains what is submitted, until a signal; siblings answer on the others."""
     supervisor = Supervisor(store, LocalExecutor(settings), settings.lease_s)
     app = create_app(settings, store, Registry(store, settings.cache_bytes), supervisor.poke)
+    courier = Courier(store, allow_private=settings.webhook_allow_private)
     siblings = Siblings(settings, listeners[1:], supervisor.poke)
     supervisor.start()
+    courier.start()
     siblings.start()
     try:
         Server(app, (app.state.leave, supervisor.drain, siblings.ask_to_leave), announce).run([listeners[0]])
     finally:
         siblings.ask_to_leave()
+        courier.close()
         supervisor.drain()
         siblings.close()
 

@@ -13,7 +13,7 @@ from service.api.problems import InvalidJson, UnsupportedMedia
 from service.api.replies import ListQuery, listed, refuses, reply
 from service.api.submit import submitted
 from service.api.views.base import ListView, Status
-from service.api.views.job import JobView
+from service.api.views.job import JobView, WebhookView
 from service.errors import Conflict, Draining, InvalidData, NotFound, QueueFull, StorageFull, TooLarge
 from service.specs import Job, JobRequest, parse
 
@@ -49,6 +49,12 @@ async def list_jobs(here: Here, query: Annotated[JobsQuery, Query()]) -> Respons
 async def get_job(here: Here, job_id: str) -> Response:
     """The job as it stands."""
     return reply(JobView.of(here.store.jobs.get(job_id)))
+
+
+@router.get("/{job_id}/webhook", response_model=WebhookView, responses=refuses(NotFound))
+async def get_webhook(here: Here, job_id: str) -> Response:
+    """Who is told of the job's end, and whether they have heard it."""
+    return reply(WebhookView.model_validate(here.store.webhooks.get(job_id)))
 
 
 @router.delete("/{job_id}", status_code=204, response_class=Response, responses=refuses(NotFound, Conflict))

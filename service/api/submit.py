@@ -10,8 +10,10 @@ from service import storage
 from service.api.context import Context, in_thread
 from service.api.replies import encode
 from service.api.views.job import JobView
+from service.config import Settings
 from service.specs import Job, admit
 from service.storage import Idempotency
+from service.webhook import check
 
 SUBMIT_BYTES = 4_000  # of an answer to a submit; a larger spec is left out, it stands at the job's address
 
@@ -36,5 +38,13 @@ def _submit(here: Context, key: Idempotency | None, worded: Callable[[], Job]) -
     return here.store.jobs.submit(
         type=asked.type, spec=admitted.spec, name=asked.name, tags=asked.tags, dataset_id=admitted.dataset_id,
         priority=asked.priority, max_queue=here.settings.max_queue, memory_bytes=admitted.memory_bytes,
-        model_blob=admitted.model_blob, idempotency_key=key,
+        model_blob=admitted.model_blob, webhook=_webhook(here.settings, asked), idempotency_key=key,
     )  # fmt: skip
+
+
+def _webhook(settings: Settings, asked: Job) -> dict[str, str | None] | None:
+    """The job's own, or the server's. Raises InvalidSpec for an address that may not be called."""
+    if asked.webhook is not None:
+        check(asked.webhook.url, allow_private=settings.webhook_allow_private)
+        return {"url": asked.webhook.url, "secret": asked.webhook.secret or settings.webhook_secret or None}
+    return {"url": settings.webhook_url, "secret": settings.webhook_secret or None} if settings.webhook_url else None

@@ -24,12 +24,23 @@ class _Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+class Webhook(_Spec):
+    """Who is told when the job has succeeded, failed or been cancelled: one POST, again until the answer is 2xx.
+
+    With a `secret` it is signed as standardwebhooks.com has it; `whsec_` and base64, or any text.
+    """
+
+    url: Annotated[str, StringConstraints(max_length=2000, pattern=r"^[Hh][Tt][Tt][Pp][Ss]?://")]
+    secret: Annotated[str, StringConstraints(min_length=8, max_length=200)] | None = None
+
+
 class _Job(_Spec):
-    """What every job may say of itself: a name, tags, and how urgent it is (higher goes first)."""
+    """What every job may say of itself: a name, tags, how urgent it is (higher goes first), who is told of its end."""
 
     name: Label | None = None
     tags: Annotated[list[Label], Field(max_length=50)] = []
     priority: Priority = 0
+    webhook: Webhook | None = None
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:

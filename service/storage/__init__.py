@@ -16,6 +16,7 @@ from service.storage.rows import (
     Blob,
     Checkpoint,
     DatasetRow,
+    Delivery,
     Event,
     Idempotency,
     Job,
@@ -32,6 +33,7 @@ from service.storage.rows import (
     Standing,
     Status,
     StoppedBy,
+    Webhook,
 )
 from service.storage.store import Store, existing, open
 
@@ -45,6 +47,7 @@ __all__ = [
     "Checkpoint",
     "Checkup",
     "DatasetRow",
+    "Delivery",
     "Event",
     "Fenced",
     "Finding",
@@ -67,6 +70,7 @@ __all__ = [
     "Status",
     "StoppedBy",
     "Store",
+    "Webhook",
     "direction",
     "existing",
     "hold",

@@ -19,6 +19,7 @@ from service.storage import (
     references,
     status,
     tags,
+    webhooks,
 )
 from service.storage.database import Database
 from service.storage.rows import FINAL, Idempotency, Job, Page, Status
@@ -41,11 +42,13 @@ class Jobs:
     def submit(
         self, *, type: str, spec: Mapping[str, Any], name: str | None = None, tags: Sequence[str] = (),
         dataset_id: str | None = None, priority: int = 0, max_queue: int = 1000, cpus: int = 1, memory_bytes: int = 0,
-        model_blob: str | None = None, idempotency_key: Idempotency | None = None,
+        model_blob: str | None = None, webhook: Mapping[str, Any] | None = None,
+        idempotency_key: Idempotency | None = None,
     ) -> Job:  # fmt: skip
         """A job, its run and the event `queued`; or, for a key seen before, the job it made then.
 
-        `model_blob`: the file of the model that the job works with; it stays as long as the run does.
+        `model_blob`: the file of the model that the job works with; it stays as long as the run does. `webhook`: {url,
+        secret} of who is to be told of its end.
         Raises QueueFull, NotFound when the data set is gone, InvalidSpec when the key came with another request.
         """
         common = {"type": type, "name": name, "tags": _unique(tags), "dataset_id": dataset_id, "spec": dict(spec)}
@@ -61,6 +64,7 @@ class Jobs:
             of_run |= {} if model_blob is None else {"model_blob": model_blob}
             insert_run(connection, **of_run, **needs, **common)
             events.record(connection, run_id, job_id, "queued", {})
+            webhooks.keep(connection, job_id, webhook)
             idempotency.keep(connection, "jobs", idempotency_key, job_id)
             return job_view.one(connection, job_id)
 

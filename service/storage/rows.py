@@ -121,6 +121,33 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Delivery:
+    """What somebody is to be told now: that the job has ended."""
+
+    id: str  # the same at every attempt
+    job_id: str
+    url: str
+    secret: str | None
+    attempts: int  # so far
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """Who wants to hear of a job's end, and whether they have."""
+
+    id: str
+    job_id: str
+    url: str
+    signed: bool
+    status: str  # waiting (for the end), due, delivered or failed
+    attempts: int
+    answer: int | None  # the status of the last answer
+    error: str | None  # why it was not heard
+    due_at: datetime | None
+    settled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """How a job or a run stands; an external run has a status and no more."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from service.errors import Conflict, NotFound
-from service.storage import events, moment, series
+from service.storage import events, moment, series, webhooks
 from service.storage.rows import FINAL, Status
 from service.storage.tables import checkpoints, jobs, runs, transitions
 
@@ -72,6 +72,8 @@ def mirror(connection: Connection, run: Row[Any], target: Status, at: int, **col
     changed = update(jobs).where(jobs.c.id == bindparam("of_job")).values(values)
     key = connection.execute(changed.returning(jobs.c.key), {"of_job": run.job_id}).scalar_one()
     connection.execute(insert(transitions), {"job_key": key, "status": target, "at": at})
+    if target in FINAL:
+        webhooks.release(connection, run.job_id, at)
 
 
 def _model(columns: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from service.storage.metrics import Metrics
 from service.storage.models import Models
 from service.storage.reserve import Reserve
 from service.storage.runs import Runs
+from service.storage.webhooks import Webhooks
 
 
 class Store:
@@ -37,6 +38,7 @@ class Store:
         self.events = Events(database)
         self.datasets = Datasets(database)
         self.models = Models(database)
+        self.webhooks = Webhooks(database)
         self.blobs = Blobs(data_dir / "blobs")
 
     def collect(self, *, grace_s: float = GRACE_S) -> int:

@@ -253,6 +253,22 @@ blocks = Table(
     Index(None, "run_key", "name", "first_step"),
 )
 
+webhooks = Table(
+    "webhooks",
+    metadata,
+    _key(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("job_id", Text, _to("jobs.id"), nullable=False, unique=True),
+    Column("url", Text, nullable=False),
+    Column("secret", Text),
+    Column("attempts", Integer, nullable=False),
+    Column("due_at", BigInteger, index=True),  # NULL while the job has not ended, and when it is settled
+    Column("settled_at", BigInteger),
+    Column("outcome", Text),  # delivered or failed
+    Column("answer", Integer),  # the status of the last answer
+    Column("words", Text),  # why it was not heard
+)
+
 model_versions = Table(
     "model_versions",
     metadata,

@@ -87,6 +87,19 @@ class JobView(View):
         return cls(**given, run_id=run_id, error=ErrorView.of(job.error), spec=dict(job.spec) if with_spec else None)
 
 
+class WebhookView(View):
+    """Who is told of a job's end, and whether they have heard it. The secret stays with us."""
+
+    url: str
+    signed: bool
+    status: Literal["waiting", "due", "delivered", "failed"] = Field(description="waiting: for the job's end.")
+    attempts: int
+    answer: int | None = Field(description="Status of the last answer.")
+    error: str | None = Field(description="Why it was not heard.")
+    due_at: datetime | None = Field(description="When it is told, or told again.")
+    settled_at: datetime | None
+
+
 class EventView(View):
     """One line of what happened; `id` is its sequence number in the store."""
 
