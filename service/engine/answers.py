@@ -72,6 +72,7 @@ def bind_answers(
         path="net",
         arena=arena,
         bits=Bits(0, 1),
+        frozen=True,
     )
     steps = bind_row(row, site)[0]
     return Answers(feed, lengths, y, steps, arena.nbytes)

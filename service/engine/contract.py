@@ -129,6 +129,7 @@ class Site:
     `theta, gradient, state`: this layer's arrays by name (ours, not exported). Backward overwrites gradients.
     `lengths`: (rows,) whole numbers, the valid steps of each row, or None when all are full.
     `stateful`: the rows go on where those of the step before ended: begin from `carry` and leave the last state there.
+    `frozen`: theta and state will never change: what follows from them alone is worked out when binding.
     """
 
     rows: int
@@ -149,6 +150,7 @@ class Site:
     path: str
     arena: Arena
     bits: Bits
+    frozen: bool = False
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -43,6 +43,7 @@ def _recurrent(kind: str) -> list[LayerExample]:
     word = {"kind": kind, "units": 3}
     return [
         LayerExample(word, (4, 2)),
+        LayerExample(word | {"units": 64}, (3, 2)),  # wide enough for products in columns
         LayerExample(word | {"output": "last"}, (4, 2)),
         LayerExample(word, (4,), vocabulary=5),
         LayerExample(word, (4, 2), lengths=(4, 1, 3, 2)),

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from service.engine.contract import LayerPlan, LayerSpec, Layout, Shape, Site, Step, Units
+from service.engine.contract import Array, LayerPlan, LayerSpec, Layout, Shape, Site, Step, Units
 from service.engine.layers.recurrence import (
     Cell,
     Kind,
@@ -15,10 +15,10 @@ from service.engine.layers.recurrence import (
     Rate,
     Tape,
     bind_recurrent,
-    by_time,
     plan_recurrent,
     time_first,
 )
+from service.engine.layers.recurrent_weights import AtTime
 
 
 class Gru(LayerSpec):
@@ -35,63 +35,74 @@ class Gru(LayerSpec):
     takes_indices: ClassVar[bool] = True
 
     def plan(self, shape: Shape) -> LayerPlan:
-        return plan_recurrent(shape, self.units, 3, self.output)
+        return plan_recurrent(shape, self.units, 3, 6, self.output)
 
     def layout(self, shape: Shape, rows: int) -> Layout:
         return time_first(shape)
 
     def bind(self, site: Site) -> tuple[Step, Step]:
-        kind = Kind((0.5, 0.5, 1.0), _cell, own_product=True, rest=True, apart=1)
+        kind = Kind((0.5, 0.5, 1.0), _cell, kept=5, apart=True, rest=True)
         return bind_recurrent(site, kind, self.units, self.output, self.recurrent_dropout)
 
 
 def _cell(tape: Tape) -> Cell:
-    """The first two gates arrive whole; n lacks h U + b_hh, which the reset gate is to weigh."""
-    site, dtype, rest = tape.site, tape.h.dtype, tape.rest
-    assert rest is not None
-    bias, half, one = site.theta["bias_hh_l0"][2], np.array(0.5, dtype), np.array(1, dtype)
-    weighed, gap = tape.scratch("q"), site.loose("gap", tape.h.shape[1:])
-    q, h, gates, product = list(weighed), list(tape.h), by_time(tape.gates), tape.u[2]
+    """x brings p to n, r, z; h brings u to r, z, n, and the reset gate weighs the last of it."""
+    w, u, h, a = tape.units, tape.u, tape.h, tape.scratch("a", 3)
+    n, sigmoids, r, z = a[:, :w], a[:, w:], a[:, w : 2 * w], a[:, 2 * w :]
+    p, entering, product = [(p[:, :w], p[:, w:]) for p in tape.p], u[:, : 2 * w], u[:, 2 * w :]
+    both, gap, bias = tape.scratch("both", 2), tape.scratch("gap", 1), tape.site.theta["bias_hh_l0"][2 * w :]
+    rq, held = both[:, :w], both[:, w:]
+    half = np.array(0.5, a.dtype)
+    keep = _factors(tape, a, both) if tape.factors else None
 
     def step(t: int) -> None:
-        a, q_t = gates[t], q[t]
-        rz, (r, z, n) = a[:2], a
-        np.tanh(rz, rz)
-        np.multiply(rz, half, rz)
-        np.add(rz, half, rz)
-        np.add(product, bias, q_t)
-        np.multiply(r, q_t, gap)
-        np.add(n, gap, n)
+        p_n, p_rz = p[t]
+        np.add(entering, p_rz, sigmoids)
+        np.tanh(sigmoids, sigmoids)
+        np.multiply(sigmoids, half, sigmoids)
+        np.add(sigmoids, half, sigmoids)
+        np.add(product, bias, rq)
+        np.multiply(r, rq, rq)
+        np.add(p_n, rq, n)
         np.tanh(n, n)
         np.subtract(h[t], n, gap)
-        np.multiply(z, gap, gap)
-        np.add(n, gap, h[t + 1])
+        np.multiply(z, gap, held)
+        np.add(n, held, h[t + 1])
+        if keep is not None:
+            keep(t)
 
-    if not site.backward:
-        return Cell(step, lambda: None, lambda t: None)
-    k, dh = site.loose("k", tape.gates.shape), list(tape.dh)
-    factor, d, d_own = by_time(k), by_time(tape.d_gates), by_time(tape.d_product)
-
-    def factors() -> None:
-        """dh/dn = (1 - z)(1 - n^2), dh/dz = (h - n) z (1 - z), dn/dr = q r (1 - r), inside their gates."""
-        (r, z, n), (k_r, k_z, k_n), then = tape.gates, k, tape.d_gates[0]
-        np.subtract(one, r, k_r)
-        np.multiply(k_r, r, k_r)
-        np.multiply(k_r, weighed, k_r)
-        np.multiply(n, n, k_n)
-        np.subtract(one, k_n, k_n)
-        np.subtract(one, z, k_z)
-        np.multiply(k_n, k_z, k_n)
-        np.multiply(k_z, z, k_z)
-        np.subtract(tape.h[:-1], n, then)
-        np.multiply(k_z, then, k_z)
+    if keep is None:
+        return Cell(step, step)
+    rest, dh = tape.rest, tape.dh
+    k, d = ([[each[:, j : j + w] for j in range(0, each.shape[1], w)] for each in whole]
+            for whole in (tape.factors, tape.d))  # fmt: skip
+    assert rest is not None
 
     def back(t: int) -> None:
-        d_t, own, k_t, dh_t, (r, z, _) = d[t], d_own[t], factor[t], dh[t + 1], gates[t]
-        np.multiply(dh_t, k_t[1:], d_t[1:])
-        np.multiply(d_t[2], k_t[0], d_t[0])
-        np.copyto(own[:2], d_t[:2])
-        np.multiply(d_t[2], r, own[2])
+        (k_n, k_r, k_z, r, z), (d_n, d_r, d_z, d_product), dh_t = k[t], d[t], dh[t + 1]
+        np.multiply(dh_t, k_n, d_n)
+        np.multiply(dh_t, k_z, d_z)
+        np.multiply(d_n, k_r, d_r)
+        np.multiply(d_n, r, d_product)
         np.multiply(dh_t, z, rest)
 
-    return Cell(step, factors, back)
+    return Cell(step, back)
+
+
+def _factors(tape: Tape, a: Array, both: Array) -> AtTime:
+    """dh/dn = (1 - z)(1 - n^2), dn/dr = q r (1 - r), dh/dz = (h - n) z (1 - z); and r, z."""
+    w, n, sigmoids, one = tape.units, a[:, : tape.units], a[:, tape.units :], np.array(1, a.dtype)
+    left, part = tape.scratch("left", 2), tape.scratch("part", 1)
+    left_z = left[:, w:]
+    outs = [(k[:, :w], k[:, w : 3 * w], k[:, 3 * w :]) for k in tape.factors]
+
+    def keep(t: int) -> None:
+        k_n, k_rz, rz = outs[t]
+        np.subtract(one, sigmoids, left)
+        np.multiply(left, both, k_rz)
+        np.multiply(n, n, part)
+        np.multiply(part, left_z, part)
+        np.subtract(left_z, part, k_n)
+        np.copyto(rz, sigmoids)
+
+    return keep

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from service.engine.contract import LayerPlan, LayerSpec, Layout, Shape, Site, Step, Units
+from service.engine.contract import Array, LayerPlan, LayerSpec, Layout, Shape, Site, Step, Units
 from service.engine.layers.recurrence import (
     Cell,
     Kind,
@@ -15,10 +15,10 @@ from service.engine.layers.recurrence import (
     Rate,
     Tape,
     bind_recurrent,
-    by_time,
     plan_recurrent,
     time_first,
 )
+from service.engine.layers.recurrent_weights import AtTime
 
 
 class Lstm(LayerSpec):
@@ -35,61 +35,78 @@ class Lstm(LayerSpec):
     takes_indices: ClassVar[bool] = True
 
     def plan(self, shape: Shape) -> LayerPlan:
-        return plan_recurrent(shape, self.units, 4, self.output)
+        return plan_recurrent(shape, self.units, 4, 6, self.output)
 
     def layout(self, shape: Shape, rows: int) -> Layout:
         return time_first(shape)
 
     def bind(self, site: Site) -> tuple[Step, Step]:
-        return bind_recurrent(site, Kind((0.5, 0.5, 1.0, 0.5), _cell), self.units, self.output, self.recurrent_dropout)
+        return bind_recurrent(
+            site, Kind((0.5, 0.5, 1.0, 0.5), _cell, kept=6), self.units, self.output, self.recurrent_dropout
+        )
 
 
 def _cell(tape: Tape) -> Cell:
-    """sigmoid(a) = tanh(a / 2) / 2 + 1 / 2, so one tanh covers the four gates; the halves are in the weights."""
-    site, gates, h = tape.site, by_time(tape.gates), list(tape.h)
-    stretch = np.array([0.5, 0.5, 1, 0.5], tape.h.dtype)[:, None, None]
-    shift = np.array([0.5, 0.5, 0, 0.5], tape.h.dtype)[:, None, None]
-    cells, told = site.loose("c", tape.h.shape), tape.scratch("tanh_c")
-    c, tanh_c, ig = list(cells), list(told), site.loose("ig", tape.h.shape[1:])
+    """Gates in the order o, i, f, g. sigmoid(a) = tanh(a / 2) / 2 + 1 / 2, so one tanh covers them; the halves are in
+    the weights. c stands behind g, so that one product makes i g and f c."""
+    n, p, u, h, a = tape.units, tape.p, tape.u, tape.h, tape.scratch("a", 5)
+    gates, sigmoids, entering, values = a[:, : 4 * n], a[:, : 3 * n], a[:, n : 3 * n], a[:, 3 * n :]
+    o, c = a[:, :n], a[:, 4 * n :]
+    both, tanh_c = tape.scratch("both", 2), tape.scratch("tanh_c", 1)
+    ig, fc = both[:, :n], both[:, n:]
+    half = np.array(0.5, a.dtype)
+    keep = _factors(tape, a, both, tanh_c) if tape.factors else None
 
     def step(t: int) -> None:
-        a, c_t, tanh = gates[t], c[t + 1], tanh_c[t]
-        i, f, g, o = a
-        np.tanh(a, a)
-        np.multiply(a, stretch, a)
-        np.add(a, shift, a)
-        np.multiply(f, c[t], c_t)
-        np.multiply(i, g, ig)
-        np.add(c_t, ig, c_t)
-        np.tanh(c_t, tanh)
-        np.multiply(o, tanh, h[t + 1])
+        np.add(u, p[t], gates)
+        np.tanh(gates, gates)
+        np.multiply(sigmoids, half, sigmoids)
+        np.add(sigmoids, half, sigmoids)
+        np.multiply(entering, values, both)
+        np.add(fc, ig, c)
+        np.tanh(c, tanh_c)
+        np.multiply(o, tanh_c, h[t + 1])
+        if keep is not None:
+            keep(t)
 
-    if not site.backward:
-        return Cell(step, lambda: None, lambda t: None, (cells,))
-    dc, dh = site.loose("dc", tape.h.shape[1:]), list(tape.dh)
-    k_c, k = tape.scratch("k_c"), site.loose("k", tape.gates.shape)
-    factor_c, factor, d = list(k_c), by_time(k[:3]), by_time(tape.d_gates)
-    factor_o, f_at = list(k[3]), list(tape.gates[1])
-    one = np.array(1, tape.h.dtype)
-
-    def factors() -> None:
-        """What dc and dh are multiplied with, for all times at once: no step waits for it."""
-        i, f, g, o = tape.gates
-        for gate, out, times in ((i, k[0], g), (f, k[1], cells[:-1]), (o, k[3], told)):
-            np.subtract(one, gate, out)
-            np.multiply(out, gate, out)
-            np.multiply(out, times, out)
-        for tanh, out, times in ((g, k[2], i), (told, k_c, o)):
-            np.multiply(tanh, tanh, out)
-            np.subtract(one, out, out)
-            np.multiply(out, times, out)
+    if keep is None:
+        return Cell(step, step, (c,))
+    dc, part, dh = tape.scratch("dc", 1), tape.scratch("part", 1), tape.dh
+    dc_each = np.broadcast_to(dc[:, None], (len(dc), 3, n))
+    k = [(k[:, :n], k[:, n : 4 * n].reshape(-1, 3, n), k[:, 4 * n : 5 * n], k[:, 5 * n :]) for k in tape.factors]
+    d = [(d[:, :n], d[:, n:].reshape(-1, 3, n)) for d in tape.d]
 
     def back(t: int) -> None:
-        d_t, dh_t = d[t], dh[t + 1]
-        np.multiply(dh_t, factor_o[t], d_t[3])
-        np.multiply(dh_t, factor_c[t], ig)
-        np.add(dc, ig, dc)
-        np.multiply(dc, factor[t], d_t[:3])
-        np.multiply(dc, f_at[t], dc)
+        (k_o, k_ifg, k_c, f), (d_o, d_ifg), dh_t = k[t], d[t], dh[t + 1]
+        np.multiply(dh_t, k_o, d_o)
+        np.multiply(dh_t, k_c, part)
+        np.add(dc, part, dc)
+        np.multiply(dc_each, k_ifg, d_ifg)
+        np.multiply(dc, f, dc)
 
-    return Cell(step, factors, back, (cells,), (dc,))
+    return Cell(step, back, (c,), (dc,))
+
+
+def _factors(tape: Tape, a: Array, both: Array, tanh_c: Array) -> AtTime:
+    """What dh and dc will be multiplied with, while all of it is in the cache.
+
+    By o: (1 - o) h; by i, f: (1 - i) i g, (1 - f) f c; by g: i - i g g; by c: o - h tanh(c); and f.
+    """
+    n, h, one, part = tape.units, tape.h, np.array(1, a.dtype), tape.scratch("part", 1)
+    sigmoids, (o, i, f, g) = a[:, : 3 * n], (a[:, k * n : (k + 1) * n] for k in range(4))
+    left, ig = tape.scratch("left", 3), both[:, :n]
+    left_o, left_if = left[:, :n], left[:, n:]
+    outs = [(k[:, :n], k[:, n : 3 * n], *(k[:, j * n : (j + 1) * n] for j in (3, 4, 5))) for k in tape.factors]
+
+    def keep(t: int) -> None:
+        (k_o, k_if, k_g, k_c, k_f), told = outs[t], h[t + 1]
+        np.subtract(one, sigmoids, left)
+        np.multiply(left_o, told, k_o)
+        np.multiply(left_if, both, k_if)
+        np.multiply(ig, g, part)
+        np.subtract(i, part, k_g)
+        np.multiply(told, tanh_c, part)
+        np.subtract(o, part, k_c)
+        np.copyto(k_f, f)
+
+    return keep

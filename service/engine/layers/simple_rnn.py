@@ -25,27 +25,27 @@ class SimpleRnn(LayerSpec):
     takes_indices: ClassVar[bool] = True
 
     def plan(self, shape: Shape) -> LayerPlan:
-        return plan_recurrent(shape, self.units, 1, self.output)
+        return plan_recurrent(shape, self.units, 1, 1, self.output)
 
     def layout(self, shape: Shape, rows: int) -> Layout:
         return time_first(shape)
 
     def bind(self, site: Site) -> tuple[Step, Step]:
-        return bind_recurrent(site, Kind((1.0,), _cell), self.units, self.output, self.recurrent_dropout)
+        return bind_recurrent(site, Kind((1.0,), _cell, kept=1), self.units, self.output, self.recurrent_dropout)
 
 
 def _cell(tape: Tape) -> Cell:
-    a, h, dh, da = list(tape.gates[0]), list(tape.h), list(tape.dh), list(tape.d_gates[0])
-    one = np.array(1, tape.h.dtype)
+    p, u, h, dh, d, factors = tape.p, tape.u, tape.h, tape.dh, tape.d, tape.factors
+    a, one = tape.scratch("a", 1), np.array(1, tape.u.dtype)
 
     def step(t: int) -> None:
-        np.tanh(a[t], h[t + 1])
-
-    def factors() -> None:
-        np.multiply(tape.h[1:], tape.h[1:], tape.gates[0])
-        np.subtract(one, tape.gates, tape.gates)
+        np.add(u, p[t], a)
+        np.tanh(a, h[t + 1])
+        if factors:
+            np.multiply(h[t + 1], h[t + 1], a)
+            np.subtract(one, a, factors[t])
 
     def back(t: int) -> None:
-        np.multiply(dh[t + 1], a[t], da[t])
+        np.multiply(dh[t + 1], factors[t], d[t])
 
-    return Cell(step, factors, back)
+    return Cell(step, back)

@@ -1,0 +1,191 @@
+"""The products of a recurrent layer: those over all times at once, and that of every step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from service.engine.contract import Array, Site, Step
+from service.engine.layers.embedding import scatter_rows
+from service.engine.layers.matmul import UNPACKED
+
+SAME_SET = 128  # rows a multiple of so many numbers apart fall on few lines of the cache
+LINE = 16
+COLUMNS = (64, 32)  # widths of a piece of a step's product that OpenBLAS's kernel without packing is quick with
+AtTime: TypeAlias = Callable[[int], object]
+
+
+def side_by_side(site: Site, name: str, rows: int, width: int) -> Array:
+    """(rows, width) working memory with room between its rows where they would fall on the same lines."""
+    return site.loose(name, (rows, width if width % SAME_SET else width + LINE))[:, :width]
+
+
+class Gates:
+    """The arrays of all gates. With `apart` the last of PyTorch's gates has two: what x and what h bring to it.
+
+    `all`: (T B, G H), with `apart` (T B, (G + 1) H): scale (x W + b) going forward, the gradients going back. The last
+    of PyTorch's gates stands first, so that with `apart` both sides are neighbours: x brings to n, r, z, h to r, z, n.
+    `U`: (H, G H), scale times the weights; `u`: (B, G H), what h brings to a step.
+    """
+
+    def __init__(self, site: Site, scale: Sequence[float], units: int, apart: bool) -> None:
+        self.units, self.rows, self.time, self.apart = units, site.rows, site.shape.dims[0], apart
+        self.wide = len(scale) * units
+        tall = self.wide + (units if apart and site.backward else 0)
+        self.all = side_by_side(site, "gates", self.time * site.rows, tall)
+        self.of_input = self.all[:, : self.wide]
+        self.scale = np.repeat(np.array(scale, site.dtype), units)
+        self.U = site.loose("U", (units, self.wide))
+        self.u = side_by_side(site, "u", site.rows, self.wide)
+
+    def times(self, gates: Array) -> list[Array]:
+        """(B, G H) of every step."""
+        return [gates[t * self.rows : (t + 1) * self.rows] for t in range(self.time)]
+
+    def to_state(self, gates: Array) -> Array:
+        """The gates that h brings something to."""
+        return gates[:, self.units :] if self.apart else gates
+
+    def turned(self, state: bool = False) -> list[tuple[slice, slice]]:
+        """(ours, PyTorch's): which gates of the input's side (or the state's) are which."""
+        if (state and self.apart) or self.wide == self.units:
+            return [(slice(None), slice(None))]
+        first, others = slice(self.wide - self.units, None), slice(0, self.wide - self.units)
+        return [(slice(0, self.units), first), (slice(self.units, None), others)]
+
+
+class Source:
+    """The input time first: (T B, n) numbers, or (T B,) ids."""
+
+    def __init__(self, site: Site) -> None:
+        self.ids = site.shape.vocabulary is not None
+        x = site.x.swapaxes(0, 1)
+        straight = x.flags.c_contiguous
+        self._x = x
+        self._copy = None if straight else site.loose("x", x.shape, x.dtype)
+        flat = x if self._copy is None else self._copy
+        self.flat = flat.reshape(-1) if self.ids else flat.reshape(-1, flat.shape[-1])
+
+    def load(self) -> None:
+        if self._copy is not None:
+            np.copyto(self._copy, self._x)
+
+
+def bind_projection(site: Site, gates: Gates, source: Source, cut: Step) -> Step:
+    """gates = scale (x W + b) and U = scale times its weights: a gate through tanh then needs no product of its own.
+
+    `cut`: what is done once U is there.
+    """
+    theta, scale = site.theta, gates.scale
+    W, b = site.loose("W", theta["weight_ih_l0"].shape), site.loose("b", (gates.wide,))
+    joined = gates.wide - gates.units if gates.apart else gates.wide  # biases of h that can be added before its product
+    b_in, b_state, whole = theta["bias_ih_l0"], theta["bias_hh_l0"], site.loose("b_both", (gates.wide,))
+    weigh = [(theta["weight_ih_l0"][:, theirs], scale[theirs], W[:, ours]) for ours, theirs in gates.turned()]
+    weigh += [(whole[theirs], scale[theirs], b[ours]) for ours, theirs in gates.turned()]
+    weigh += [
+        (theta["weight_hh_l0"][:, theirs], scale[theirs], gates.U[:, ours]) for ours, theirs in gates.turned(state=True)
+    ]
+
+    def prepare() -> None:
+        np.copyto(whole, b_in)
+        np.add(whole[:joined], b_state[:joined], whole[:joined])
+        for each in weigh:
+            np.multiply(*each)
+        if source.ids:
+            np.add(W, b, W)
+        cut()
+
+    if site.frozen:
+        prepare()
+
+    def project() -> None:
+        if not site.frozen:
+            prepare()
+        source.load()
+        if source.ids:
+            W.take(source.flat, 0, gates.of_input, "clip")
+        else:
+            np.matmul(source.flat, W, gates.of_input)
+            np.add(gates.of_input, b, gates.of_input)
+
+    return project
+
+
+def bind_state_product(site: Site, gates: Gates, h: list[Array]) -> tuple[Step, AtTime]:
+    """(what is done once U is there, t: u = h[t] U)."""
+    return _in_columns(site, "U_pieces", gates.U, h, [gates.u] * gates.time)
+
+
+def bind_back_product(site: Site, gates: Gates, d: list[Array], dh: list[Array]) -> tuple[Step, AtTime]:
+    """(what is done once a step, t: dh[t] = d[t] U' without the scale)."""
+    weight, U_back = site.theta["weight_hh_l0"], site.loose("U_back", (gates.wide, gates.units))
+    pairs = [(U_back[ours], weight[:, theirs].T) for ours, theirs in gates.turned(state=True)]
+    cut, product = _in_columns(site, "U_back_pieces", U_back, [gates.to_state(each) for each in d], dh)
+
+    def fetch() -> None:
+        for ours, theirs in pairs:
+            np.copyto(ours, theirs)
+        cut()
+
+    return fetch, product
+
+
+def _in_columns(site: Site, name: str, weights: Array, a: list[Array], out: list[Array]) -> tuple[Step, AtTime]:
+    """(the step that cuts the weights, t: out[t] = a[t] weights), in columns narrow enough for the quick kernel."""
+    k, n = weights.shape
+    width = next((c for c in COLUMNS if n % c == 0 and n > c and site.rows * k * c <= UNPACKED), n)
+    if width == n:
+        return lambda: None, lambda t: np.matmul(a[t], weights, out[t])
+    pieces = site.loose(name, (n // width, k, width))
+    source = weights.reshape(k, -1, width).swapaxes(0, 1)
+    outs = [each.reshape(site.rows, -1, width).swapaxes(0, 1) for each in out]
+    return lambda: np.copyto(pieces, source), lambda t: np.matmul(a[t], pieces, outs[t])
+
+
+def bind_gradients(site: Site, gates: Gates, source: Source, before: Array) -> Step:
+    """The gradients in the weights and the input. before: (T or more, B, H), the state that each step read."""
+    gradient, ones = site.gradient, np.ones(len(gates.all), site.dtype)
+    d_in, d_state = gates.of_input, gates.to_state(gates.all)
+    h = before[: gates.time].reshape(-1, gates.units).T
+    found = {name: site.loose(f"d_{name}", each.shape) for name, each in gradient.items()}
+    back = _to_input(site, gates) if site.dx is not None else None
+    moves = [
+        (gradient[name][..., theirs], found[name][..., ours])
+        for name in gradient
+        for ours, theirs in gates.turned(state="hh" in name)
+    ]
+
+    def step() -> None:
+        if source.ids:
+            scatter_rows(site, source.flat, d_in, found["weight_ih_l0"])
+        else:
+            np.matmul(source.flat.T, d_in, found["weight_ih_l0"])
+        np.matmul(h, d_state, found["weight_hh_l0"])
+        np.matmul(ones, d_in, found["bias_ih_l0"])
+        np.matmul(ones, d_state, found["bias_hh_l0"])
+        for theirs, ours in moves:
+            np.copyto(theirs, ours)
+        if back is not None:
+            back()
+
+    return step
+
+
+def _to_input(site: Site, gates: Gates) -> Step:
+    """dx = da W', time first."""
+    assert site.dx is not None
+    dx, weight = site.dx.swapaxes(0, 1), site.theta["weight_ih_l0"]
+    straight = dx.flags.c_contiguous
+    whole = dx if straight else site.loose("dx", dx.shape)
+    flat, W = whole.reshape(-1, whole.shape[-1]), site.loose("W_back", weight.shape[::-1])
+
+    def step() -> None:
+        for ours, theirs in gates.turned():
+            np.copyto(W[ours], weight[:, theirs].T)
+        np.matmul(gates.of_input, W, flat)
+        if not straight:
+            np.copyto(dx, whole)
+
+    return step
