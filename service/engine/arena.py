@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -59,6 +60,19 @@ def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     start = -raw.ctypes.data % 64
     whole: Array = np.ndarray(shape, dtype, raw.data, start)
     return whole
+
+
+def common(count: int, dtype: Any = np.float64) -> Array:
+    """Zeros that this process and its forks have in common, not copies of."""
+    kind = np.dtype(dtype)
+    return np.frombuffer(mmap.mmap(-1, max(1, count * kind.itemsize)), kind, count)
+
+
+def as_common(array: Array) -> Array:
+    """A copy in common memory."""
+    copy = common(array.size, array.dtype)
+    copy[:] = array
+    return copy
 
 
 class Bits:

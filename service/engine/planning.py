@@ -14,7 +14,7 @@ from service.engine.program import slots_of
 from service.engine.recipe import Recipe, resolve
 from service.engine.row import RowPlan, Unfits, fuse, plan_row
 from service.engine.scores import fitting
-from service.engine.stepper import shard_sizes
+from service.engine.shards import LANES, shard_sizes
 from service.errors import Fault, InvalidSpec, TooLarge
 
 MOST_PARAMETERS = 2**40
@@ -118,15 +118,16 @@ def _bytes(recipe: Recipe, signature: Signature, row: RowPlan, outputs: int, row
     trained = sum(each.size for each in row.parameters if each.trained)
     kept = sum(each.size for each in row.parameters if not each.trained)
     vectors = 3 + len(recipe.optimizer.slots)  # theta, gradient, best, and what the optimizer remembers
-    sharded = 1 if (settled.shards or 1) > 1 else 0
-    shard = shard_sizes(settled.batch_size, settled.shards or 1)[0]
+    shards = settled.shards or 1
+    lanes = min(shards, len(LANES))  # each may be a process, with a program of its own
+    shard = shard_sizes(settled.batch_size, shards)[0]
     raw = np.dtype(signature.dtype).itemsize
     data = rows * (row.shape.size * raw + 4 * max(1, recipe.loss.width(outputs)))
-    numbers = (2 * vectors + sharded) * trained + 4 * kept
+    numbers = (2 * vectors + (2 * lanes if lanes > 1 else 0)) * trained + (4 + 2 * lanes) * kept
     bound, scored = fuse(row), min(rows, CHUNK_ROWS)
     numbers += augmenting(settled.augmentation, row.shape, shard)
-    numbers += bound.memory(shard, True) + 2 * shard * bound.widest + bound.memory(scored, False)
-    return size * numbers + data + _ends(row, shard, size, raw) + _ends(row, min(rows, CHUNK_ROWS), size, raw)
+    numbers += lanes * (bound.memory(shard, True) + 2 * shard * bound.widest) + bound.memory(scored, False)
+    return size * numbers + data + shards * _ends(row, shard, size, raw) + _ends(row, min(rows, CHUNK_ROWS), size, raw)
 
 
 def _ends(row: RowPlan, rows: int, size: int, raw: int) -> int:

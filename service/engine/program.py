@@ -83,9 +83,12 @@ class Program:
     """
 
     def __init__(
-        self, net: Compiled, loss: LossSpec, feed: Signature, setting: Setting, memory: Memory, arena: Arena
-    ) -> None:
+        self, net: Compiled, loss: LossSpec, feed: Signature, setting: Setting, memory: Memory, arena: Arena,
+        layers: Arena | None = None,
+    ) -> None:  # fmt: skip
+        """`layers`: where layers have their arrays, when programs that never run at once are to share them."""
         self.loss, self.setting, self.arena, rows = loss, setting, arena, setting.rows
+        self._layers = layers or arena
         self.row = net.row(loss.absorbs)
         self.fed, self.kept = slots_of(self.row, rows, net.dtype.itemsize)
         self.bits = Bits(setting.seed, self.fed)
@@ -160,7 +163,7 @@ class Program:
             stateful=setting.stateful,
             backward=setting.training,
             path="net",
-            arena=self.arena,
+            arena=self._layers,
             bits=self.bits,
         )
         return bind_row(self.row, site)
@@ -175,7 +178,7 @@ class Program:
             divisor=self.divisors[slot : slot + 1].reshape(()),
             constant=self.constant,
             evidence=self.evidence[slot],
-            arena=self.arena,
+            arena=self._layers,
         )
 
     def load(self, source: Examples, indices: Array, slot: int, key: tuple[int, int, int] = (0, 0, 0)) -> int:

@@ -1,12 +1,10 @@
-"""Steps of training: the gradient of a batch, shard by shard in fixed order, then the update; losses read later."""
+"""Steps of training: the gradient of a batch, then the update; losses read later."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from service.engine.arena import Arena
 from service.engine.contract import Array, Signature
@@ -14,67 +12,63 @@ from service.engine.fast import stepping
 from service.engine.feed import Examples
 from service.engine.float_mode import flushing
 from service.engine.network import Compiled
-from service.engine.optimizers import Update
 from service.engine.program import Memory, Program, Setting
 from service.engine.recipe import Recipe
-
-Doubles = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Losses:
-    """What consecutive steps came to, one number a step; the mean loss of a step is sums / divisors."""
-
-    sums: Doubles
-    divisors: Doubles
-    right: Doubles | None
-    counts: Doubles
-
-
-def shard_sizes(rows: int, shards: int) -> list[int]:
-    """Rows of each shard of a batch: as equal as can be, the longer ones first; none is empty."""
-    return [size for k in range(shards) if (size := rows // shards + (k < rows % shards))]
+from service.engine.shards import Losses, Shards, sample_mask
+from service.engine.update import bind_update
 
 
 class Stepper:
     """Runs steps on one set of vectors. What it computes is decided by its arguments alone."""
 
     def __init__(
-        self, recipe: Recipe, net: Compiled, signature: Signature, train: Examples, memory: Memory, update: Update
-    ) -> None:
+        self, recipe: Recipe, net: Compiled, signature: Signature, train: Examples, memory: Memory,
+        slots: Mapping[str, Array],
+    ) -> None:  # fmt: skip
         self._recipe, self._net, self._signature, self._train = recipe, net, signature, train
-        self._memory, self._update = memory, update
-        self.batch, self.shards = recipe.training.batch_size, recipe.training.shards or 1
-        self._part = memory.gradient if self.shards == 1 else net.trained.empty(net.dtype)
-        self._constant = recipe.loss.divisors(train.y[:1][None], self._sample_mask(), net.plan.out) is None
-        self._programs: dict[tuple[int, int], Program] = {}
+        self._memory, self.batch = memory, recipe.training.batch_size
+        shards = recipe.training.shards or 1
+        self._shards = Shards(recipe, net, signature, train, memory, slots) if shards > 1 else None
+        self._update = bind_update(recipe.optimizer, memory.theta, memory.gradient, slots)
+        self._constant = recipe.loss.divisors(train.y[:1][None], sample_mask(train, net), net.plan.out) is None
+        self._programs: dict[int, Program] = {}
         self._waiting: tuple[Program, int] | None = None
         self._read: list[Losses] = []
 
-    def _sample_mask(self) -> Array | None:
-        if self._train.lengths is None or not self._net.plan.out.timed:
-            return None
-        return np.ones((1, 1, self._net.plan.out.dims[0]), self._net.dtype)
+    def man(self, processes: int) -> None:
+        """Works with so many processes from now on, where the batch is cut in shards."""
+        if self._shards is not None:
+            self._shards.man(processes)
 
-    def program(self, rows: int, whole: int) -> Program:
-        """The program of a shard of `rows` rows in a batch of `whole`."""
-        divisor = whole if self._constant else None
-        key = rows, divisor or 0
-        if key not in self._programs:
+    def program(self, rows: int) -> Program:
+        """The program of a batch of `rows` rows."""
+        if rows not in self._programs:
             spec = self._recipe.training
             setting = Setting(
-                rows, True, spec.seed, divisor, self._train.lengths is not None, spec.stateful, spec.augmentation
+                rows,
+                True,
+                spec.seed,
+                rows if self._constant else None,
+                self._train.lengths is not None,
+                spec.stateful,
+                spec.augmentation,
             )
-            memory = Memory(self._memory.theta, self._part, self._memory.state)
-            self._programs[key] = Program(self._net, self._recipe.loss, self._signature, setting, memory, Arena())
-        return self._programs[key]
+            self._programs[rows] = Program(
+                self._net, self._recipe.loss, self._signature, setting, self._memory, Arena()
+            )
+        return self._programs[rows]
+
+    def prepare(self) -> None:
+        """Binds the program that carries something from step to step, so that `carries` knows of it."""
+        if self._shards is None:
+            self.program(self.batch)
 
     def block(self, left: int) -> int:
         """How many steps to run before looking up, when `left` rows of the epoch are left."""
+        if self._shards is not None:
+            return self._shards.block(left)
         whole = left // self.batch
-        if self.shards > 1 or not whole:
-            return 1
-        return min(whole, self.program(self.batch, self.batch).fed)
+        return min(whole, self.program(self.batch).fed) if whole else 1
 
     @property
     def carries(self) -> dict[str, Array]:
@@ -90,12 +84,11 @@ class Stepper:
     @stepping()
     def run(self, indices: Array, epoch: int, place: int, t: int, rates: Sequence[float]) -> None:
         """A step for each of `rates` on `indices`. `place`: the first one's number in its epoch; `t`: steps done."""
-        if self.shards > 1:
-            self._gather(indices, epoch, place)
-            self._update(t + 1, rates[0])
+        if self._shards is not None:
+            self._read.append(self._shards.run(indices, epoch, place, t, rates))
             return
         rows = min(self.batch, len(indices))
-        program = self.program(rows, rows)
+        program = self.program(rows)
         slot = self._room(program, len(rates))
         program.load(self._train, indices, slot, (epoch, place, 0))
         if program.constant is None:
@@ -122,40 +115,6 @@ class Stepper:
             sums = program.read(0, last)
             self._read.append(Losses(sums.losses, program.own_divisors(0, last), sums.right, sums.counts))
             self._waiting = None
-
-    def _gather(self, indices: Array, epoch: int, place: int) -> None:
-        """The gradient of one batch, shard k after shard k - 1; kept statistics become the mean of the shards'."""
-        memory, state, start = self._memory, self._memory.state.copy(), 0
-        states, found = np.zeros_like(state), []
-        divisor = self._divisor(indices)
-        for shard, rows in enumerate(shard_sizes(len(indices), self.shards)):
-            program = self.program(rows, len(indices))
-            np.copyto(memory.state, state)
-            program.load(self._train, indices[start : start + rows], 0, (epoch, place, shard))
-            program.divisors[0] = divisor
-            for step in program.steps.of(0):
-                step()
-            found.append(program.read(0, 1))
-            states += memory.state
-            np.copyto(memory.gradient, self._part) if shard == 0 else np.add(
-                memory.gradient, self._part, memory.gradient
-            )
-            start += rows
-        np.divide(states, len(found), memory.state)
-        right = None if found[0].right is None else sum(each.right for each in found if each.right is not None)
-        losses, counts = sum(each.losses for each in found), sum(each.counts for each in found)
-        self._read.append(Losses(np.asarray(losses), np.array([divisor]), right, np.asarray(counts)))  # type: ignore[arg-type]
-
-    def _divisor(self, indices: Array) -> float:
-        """What the sum of losses of this whole batch is divided by."""
-        loss, out = self._recipe.loss, self._net.plan.out
-        if self._constant:
-            return float(len(indices) * loss.elements(out))
-        mask = None
-        if self._train.lengths is not None and out.timed:
-            mask = (np.arange(out.dims[0]) < self._train.lengths[indices][:, None])[None].astype(self._net.dtype)
-        found = loss.divisors(self._train.y[indices][None], mask, out)
-        return float(len(indices) * loss.elements(out)) if found is None else float(found[0])
 
     @np.errstate(all="ignore")
     def drain(self) -> Losses | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from service import clock
+from service.engine.arena import as_common, common
 from service.engine.contract import Array, Signature
 from service.engine.early_stopping import Best, EarlyStopping
 from service.engine.evaluate import Evaluator
@@ -22,11 +23,13 @@ from service.engine.program import Memory
 from service.engine.recipe import Recipe, resolve
 from service.engine.schedules import Pace, Plateau
 from service.engine.scores import higher_is_better
-from service.engine.stepper import Losses, Stepper
-from service.engine.update import bind_update, slot_arrays
+from service.engine.shards import Losses
+from service.engine.stepper import Stepper
+from service.engine.update import slot_arrays
 from service.errors import Diverged
 
 TICK_S = 0.01
+HELP_S = 0.2  # a training shorter than this never pays for a second process
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +63,21 @@ class Training:
         state: tuple[Mapping[str, Array], Mapping[str, Any]] | None = None,
         initial: Mapping[str, Array] | None = None,
         units: Sequence[float] = (),  # 1 of each number of y in the data's own units, in which MAE and RMSE are told
+        processes: Callable[[], int] = lambda: 1,  # how many may work now; a batch in shards keeps two busy
     ) -> None:
         self.recipe = recipe = resolve(recipe, signature, outputs, len(train))
         self._train, self._validation, self._test = train, validation, test
         self.net = net = Compiled(recipe.network, signature, recipe.dtype)
-        theta, kept = net.begin(recipe.training.seed)
-        self._memory = Memory(theta, net.trained.empty(net.dtype), kept)
+        theta, kept = (as_common(each) for each in net.begin(recipe.training.seed))
+        self._memory = Memory(theta, common(theta.size, net.dtype), kept)
         self._slots = slot_arrays(recipe.optimizer, theta)
         self._best_theta, self._best_kept = theta.copy(), kept.copy()
-        update = bind_update(recipe.optimizer, theta, self._memory.gradient, self._slots)
-        self._stepper = Stepper(recipe, net, signature, train, self._memory, update)
+        self._stepper = Stepper(recipe, net, signature, train, self._memory, self._slots)
+        self._processes = processes
         masked = any(part is not None and part.lengths is not None for part in (train, validation, test))
         self._evaluator = Evaluator(net, recipe, signature, self._memory, masked, units)
         self._standing = Standing()
+        self._began_s = clock.monotonic_s()
         self._closing: Standing | None = None
         self._metrics = recipe.metrics or ()
         self._points: tuple[list[Array], list[Array]] = ([], [])
@@ -88,9 +93,12 @@ class Training:
             yield Started(
                 sum(p.parameter.size for p in self.net.trained.places), self.steps_per_epoch, self.total_steps
             )
-        while self._standing.stopped_by is None:
-            yield from self._epoch()
-            yield from self._close()
+        try:
+            while self._standing.stopped_by is None:
+                yield from self._epoch()
+                yield from self._close()
+        finally:
+            self._stepper.man(1)
         yield self._finish()
 
     @property
@@ -109,12 +117,14 @@ class Training:
         order = epoch_order(spec, len(self._train), now.epoch)
         if now.place == 0:
             self._stepper.begin_epoch()
-        started = looked = clock.monotonic_s()
+        started = looked = time = clock.monotonic_s()
         elapsed = now.elapsed_s
         rows = len(order)
         while (now := self._standing).place < self.steps_per_epoch and now.step < self.total_steps:
             begin = now.place * spec.batch_size
             count = min(self._stepper.block(rows - begin), self.total_steps - now.step)
+            if time - self._began_s >= HELP_S:
+                self._stepper.man(self._processes())
             indices = order[begin : begin + count * spec.batch_size]
             self._stepper.run(indices, now.epoch, now.place, now.step, self._rates(count))
             time = clock.monotonic_s()
@@ -271,7 +281,7 @@ class Training:
     def _restore(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
         given = dict(meta) | {"best": Best(**meta["best"]), "plateau": Plateau(**meta["plateau"])}
         self._standing = Standing(**given)
-        self._stepper.program(self.recipe.training.batch_size, self.recipe.training.batch_size)
+        self._stepper.prepare()
         targets = {"theta": self._memory.theta, "kept": self._memory.state, "gradient": self._memory.gradient}
         targets |= {"best.theta": self._best_theta, "best.kept": self._best_kept}
         targets |= {f"slot.{name}": slot for name, slot in self._slots.items()}

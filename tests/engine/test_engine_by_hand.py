@@ -18,7 +18,7 @@ from service.engine.order import epoch_order
 from service.engine.recipe import TrainingSpec
 from service.engine.schedules import Pace, Plateau, ScheduleSpec
 from service.engine.scores import SCORES
-from service.engine.stepper import shard_sizes
+from service.engine.shards import shard_sizes
 from service.engine.update import bind_update, slot_arrays
 
 
