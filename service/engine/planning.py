@@ -124,10 +124,10 @@ def _bytes(recipe: Recipe, signature: Signature, row: RowPlan, outputs: int, row
     raw = np.dtype(signature.dtype).itemsize
     data = rows * (row.shape.size * raw + 4 * max(1, recipe.loss.width(outputs)))
     numbers = (2 * vectors + (2 * lanes if lanes > 1 else 0)) * trained + (4 + 2 * lanes) * kept
-    bound, scored = fuse(row), min(rows, CHUNK_ROWS)
+    bound, scored = fuse(row), min(rows, settled.batch_size if settled.stateful else CHUNK_ROWS)
     numbers += augmenting(settled.augmentation, row.shape, shard)
     numbers += lanes * (bound.memory(shard, True) + 2 * shard * bound.widest) + bound.memory(scored, False)
-    return size * numbers + data + shards * _ends(row, shard, size, raw) + _ends(row, min(rows, CHUNK_ROWS), size, raw)
+    return size * numbers + data + shards * _ends(row, shard, size, raw) + _ends(row, scored, size, raw)
 
 
 def _ends(row: RowPlan, rows: int, size: int, raw: int) -> int:

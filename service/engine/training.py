@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -24,29 +24,13 @@ from service.engine.recipe import Recipe, resolve
 from service.engine.schedules import Pace, Plateau
 from service.engine.scores import higher_is_better
 from service.engine.shards import Losses
+from service.engine.standing import Standing
 from service.engine.stepper import Stepper
 from service.engine.update import slot_arrays
 from service.errors import Diverged
 
 TICK_S = 0.01
 HELP_S = 0.2  # a training shorter than this never pays for a second process
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Where a training stands between two steps; with the vectors it is everything that decides the rest."""
-
-    step: int = 0
-    epoch: int = 0
-    place: int = 0
-    loss: float = 0.0
-    divisor: float = 0.0
-    right: float = 0.0
-    count: float = 0.0
-    elapsed_s: float = 0.0
-    best: Best = field(default_factory=Best)
-    plateau: Plateau = field(default_factory=Plateau)
-    stopped_by: str | None = None
 
 
 class Training:
@@ -90,9 +74,8 @@ class Training:
 
     def __iter__(self) -> Iterator[Event]:
         if self._standing.step == 0:
-            yield Started(
-                sum(p.parameter.size for p in self.net.trained.places), self.steps_per_epoch, self.total_steps
-            )
+            parameters = sum(place.parameter.size for place in self.net.trained.places)
+            yield Started(parameters, self.steps_per_epoch, self.total_steps)
         try:
             while self._standing.stopped_by is None:
                 yield from self._epoch()
@@ -257,13 +240,14 @@ class Training:
         """The best weights are scored on the test part; the last ones stay where they are."""
         scores: dict[str, float] = {}
         if self._test is not None and len(self._test):
-            last = self._memory.theta.copy(), self._memory.state.copy()
-            np.copyto(self._memory.theta, self._best_theta)
-            np.copyto(self._memory.state, self._best_kept)
+            both = (self._memory.theta, self._best_theta), (self._memory.state, self._best_kept)
+            last = [each.copy() for each, _ in both]
+            for each, best in both:
+                np.copyto(each, best)
             found = self._evaluator.score(self._test, self._metrics)
             scores = {f"test_{name}": value for name, value in found.items()}
-            np.copyto(self._memory.theta, last[0])
-            np.copyto(self._memory.state, last[1])
+            for (each, _), old in zip(both, last, strict=True):
+                np.copyto(each, old)
         now = self._standing
         return Finished(now.stopped_by or "epochs", now.step, now.best.step, scores)
 
@@ -272,19 +256,20 @@ class Training:
     def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """(arrays, meta as JSON would have it): given to a new Training, it goes on as if nothing had been."""
         standing = self._closing or self._standing
-        arrays = {"theta": self._memory.theta, "kept": self._memory.state, "gradient": self._memory.gradient}
-        arrays |= {"best.theta": self._best_theta, "best.kept": self._best_kept}
-        arrays |= {f"slot.{name}": slot for name, slot in self._slots.items()}
+        arrays = self._vectors()
         arrays |= {f"carry.{name}": carry for name, carry in self._stepper.carries.items()}
         return {name: array.copy() for name, array in arrays.items()}, asdict(standing)
+
+    def _vectors(self) -> dict[str, Array]:
+        found = {"theta": self._memory.theta, "kept": self._memory.state, "gradient": self._memory.gradient}
+        found |= {"best.theta": self._best_theta, "best.kept": self._best_kept}
+        return found | {f"slot.{name}": slot for name, slot in self._slots.items()}
 
     def _restore(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
         given = dict(meta) | {"best": Best(**meta["best"]), "plateau": Plateau(**meta["plateau"])}
         self._standing = Standing(**given)
         self._stepper.prepare()
-        targets = {"theta": self._memory.theta, "kept": self._memory.state, "gradient": self._memory.gradient}
-        targets |= {"best.theta": self._best_theta, "best.kept": self._best_kept}
-        targets |= {f"slot.{name}": slot for name, slot in self._slots.items()}
+        targets = self._vectors()
         carries = {f"carry.{name}": carry for name, carry in self._stepper.carries.items()}
         targets |= {name: carry for name, carry in carries.items() if name in arrays}  # before the first step: zero
         for name, target in targets.items():

@@ -17,7 +17,6 @@ LONG_FILES: dict[str, str] = {
 LONG_FILES: dict[str, str] = {}
 LONG_FUNCTIONS: dict[str, str] = {
     "service/engine/layers/gru.py::_cell": "gates and their derivatives share a dozen names",
-    "service/engine/layers/lstm.py::_cell": "gates and their derivatives share a dozen names",
 }
 HIDDEN_IMPORTS: dict[str, str] = {
     "service/exchange/__init__.py::to_onnx": "onnx is an extra, and this its one door",

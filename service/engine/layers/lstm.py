@@ -16,6 +16,7 @@ from service.engine.layers.recurrence import (
     Tape,
     bind_recurrent,
     plan_recurrent,
+    recurrent_memory,
     time_first,
 )
 from service.engine.layers.recurrent_weights import AtTime
@@ -36,6 +37,9 @@ class Lstm(LayerSpec):
 
     def plan(self, shape: Shape) -> LayerPlan:
         return plan_recurrent(shape, self.units, 4, 6, self.output)
+
+    def memory(self, shape: Shape, plan: LayerPlan, rows: int, backward: bool) -> int:
+        return recurrent_memory(shape, plan, rows, backward)
 
     def layout(self, shape: Shape, rows: int) -> Layout:
         return time_first(shape)

@@ -50,8 +50,18 @@ def plan_recurrent(shape: Shape, units: int, gates: int, beside: int, output: Ou
         Parameter("bias_hh_l0", (wide,)),
     )
     out = Shape((time, units), timed=shape.timed) if output == "sequence" else Shape((units,))
-    own = time * (wide + (beside + 3) * units + min(n, ONE_HOT_MOST) + (0 if shape.vocabulary else n)) + 20 * units
+    letters = n if shape.vocabulary and n <= ONE_HOT_MOST else 1
+    own = time * (wide + (beside + 2) * units + letters) + 12 * units
     return LayerPlan(out, parameters, flops=2 * time * wide * (n + units), workspace=own)
+
+
+def recurrent_memory(shape: Shape, plan: LayerPlan, rows: int, backward: bool) -> int:
+    """Numbers of working memory; without a way back only the gates and the states."""
+    (n, wide), (units, _) = (each.shape for each in plan.parameters[:2])
+    copies = 3 * wide * (n + units) if backward else wide * (n + units)
+    if backward:
+        return rows * plan.workspace + copies
+    return rows * (shape.dims[0] * (wide + units) + 12 * units) + copies
 
 
 def time_first(shape: Shape) -> Layout:

@@ -8,7 +8,17 @@ import numpy as np
 from pydantic import Field
 
 from service.engine.contract import LayerPlan, LayerSpec, Layout, Shape, Site, Step, Units
-from service.engine.layers.recurrence import Cell, Kind, Output, Rate, Tape, bind_recurrent, plan_recurrent, time_first
+from service.engine.layers.recurrence import (
+    Cell,
+    Kind,
+    Output,
+    Rate,
+    Tape,
+    bind_recurrent,
+    plan_recurrent,
+    recurrent_memory,
+    time_first,
+)
 
 
 class SimpleRnn(LayerSpec):
@@ -26,6 +36,9 @@ class SimpleRnn(LayerSpec):
 
     def plan(self, shape: Shape) -> LayerPlan:
         return plan_recurrent(shape, self.units, 1, 1, self.output)
+
+    def memory(self, shape: Shape, plan: LayerPlan, rows: int, backward: bool) -> int:
+        return recurrent_memory(shape, plan, rows, backward)
 
     def layout(self, shape: Shape, rows: int) -> Layout:
         return time_first(shape)
