@@ -7,18 +7,21 @@ from service.ngram.dense import Dense
 from service.ngram.distribution import Sampling
 from service.ngram.events import Event, Progressed, Trained, Warned
 from service.ngram.explanation import Backoff, Explanation
-from service.ngram.generate import Finished, Generated, Options
-from service.ngram.interpolate import Mixture, tune_mixture
-from service.ngram.language import LanguageModel, Suggestion
+from service.ngram.generate import SENTENCE_END, Finished, Generated, Options
+from service.ngram.interpolate import Mixture, check_alike, tune_mixture
+from service.ngram.language import LanguageModel, Static, Suggestion
+from service.ngram.load import load, pack_mixture
 from service.ngram.model import Model
 from service.ngram.plan import Plan, plan
 from service.ngram.score import Score
 from service.ngram.sources import Source, find_sources
 from service.ngram.spec import NgramSpec
+from service.ngram.trace import Traced, trace
 from service.ngram.training import train
 from service.ngram.vocabulary import Vocabulary
 
 __all__ = [
+    "SENTENCE_END",
     "Backoff",
     "Cache",
     "Cached",
@@ -37,14 +40,20 @@ __all__ = [
     "Sampling",
     "Score",
     "Source",
+    "Static",
     "Suggestion",
+    "Traced",
     "Trained",
     "Vocabulary",
     "Warned",
+    "check_alike",
     "export_arpa",
     "find_sources",
     "import_arpa",
+    "load",
+    "pack_mixture",
     "plan",
+    "trace",
     "train",
     "tune_cache",
     "tune_mixture",

@@ -9,8 +9,9 @@ leaves its share to the model. The unknown word is not cached.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,8 @@ from pydantic import Field
 from service.ngram.blend import Blend, Sparse, fit
 from service.ngram.contract import START, UNKNOWN, Spec
 from service.ngram.distribution import Distribution
-from service.ngram.language import LanguageModel
-from service.ngram.model import Model, State
+from service.ngram.explanation import Explanation
+from service.ngram.language import LanguageModel, Static
 from service.ngram.reader import Text
 from service.ngram.score import NOTHING, Score, TokenScores
 
@@ -97,7 +98,7 @@ class Memory:
 class CachedState:
     """The model's state, the word before, and what was used lately. The memory is not copied: a state is used once."""
 
-    inner: State
+    inner: Any
     before: int
     memory: Memory
 
@@ -105,7 +106,7 @@ class CachedState:
 class Cached(LanguageModel[CachedState]):
     """A model that adapts to the text it continues or scores."""
 
-    def __init__(self, model: Model, cache: Cache) -> None:
+    def __init__(self, model: Static[Any], cache: Cache) -> None:
         self.model, self.cache = model, cache
         self.spec, self.vocabulary = model.spec, model.vocabulary
 
@@ -115,6 +116,10 @@ class Cached(LanguageModel[CachedState]):
     def advance(self, state: CachedState, word: int) -> CachedState:
         state.memory.add(state.before, word)
         return CachedState(self.model.advance(state.inner, word), word, state.memory)
+
+    def explain(self, state: CachedState, history: Sequence[int], word: int) -> Explanation | None:
+        """Why the model alone gives the word its probability."""
+        return self.model.explain(state.inner, history, word)
 
     def distribution(self, state: CachedState) -> Distribution:
         parts: list[tuple[float, Distribution]] = []
@@ -137,7 +142,7 @@ class Cached(LanguageModel[CachedState]):
         return total
 
 
-def tune_cache(model: Model, text: str | Text) -> Cache:
+def tune_cache(model: Static[Any], text: str | Text) -> Cache:
     """The decay and weights under which a validation text is most probable."""
     best, least = Cache(), math.inf
     for decay in _DECAYS:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, Literal, Protocol, TypeVar
 
-from service.ngram.contract import END, START
+from service.ngram.contract import END, RESERVED, START
 from service.ngram.distribution import LN10, Distribution, Sampling
 from service.ngram.explanation import Explanation
 from service.ngram.prompt import pieces
@@ -40,12 +40,15 @@ class Options:
 
 
 DEFAULT = Options()
+SENTENCE_END = RESERVED[END].decode()
+"""How the end of a sentence is told among tokens, where the answer ends with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Generated:
     """A token of the answer. logprob: natural logarithm under the model itself (temperature 1); top: the most probable
-    tokens in its place. offset: where its text begins, in characters. prompt: it was given, not drawn."""
+    tokens in its place. offset: where its text begins, in characters. prompt: it was given, not drawn. end: it is the
+    end of the sentence that ends the answer; it has no text and is told only with logprobs or explanations."""
 
     text: str
     offset: int
@@ -53,6 +56,7 @@ class Generated:
     top: tuple[tuple[str, float], ...] = ()
     prompt: bool = False
     explanation: Explanation | None = None
+    end: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,7 @@ class Continued(Protocol[S]):
 
     def start(self) -> S: ...
     def advance(self, state: S, word: int) -> S: ...
+    def after(self, words: Sequence[int]) -> S: ...
     def distribution(self, state: S) -> Distribution: ...
     def explain(self, state: S, history: Sequence[int], word: int) -> Explanation | None: ...
 
@@ -94,20 +99,24 @@ class _Run(Generic[S]):
     def read(self, prompt: str) -> Iterator[Generated]:
         """Takes the prompt in; with `echo` tells its tokens."""
         model, echo = self.model, self.options.echo
+        words: list[int] = []
         for piece in pieces(model.spec, prompt):
             word = END if piece.token is None else model.vocabulary.id(piece.token)
             counted = piece.token != b"" and word != START
-            if echo:
-                yield (
-                    self._told(piece.text, word, prompt=True)
-                    if counted
-                    else Generated(piece.text, self.offset, prompt=True)
-                )
-                self.offset += len(piece.text)
             if counted:
-                self._advance(word)
-                self.prompt_tokens += 1
+                words.append(word)
+            if echo:
+                blank = Generated(piece.text, self.offset, prompt=True)
+                yield self._told(piece.text, word, prompt=True) if counted else blank
+                self.offset += len(piece.text)
+                if counted:
+                    self._advance(word)
             self.text_end = piece.text[-1:] or self.text_end
+        self.prompt_tokens = len(words)
+        if words and not echo:
+            self.state = model.after(words)
+            last_end = len(words) - words[::-1].index(END) if END in words else 0
+            self.history = [START, *words[last_end:]][-model.spec.order - 1 :]
 
     def draw(self) -> Iterator[Generated]:
         """Draws tokens up to the end of the sentence or `max_tokens`."""
@@ -118,6 +127,8 @@ class _Run(Generic[S]):
             distribution = model.distribution(self.state)
             word = distribution.sample(options.sampling, dice)
             if word == END and not options.ignore_end:
+                if options.logprobs is not None or options.explain:
+                    yield replace(self._told("", word, prompt=False), end=True)
                 return
             text = "\n" if word == END else self._glued(decoder, model.vocabulary.token(word))
             self.drawn += 1
@@ -163,12 +174,12 @@ class _Run(Generic[S]):
             return Generated(text, self.offset, prompt=prompt, explanation=why)
         distribution = self.model.distribution(self.state)
         best = distribution.best(wanted) if wanted else []
-        top = tuple((self._shown(other), log10 * LN10) for other, log10 in best)
+        top = tuple((self._shown(other, prompt), log10 * LN10) for other, log10 in best)
         return Generated(text, self.offset, distribution.log10(word) * LN10, top, prompt, why)
 
-    def _shown(self, word: int) -> str:
+    def _shown(self, word: int, prompt: bool) -> str:
         if word == END:
-            return "\n"
+            return "\n" if prompt or self.options.ignore_end else SENTENCE_END
         token = self.model.vocabulary.token(word).decode("utf-8", "replace")
         return self.model.spec.tokenizer.glue(self.text_end, token)
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,23 +19,25 @@ from service.errors import InvalidSpec
 from service.ngram.blend import Blend, fit, ranked
 from service.ngram.contract import RESERVED, UNKNOWN
 from service.ngram.distribution import Distribution, Ranked
-from service.ngram.language import LanguageModel
+from service.ngram.explanation import Explanation
+from service.ngram.language import Static
 from service.ngram.model import Model, State, streams
 from service.ngram.numbering import Fixed
 from service.ngram.reader import Text
-from service.ngram.score import NOTHING, Score, TokenScores, score_stream
+from service.ngram.score import TokenScores, score_stream
+from service.ngram.spec import NgramSpec
 from service.ngram.trie import F32
-from service.ngram.vocabulary import U32, Vocabulary, arranged, digest
+from service.ngram.vocabulary import U32, Vocabulary, arranged, arrays_of, digest
+from service.tensors import Array
 
 
 class Renaming:
     """Between the ids of a model and the mixture's; both are `arranged` alike, so it keeps order."""
 
-    def __init__(self, model: Model, tokens: dict[bytes, int]) -> None:
-        own = [model.vocabulary.token(number) for number in range(len(model.vocabulary))]
-        self.ours: U32 = np.array([tokens[token] for token in own], np.uint32)
-        self.theirs = np.zeros(len(tokens), np.uint32)
-        self.theirs[self.ours] = np.arange(len(own), dtype=np.uint32)
+    def __init__(self, ours: U32, vocabulary: int) -> None:
+        self.ours = ours
+        self.theirs = np.zeros(vocabulary, np.uint32)
+        self.theirs[ours] = np.arange(len(ours), dtype=np.uint32)
         self.strangers: NDArray[np.int64] = np.flatnonzero(self.theirs == UNKNOWN)[1:]
         self.share = -math.log10(len(self.strangers) + 1)
 
@@ -70,19 +74,27 @@ class Renamed(Distribution):
         return self.part.log10(UNKNOWN) + self.names.share
 
 
-class Mixture(LanguageModel[tuple[State, ...]]):
+class Common(NamedTuple):
+    """What models of a mixture have in common: the arrays of a vocabulary of all their words, and by model where each
+    of its own words stands there."""
+
+    vocabulary: Mapping[str, Array]
+    ours: Sequence[U32]
+
+
+class Mixture(Static[tuple[State, ...]]):
     """p(w | h) = sum of weight times p of each model; weights sum to one."""
 
-    def __init__(self, models: Sequence[Model], weights: Sequence[float]) -> None:
+    def __init__(self, models: Sequence[Model], weights: Sequence[float], common: Common | None = None) -> None:
         if len(models) != len(weights) or abs(math.fsum(weights) - 1) > 1e-6 or min(weights) < 0:
             raise InvalidSpec("a mixture needs a weight for each model, none below 0, 1 in all")
         self.models, self.weights = tuple(models), tuple(weights)
         self.spec = max((model.spec for model in models), key=lambda spec: spec.order)
-        reading = {"tokenizer", "lowercase", "normalize", "sentences", "blank_lines"}
-        if any(model.spec.model_dump(include=reading) != self.spec.model_dump(include=reading) for model in models):
-            raise InvalidSpec("the models of a mixture must read text the same way: tokenizer, case, sentences")
-        self.vocabulary, tokens = _common(models)
-        self.names = [Renaming(model, tokens) for model in models]
+        check_alike([model.spec for model in models])
+        self.common = common or _common(models)
+        self.vocabulary = Vocabulary(self.common.vocabulary)
+        self.names = [Renaming(ours, len(self.vocabulary)) for ours in self.common.ours]
+        self.facts = {}
         self._numbering = Fixed(self.vocabulary, self.spec.tokenizer.unit)
 
     def start(self) -> tuple[State, ...]:
@@ -92,16 +104,27 @@ class Mixture(LanguageModel[tuple[State, ...]]):
         each = zip(self.models, self.names, state, strict=True)
         return tuple(model.advance(own, int(names.theirs[word])) for model, names, own in each)
 
+    def after(self, words: Sequence[int]) -> tuple[State, ...]:
+        last = words[max(0, len(words) - self.spec.order) :]
+        each = zip(self.models, self.names, strict=True)
+        return tuple(model.after([int(names.theirs[word]) for word in last]) for model, names in each)
+
     def distribution(self, state: tuple[State, ...]) -> Distribution:
         each = zip(self.weights, self.models, self.names, state, strict=True)
         return Blend([(weight, Renamed(model.distribution(own), names)) for weight, model, names, own in each])
 
-    def score(self, text: str | Text) -> Score:
-        total = NOTHING
+    def explain(self, state: tuple[State, ...], history: Sequence[int], word: int) -> Explanation:
+        """As of the model that says most for the word."""
+        each = list(zip(self.weights, self.models, self.names, state, strict=True))
+        _, model, names, own = max(
+            each, key=lambda one: one[0] * 10.0 ** one[1].log10(one[3], int(one[2].theirs[word]))
+        )
+        return model.explain(own, [int(names.theirs[each]) for each in history], int(names.theirs[word]))
+
+    def token_scores(self, text: str | Text) -> Iterator[TokenScores]:
+        weights = np.array(self.weights)
         for ids, parts in self._parts(text):
-            log10 = np.log10(parts @ np.array(self.weights)).astype(np.float32)
-            total += TokenScores(ids, log10, np.zeros(len(ids), np.uint8)).total()
-        return total
+            yield TokenScores(ids, np.log10(parts @ weights).astype(np.float32), np.zeros(len(ids), np.uint8))
 
     def _parts(self, text: str | Text) -> Iterator[tuple[U32, NDArray[np.float64]]]:
         """Batches of a text: ids, and p of each token by each model (tokens, models)."""
@@ -114,18 +137,32 @@ class Mixture(LanguageModel[tuple[State, ...]]):
             yield ids, np.stack(columns, axis=1)
 
 
+def check_alike(specs: Sequence[NgramSpec]) -> None:
+    """Raises InvalidSpec unless models of these specs can be mixed."""
+    reading = {"tokenizer", "lowercase", "normalize", "sentences", "blank_lines"}
+    for spec in specs[1:]:
+        for name in sorted(reading):
+            if getattr(spec, name) != getattr(specs[0], name):
+                raise InvalidSpec(
+                    f"the models of a mixture must read text the same way; they differ in {name}",
+                    hint="Train one of them again with the other's options.",
+                )
+
+
 def tune_mixture(models: Sequence[Model], text: str | Text) -> Mixture:
     """The mixture under which a validation text is most probable."""
     even = Mixture(models, [1 / len(models)] * len(models))
     batches = [parts for _, parts in even._parts(text)]
     weights = fit(np.concatenate(batches)) if batches else np.array(even.weights)
-    even.weights = tuple((weights / weights.sum()).tolist())
-    return even
+    return Mixture(models, (weights / weights.sum()).tolist(), even.common)
 
 
-def _common(models: Sequence[Model]) -> tuple[Vocabulary, dict[bytes, int]]:
-    known = {model.vocabulary.token(word) for model in models for word in range(len(RESERVED), len(model.vocabulary))}
-    found = [*RESERVED, *known]
-    order = arranged(np.array([digest(token) for token in found], np.uint64))
-    tokens = [found[at] for at in order.tolist()][len(RESERVED) :]
-    return Vocabulary.of(tokens), {token: number for number, token in enumerate([*RESERVED, *tokens])}
+def _common(models: Sequence[Model]) -> Common:
+    own = [[model.vocabulary.token(word) for word in range(len(model.vocabulary))] for model in models]
+    found = [*RESERVED, *set(chain.from_iterable(own)).difference(RESERVED)]
+    keys = np.array([digest(token) for token in found], np.uint64)
+    order = arranged(keys)
+    tokens = [found[at] for at in order.tolist()]
+    ids = {token: number for number, token in enumerate(tokens)}
+    ours = [np.array([ids[token] for token in each], np.uint32) for each in own]
+    return Common(arrays_of(tokens, keys[order]), ours)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from service.ngram.contract import END, START
 from service.ngram.distribution import Distribution
@@ -13,7 +13,7 @@ from service.ngram.explanation import Explanation
 from service.ngram.generate import DEFAULT, Finished, Generated, Options, generate
 from service.ngram.prompt import pieces
 from service.ngram.reader import Text, normalised
-from service.ngram.score import Score
+from service.ngram.score import NOTHING, Score, TokenScores
 from service.ngram.spec import NgramSpec
 from service.ngram.vocabulary import Vocabulary
 
@@ -33,6 +33,8 @@ class LanguageModel(ABC, Generic[S]):
 
     spec: NgramSpec
     vocabulary: Vocabulary
+    ends: ClassVar[bool] = True
+    """Whether a text's end is expected, as a word is."""
 
     @abstractmethod
     def start(self) -> S:
@@ -49,6 +51,13 @@ class LanguageModel(ABC, Generic[S]):
     @abstractmethod
     def score(self, text: str | Text) -> Score:
         """The probability of a whole text, each sentence from its start to its end."""
+
+    def after(self, words: Sequence[int]) -> S:
+        """The state after these words from the beginning."""
+        state = self.start()
+        for word in words:
+            state = self.advance(state, word)
+        return state
 
     def explain(self, state: S, history: Sequence[int], word: int) -> Explanation | None:
         """Why `word` has its probability after the words of `history`; None: this model cannot tell."""
@@ -82,7 +91,18 @@ class LanguageModel(ABC, Generic[S]):
 
     def state_after(self, text: str) -> S:
         """The state after a text."""
-        state = self.start()
-        for word in self.words(text):
-            state = self.advance(state, word)
-        return state
+        return self.after(list(self.words(text)))
+
+
+class Static(LanguageModel[S]):
+    """A language model of n-grams that stays as it is, whatever it reads: many tokens can be scored at once."""
+
+    facts: dict[str, Any]
+
+    @abstractmethod
+    def token_scores(self, text: str | Text) -> Iterator[TokenScores]:
+        """Every token of a text, in batches of whole sentences."""
+
+    def score(self, text: str | Text) -> Score:
+        """The probability of a whole text, each sentence from its start to its end."""
+        return sum((scores.total() for scores in self.token_scores(text)), NOTHING)

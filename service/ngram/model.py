@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,10 @@ from service.ngram.contract import END, START, UNKNOWN
 from service.ngram.dense import Dense
 from service.ngram.explanation import Backoff, Explanation
 from service.ngram.ladder import Base, Ladder, Rung
-from service.ngram.language import LanguageModel
+from service.ngram.language import Static
 from service.ngram.numbering import Fixed
 from service.ngram.reader import Reader, Text, blocks
-from service.ngram.score import NOTHING, Score, TokenScores, score_stream
+from service.ngram.score import TokenScores, score_stream
 from service.ngram.spec import NgramSpec
 from service.ngram.trie import Trie
 from service.ngram.vocabulary import U32, Vocabulary
@@ -28,14 +29,14 @@ State = tuple[int, ...]
 """What the model remembers: the nodes of the last one, two, ... words, as far as they are n-grams of the model."""
 
 
-class Model(LanguageModel[State]):
+class Model(Static[State]):
     """Read-only over its arrays, which may be a memory map shared by processes; safe to use from several threads."""
 
     def __init__(self, tensors: Tensors) -> None:
         if tensors.metadata.get("kind") != "ngram" or tensors.metadata.get("format") != FORMAT:
             raise InvalidData("this file is no n-gram model of a known format")
         self.spec = NgramSpec.model_validate_json(tensors.metadata["spec"])
-        self.facts: dict[str, object] = json.loads(tensors.metadata["facts"])
+        self.facts: dict[str, Any] = json.loads(tensors.metadata["facts"])
         self.vocabulary = Vocabulary(tensors.arrays)
         self.trie = Trie(tensors.arrays, self.spec.order)
         self.numbering = Fixed(self.vocabulary, self.spec.tokenizer.unit)
@@ -65,6 +66,14 @@ class Model(LanguageModel[State]):
                 break
             nodes.append(node)
         return tuple(nodes)
+
+    def after(self, words: Sequence[int]) -> State:
+        """Only the last words can matter."""
+        reach = self.spec.order - 1
+        state = self.start() if len(words) < reach else ()
+        for word in words[max(0, len(words) - reach) :]:
+            state = self.advance(state, word)
+        return state
 
     def distribution(self, state: State) -> Ladder:
         """Of the next word."""
@@ -115,12 +124,8 @@ class Model(LanguageModel[State]):
     def _texts(self, words: Sequence[int]) -> tuple[str, ...]:
         return tuple(self.vocabulary.token(word).decode("utf-8", "replace") for word in words)
 
-    def score(self, text: str | Text) -> Score:
-        """The probability of a whole text, each sentence from its start to its end."""
-        return sum((scores.total() for scores in self.token_scores(text)), NOTHING)
-
     def token_scores(self, text: str | Text) -> Iterator[TokenScores]:
-        """The same token by token, in batches of whole sentences."""
+        """Every token of a text, in batches of whole sentences."""
         for ids in streams(self.spec, self.numbering, text):
             yield score_stream(self.trie, ids, self.uniform)
 

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from copy import copy
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.data import Letters
 from service.engine import State, Stream
-from service.ngram import Dense, Finished, Generated, LanguageModel, NgramSpec, Options, Score, Vocabulary
+from service.ngram import Dense, LanguageModel, NgramSpec, Score, Vocabulary
 from service.tensors import Array
 
 BEFORE = "\n"  # what every text follows: a prompt begins a line
 _SPEC = NgramSpec.model_validate({"order": 1, "tokenizer": {"kind": "character"}, "sentences": "document"})
 _MARKS = 2  # words have <s> and </s> behind the unknown one, letters have not
-DEFAULT = Options()
-_PIECE = 4096  # characters scored at once
+_PIECE = 4096  # characters read at once
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,8 @@ class Read:
 class LetterModel(LanguageModel[Read]):
     """Safe to use from several threads. A text ends only where `max_tokens` or `stop` end it."""
 
+    ends: ClassVar[bool] = False
+
     def __init__(self, stream: Stream, letters: Letters) -> None:
         self.spec = _SPEC
         self.vocabulary = Vocabulary.of([each.encode() for each in letters.characters])
@@ -60,19 +61,13 @@ class LetterModel(LanguageModel[Read]):
     def distribution(self, state: Read) -> Dense:
         return state.distribution
 
-    def state_after(self, text: str) -> Read:
-        """The state after a text, read many letters at a time."""
-        return self._read(self._begin.state, self._letters.encode(text)) if text else self._begin
-
-    def complete(self, prompt: str, options: Options = DEFAULT) -> Iterator[Generated | Finished]:
-        """As of every language model; a prompt that need not be told letter by letter is read at once."""
-        if options.echo or not prompt:
-            yield from super().complete(prompt, options)
-            return
-        after = copy(self)
-        after._begin = self.state_after(prompt)
-        for each in after.complete("", options):
-            yield replace(each, prompt_tokens=len(prompt)) if isinstance(each, Finished) else each
+    def after(self, words: Sequence[int]) -> Read:
+        """Read many letters at a time."""
+        ids = np.maximum(np.array(words, np.int32) - _MARKS, 0)
+        reading = self._begin
+        for at in range(0, len(ids), _PIECE):
+            reading = self._read(reading.state, ids[at : at + _PIECE])
+        return reading
 
     def score(self, text: str | bytes | bytearray | memoryview) -> Score:
         """The probability of a text that begins a line; sentences are its lines, tokens all its characters."""
