@@ -13,13 +13,14 @@ from starlette.responses import Response
 from service import clock
 from service.api.bodies import Body, JsonBody
 from service.api.context import Context, Here, in_thread
+from service.api.explain import Explained, Explainer, model_of
 from service.api.problems import InvalidJson, UnsupportedMedia
 from service.api.replies import Documented, encode, refuses, reply
 from service.api.stream import EventStream
 from service.api.views.text import CompletionView
 from service.errors import Conflict, Fault, InvalidSpec, NotFound
-from service.ngram import Finished, Generated, Options, Sampling
-from service.serving import Choice, complete, stream
+from service.ngram import SENTENCE_END, Finished, Generated, Options, Sampling
+from service.serving import Choice, TextModel, complete, stream
 
 router = APIRouter(prefix="/v1/completions", tags=["text"])
 Text = Annotated[str, Field(max_length=1_000_000)]
@@ -36,14 +37,13 @@ class StreamOptions(Body):
     include_obfuscation: bool | None = None
 
 
-class CompletionRequest(Body):
+class CompletionRequest(Explained):
     """What OpenAI's clients send, and of ours `top_k` (0: all) and `ignore_end` (goes on past the end of a sentence).
 
     The empty prompt begins a sentence. `seed` makes an answer repeatable. With several prompts or `n`, choices come
     prompt by prompt.
     """
 
-    model: Annotated[str, Field(min_length=1, max_length=300)]
     prompt: Text | Annotated[list[Text], Field(min_length=1, max_length=256)] | None = ""
     max_tokens: Annotated[int, Field(ge=0, le=10_000)] | None = 16
     temperature: Annotated[float, Field(ge=0, le=2)] | None = 1.0
@@ -73,7 +73,7 @@ class CompletionRequest(Body):
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
         return Options(
             max_tokens=int(_or(self.max_tokens, 16)), sampling=sampling, seed=self.seed, stop=stop,
-            logprobs=self.logprobs, echo=bool(self.echo), ignore_end=self.ignore_end,
+            logprobs=self.logprobs, echo=bool(self.echo), ignore_end=self.ignore_end, explain=self.explained,
         )  # fmt: skip
 
 
@@ -92,16 +92,24 @@ Asked = Annotated[CompletionRequest, Depends(JsonBody(CompletionRequest))]
 async def completions(here: Here, asked: Asked) -> Response:
     """Continues a text."""
     served = here.registry.get(asked.model)
-    model, n = served.text(), asked.n or 1
+    model, n = model_of(served, asked), asked.n or 1
     _check(asked, n)
+    explainer = Explainer(here, served, asked.sources) if asked.explained else None
     frame: dict[str, Any] = {"id": f"cmpl-{secrets.token_hex(12)}", "object": "text_completion"}
     frame |= {"created": int(clock.now().timestamp()), "model": asked.model}
     if asked.stream:
         usage = asked.stream_options is not None and asked.stream_options.include_usage
         pieces = stream(model, asked.prompts(), asked.options(), n)
-        return EventStream(_frames(here, frame, pieces, asked, usage))
-    made = await in_thread(complete, model, asked.prompts(), asked.options(), n, asked.best_of)
-    return reply(frame | {"choices": [_choice(each, asked) for each in made], "usage": _usage(made, n)})
+        return EventStream(_frames(here, frame, pieces, asked, usage, explainer))
+    choices, usage_of = await in_thread(_made, model, asked, n, explainer)
+    return reply(frame | {"choices": choices, "usage": usage_of})
+
+
+def _made(
+    model: TextModel, asked: CompletionRequest, n: int, explainer: Explainer | None
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    made = complete(model, asked.prompts(), asked.options(), n, asked.best_of)
+    return [_choice(each, asked, explainer) for each in made], _usage(made, n)
 
 
 def _check(asked: CompletionRequest, n: int) -> None:
@@ -112,14 +120,26 @@ def _check(asked: CompletionRequest, n: int) -> None:
     raise InvalidSpec(message, faults=[Fault("/best_of", "out_of_range", message)])
 
 
-def _choice(choice: Choice, asked: CompletionRequest) -> dict[str, Any]:
-    logprobs = None if asked.logprobs is None else _logprobs(choice.tokens)
-    return {"text": choice.text, "index": choice.index, "logprobs": logprobs, "finish_reason": choice.finish_reason}
+def _choice(choice: Choice, asked: CompletionRequest, explainer: Explainer | None) -> dict[str, Any]:
+    told = _told(choice.tokens, asked, explainer)
+    return {"text": choice.text, "index": choice.index, "finish_reason": choice.finish_reason, **told}
+
+
+def _told(tokens: Sequence[Generated], asked: CompletionRequest, explainer: Explainer | None) -> dict[str, Any]:
+    """What is told of tokens beside their text."""
+    told: dict[str, Any] = {"logprobs": None if asked.logprobs is None else _logprobs(tokens)}
+    if explainer is not None:
+        told["explanations"] = [explainer.view(_name(token), token.explanation) for token in tokens]
+    return told
+
+
+def _name(token: Generated) -> str:
+    return SENTENCE_END if token.end else token.text
 
 
 def _logprobs(tokens: Sequence[Generated]) -> dict[str, Any]:
     return {
-        "tokens": [token.text for token in tokens],
+        "tokens": [_name(token) for token in tokens],
         "token_logprobs": [token.logprob for token in tokens],
         "top_logprobs": [dict(token.top) for token in tokens],
         "text_offset": [token.offset for token in tokens],
@@ -136,7 +156,12 @@ def _counted(prompt: int, completion: int) -> dict[str, int]:
 
 
 async def _frames(
-    here: Context, frame: dict[str, Any], pieces: Any, asked: CompletionRequest, usage: bool
+    here: Context,
+    frame: dict[str, Any],
+    pieces: Any,
+    asked: CompletionRequest,
+    usage: bool,
+    explainer: Explainer | None,
 ) -> AsyncGenerator[bytes, None]:
     """One piece a token, one at each choice's end; nothing more when the server leaves."""
     read = drawn = 0
@@ -150,8 +175,9 @@ async def _frames(
             drawn += token.completion_tokens
             choice = {"text": "", "index": index, "logprobs": None, "finish_reason": token.reason}
         else:
-            logprobs = None if asked.logprobs is None else _logprobs([token])
-            choice = {"text": token.text, "index": index, "logprobs": logprobs, "finish_reason": None}
+            given = ([token], asked, explainer)
+            told = await in_thread(_told, *given) if explainer else _told(*given)
+            choice = {"text": token.text, "index": index, "finish_reason": None, **told}
         yield _data(frame | {"choices": [choice]} | ({"usage": None} if usage else {}))
     if usage:
         yield _data(frame | {"choices": [], "usage": _counted(read, drawn)})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,17 +17,19 @@ from service.api.problems import UnsupportedMedia
 from service.api.replies import Documented, refuses, reply
 from service.api.views.run import RunView
 from service.errors import Conflict, InvalidData, MissingExtra, NotFound, StorageFull, TooLarge
+from service.ngram import Model, Static, export_arpa
+from service.serving import Served
 from service.specs import artifact
 from service.storage import Idempotency
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
-Format = Literal["safetensors", "onnx", "python", "bundle"]
+Format = Literal["safetensors", "onnx", "python", "arpa", "bundle"]
 _TYPE = "application/octet-stream"
-_ENDINGS = {"safetensors": "safetensors", "onnx": "onnx", "python": "py", "bundle": "netwright"}
+_ENDINGS = {"safetensors": "safetensors", "onnx": "onnx", "python": "py", "arpa": "arpa", "bundle": "netwright"}
 _WRITERS: dict[str, Callable[[artifact.NetworkModel], bytes]] = {"onnx": exchange.to_onnx, "python": exchange.to_python}
 _FORMATS = (
     "safetensors: arrays by PyTorch's names. onnx: raw rows in, named answers out. python: one file that needs NumPy "
-    "only. bundle: all of it, for POST /v1/runs/import."
+    "only. arpa: of an n-gram model, for KenLM and SRILM. bundle: all of it, for POST /v1/runs/import."
 )
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FILE: Documented = {200: {"description": "The file", "content": {_TYPE: _BINARY}}}
@@ -48,6 +50,9 @@ async def export(here: Here, run_id: str, format: Annotated[Format, Query(descri
     if format == "bundle":
         record = exchange.Bundle(run.type, run.spec, run.report, run.receipt, run.weights_sha256)
         return StreamingResponse(map(bytes, exchange.bundled(path, record)), media_type=_TYPE, headers=headers)
+    if format == "arpa":
+        pieces = await in_thread(_arpa, here.registry.get(run_id))
+        return StreamingResponse(pieces, media_type=_TYPE, headers=headers)
     body = await in_thread(_written, path, format)
     return Response(body, media_type=_TYPE, headers=headers)
 
@@ -57,6 +62,14 @@ def _written(path: Path, format: Format) -> bytes:
     if artifact.kind_of(found) != "network":
         raise Conflict(f"a text model has no {format} form", hint="Export it as a bundle, or as safetensors.")
     return _WRITERS[format](artifact.unpack(found))
+
+
+def _arpa(served: Served) -> Iterator[bytes]:
+    """Raises Conflict for a model that has no ARPA form."""
+    if isinstance(served.model, Model):
+        return export_arpa(served.model)
+    what = "a mixture of models" if isinstance(served.model, Static) else "a network"
+    raise Conflict(f"{what} has no ARPA form", hint="Only an n-gram model has.")
 
 
 @router.post(

@@ -25,7 +25,7 @@ class JobsQuery(ListQuery):
     """Which jobs."""
 
     status: Status | None = None
-    type: Literal["train", "ngram", "search", "evaluate"] | None = None
+    type: Literal["train", "ngram", "arpa", "mixture", "search", "evaluate"] | None = None
     tag: Annotated[str | None, Query(max_length=200)] = None
     name: Annotated[str | None, Query(max_length=200)] = None
 

@@ -25,7 +25,7 @@ class RunsQuery(ListQuery):
     """Which runs, in which order."""
 
     status: Status | None = None
-    type: Literal["train", "ngram", "search", "evaluate", "external"] | None = None
+    type: Literal["train", "ngram", "arpa", "mixture", "search", "evaluate", "external"] | None = None
     tag: Annotated[str | None, Query(max_length=200)] = None
     name: Annotated[str | None, Query(max_length=200)] = None
     dataset: Annotated[str | None, Query(max_length=100, description="A data set's id.")] = None

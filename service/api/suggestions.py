@@ -8,8 +8,9 @@ from fastapi import APIRouter, Depends
 from pydantic import Field
 from starlette.responses import Response
 
-from service.api.bodies import Body, JsonBody
+from service.api.bodies import JsonBody
 from service.api.context import Here, in_thread
+from service.api.explain import TextRequest, model_of
 from service.api.problems import InvalidJson, UnsupportedMedia
 from service.api.replies import refuses, reply
 from service.api.views.text import SuggestionsView, SuggestionView
@@ -18,10 +19,9 @@ from service.errors import Conflict, NotFound
 router = APIRouter(prefix="/v1/suggestions", tags=["text"])
 
 
-class SuggestionRequest(Body):
+class SuggestionRequest(TextRequest):
     """The text so far, the beginning of the word that is being typed, and how many words are wanted."""
 
-    model: Annotated[str, Field(min_length=1, max_length=300)]
     text: Annotated[str, Field(max_length=1_000_000)] = ""
     prefix: Annotated[str, Field(max_length=1_000)] = ""
     k: Annotated[int, Field(ge=1, le=1_000)] = 10
@@ -33,6 +33,6 @@ async def suggestions(
 ) -> Response:
     """The likeliest next words, best first."""
     served = here.registry.get(asked.model)
-    found = await in_thread(served.text().suggest, asked.text, asked.prefix, asked.k)
+    found = await in_thread(model_of(served, asked).suggest, asked.text, asked.prefix, asked.k)
     view = SuggestionsView(model=served.id, suggestions=[SuggestionView.model_validate(each) for each in found])
     return reply(view)

@@ -43,7 +43,7 @@ def opened(path: Path) -> Bundle:
         if kind == "network":
             artifact.unpack(found).bind()
         else:
-            ngram.Model(found)
+            ngram.load(found)
     except (InvalidSpec, KeyError, TypeError, ValueError) as error:
         raise InvalidData(f"the model in the bundle is not whole: {error}") from error
     return Bundle("train" if kind == "network" else "ngram", **told)

@@ -11,7 +11,7 @@ from typing import Any
 from service import log
 from service.config import Settings
 from service.errors import CapacityError, DataUnusable, InvalidData, RunError, ServiceError
-from service.jobs import compare, count, evaluate, limits, train
+from service.jobs import arpa, compare, count, evaluate, limits, mix, train
 from service.jobs.reporter import Reporter
 from service.jobs.verdict import GivenBack, Verdict, Work
 from service.storage import Attempt, Fenced, Store
@@ -20,6 +20,8 @@ LOG = logging.getLogger(__name__)
 _KINDS: Mapping[str, Callable[[Work], Verdict]] = {
     "train": train.train,
     "ngram": count.count,
+    "arpa": arpa.arpa,
+    "mixture": mix.mix,
     "evaluate": evaluate.evaluate,
 }
 _LAST_WORDS = 2_000

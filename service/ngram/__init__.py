@@ -16,6 +16,7 @@ from service.ngram.plan import Plan, plan
 from service.ngram.score import Score
 from service.ngram.sources import Source, find_sources
 from service.ngram.spec import NgramSpec
+from service.ngram.tokenizers import Tokenizer, Word
 from service.ngram.trace import Traced, trace
 from service.ngram.training import train
 from service.ngram.vocabulary import Vocabulary
@@ -42,10 +43,12 @@ __all__ = [
     "Source",
     "Static",
     "Suggestion",
+    "Tokenizer",
     "Traced",
     "Trained",
     "Vocabulary",
     "Warned",
+    "Word",
     "check_alike",
     "export_arpa",
     "find_sources",

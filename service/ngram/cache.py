@@ -143,8 +143,8 @@ class Cached(LanguageModel[CachedState]):
 
 
 def tune_cache(model: Static[Any], text: str | Text) -> Cache:
-    """The decay and weights under which a validation text is most probable."""
-    best, least = Cache(), math.inf
+    """The decay and weights under which a validation text is most probable; weights of 0 where no cache helps."""
+    best, least = Cache(unigram=0.0, bigram=0.0), -sum(float(s.log10.sum()) for s in model.token_scores(text))
     for decay in _DECAYS:
         before, memory, rows = START, Memory(decay), []
         for scores in model.token_scores(text):
@@ -152,7 +152,7 @@ def tune_cache(model: Static[Any], text: str | Text) -> Cache:
             rows.append(parts)
         events = np.concatenate(rows) if rows else np.ones((1, 3))
         weights = fit(events)
-        loss = -float(np.log10(events @ weights).mean())
+        loss = -float(np.log10(events @ weights).sum())
         if loss < least:
             _, unigram, bigram = (min(float(weight), 0.499) for weight in weights)
             best, least = Cache(decay=decay, unigram=unigram, bigram=bigram), loss

@@ -1,5 +1,6 @@
 """Trained models that answer: loaded once, shared by all requests, let go by memory."""
 
+from service.serving.adapt import Sources, adapted, settled, static
 from service.serving.arrays import NPY_TYPE, from_npy, from_picture, from_raw, to_npy, to_raw
 from service.serving.batch import together
 from service.serving.bulk import BulkFormat, written
@@ -9,11 +10,11 @@ from service.serving.evaluate import Evaluation, evaluate, evaluate_text, evalua
 from service.serving.findings import WORST, findings
 from service.serving.guard import Comparison, IfBetter, compared
 from service.serving.predict import SMALL, answers, predict
-from service.serving.registry import Registry, RowModel, Served, load
+from service.serving.registry import Registry, RowModel, Served, TextModel, load
 
 __all__ = [
     "NPY_TYPE", "PLAIN", "SMALL", "WORST", "BulkFormat", "Choice", "Comparison", "Detail", "Evaluation", "IfBetter",
-    "Registry", "RowModel", "Served", "answered", "answers", "check", "compared", "complete", "detailed", "evaluate",
-    "evaluate_text", "evaluation", "findings", "from_npy", "from_picture", "from_raw", "load", "predict", "score",
-    "stream", "to_npy", "to_raw", "together", "written",
+    "Registry", "RowModel", "Served", "Sources", "TextModel", "adapted", "answered", "answers", "check", "compared",
+    "complete", "detailed", "evaluate", "evaluate_text", "evaluation", "findings", "from_npy", "from_picture",
+    "from_raw", "load", "predict", "score", "settled", "static", "stream", "to_npy", "to_raw", "together", "written",
 ]  # fmt: skip

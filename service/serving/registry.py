@@ -171,7 +171,7 @@ def _served(ref: str, resolved: Resolved, model: Loaded, size: int) -> Served:
 def load(file: tensors.Tensors) -> Loaded:
     """The model of a file, ready to answer. Raises InvalidData."""
     if artifact.kind_of(file) == "ngram":
-        return ngram.Model(file)
+        return ngram.load(file)
     found = artifact.unpack(file)
     if isinstance(found.preprocessor, Letters):
         return LetterModel(found.bind().stream(), found.preprocessor)

@@ -19,9 +19,10 @@ from service.specs.examples import signature_of
 from service.specs.fault import faults
 from service.specs.fork import check_repeated, started
 from service.specs.initial import pinned
-from service.specs.job import JOB, EvaluateJob, Job, NgramJob, NgramJobSpec, TrainSpec
+from service.specs.job import JOB, ArpaJob, EvaluateJob, Job, MixtureJob, NgramJob, NgramJobSpec, TrainSpec
 from service.specs.letters import check_letters, letters
 from service.specs.target import loss_for
+from service.specs.text import admit_arpa, admit_mixture
 from service.storage import Store
 
 _FLOPS_PER_S = 2e10  # of one core, products of middling size
@@ -47,6 +48,10 @@ def admit(job: Job, store: Store, limit_bytes: int) -> Admitted:
     """
     if isinstance(job, EvaluateJob):
         return admit_evaluation(job, store, limit_bytes)
+    if isinstance(job, ArpaJob):
+        return admit_arpa(job, store, limit_bytes)
+    if isinstance(job, MixtureJob):
+        return admit_mixture(job, store, limit_bytes)
     check_repeated(job.spec.verify, store)
     with source(job.spec.dataset, store) as data:
         spec: TrainSpec | NgramJobSpec

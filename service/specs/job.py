@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StringConstraints, TypeAdapter
-from pydantic_core import CoreSchema
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StringConstraints, TypeAdapter, model_validator
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from service.data import DatasetSpec, PartName
 from service.engine import Loss, NetworkSpec, Optimizer, Recipe, TrainingSpec
-from service.ngram import NgramSpec
+from service.ngram import NgramSpec, Tokenizer, Word
 
 SPEC_VERSION: Literal[1] = 1
 Label = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -90,10 +90,15 @@ class TrainJob(_Job):
 
 
 class NgramJobSpec(NgramSpec):
-    """An n-gram language model and the text it counts. `dataset.validation` holds back the end of the text."""
+    """An n-gram language model and the text it counts. `dataset.validation` holds back the end of the text.
+
+    `tune_cache` also finds the cache (decay and weights) under which the validation part is most probable; requests
+    with `"cache": {}` then take it. Perplexities with it are told apart: `val_perplexity_with_cache`.
+    """
 
     spec_version: Literal[1] = SPEC_VERSION
     dataset: DatasetSpec
+    tune_cache: bool = False
     max_memory_bytes: MemoryBytes | None = None
     verify: RunId | None = None
 
@@ -131,6 +136,58 @@ class EvaluateJob(_Job):
     spec: EvaluateSpec
 
 
-Job = TrainJob | NgramJob | EvaluateJob
+class ArpaSpec(_Spec):
+    """An ARPA file, uploaded as a text (`format` text), whose n-grams become a model.
+
+    `tokenizer`: how texts are cut for it; a file of characters or bytes names blanks <0x20>.
+    """
+
+    spec_version: Literal[1] = SPEC_VERSION
+    dataset: DatasetSpec
+    tokenizer: Tokenizer = Word()
+    max_memory_bytes: MemoryBytes | None = None
+
+
+class ArpaJob(_Job):
+    """Makes a model of an ARPA file, as KenLM, SRILM and others write it."""
+
+    type: Literal["arpa"] = "arpa"
+    spec: ArpaSpec
+
+
+class MixtureSpec(_Spec):
+    """Two or more n-gram models, mixed: p(w | h) = sum of weight times p of each.
+
+    The weights are those under which the text of `dataset` is most probable, unless they are given; it should be none
+    that the models have counted. Its `test` part is kept for a last score. `runs` and `blobs`, the very models, are
+    filled in.
+    """
+
+    spec_version: Literal[1] = SPEC_VERSION
+    models: Annotated[list[ModelRef], Field(min_length=2, max_length=8)]
+    weights: Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=2, max_length=8)] | None = None
+    dataset: DatasetSpec
+    tune_cache: bool = False
+    max_memory_bytes: MemoryBytes | None = None
+    runs: Annotated[list[RunId], Field(max_length=8)] | None = None
+    blobs: Annotated[list[Sha256], Field(max_length=8)] | None = None
+
+    @model_validator(mode="after")
+    def _a_weight_each(self) -> MixtureSpec:
+        if self.weights is not None and len(self.weights) != len(self.models):
+            raise PydanticCustomError("weights", "there must be one weight for each model")
+        if self.weights is not None and abs(sum(self.weights) - 1) > 1e-6:
+            raise PydanticCustomError("weights", "the weights must be 1 together")
+        return self
+
+
+class MixtureJob(_Job):
+    """Mixes n-gram models to one that stands in a file of its own."""
+
+    type: Literal["mixture"] = "mixture"
+    spec: MixtureSpec
+
+
+Job = TrainJob | NgramJob | ArpaJob | MixtureJob | EvaluateJob
 JobRequest = Annotated[Job, Field(discriminator="type")]
 JOB: TypeAdapter[Job] = TypeAdapter(JobRequest)

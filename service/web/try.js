@@ -7,7 +7,7 @@ import { writing } from "./writing.js";
 
 /** {element, ask}: `ask()` asks again, when the weights have changed. */
 export async function tryIt(run) {
-  const { element, ask } = run.type === "ngram" ? writing(run) : await rows(run);
+  const { element, ask } = ["ngram", "arpa", "mixture"].includes(run.type) ? writing(run) : await rows(run);
   return { element: h("section", { class: "panel" }, h("h3", {}, "Try it"), element), ask };
 }
 

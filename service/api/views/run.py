@@ -12,6 +12,31 @@ from service import storage
 from service.api.views.base import Status, View
 from service.api.views.job import ErrorView
 from service.api.views.metric import MetricView, PointView
+from service.ngram import Cache
+
+
+class MixedView(View):
+    """A model of a mixture."""
+
+    model: str
+    weight: float
+    val_perplexity: float | None
+
+
+class TextFactsView(View):
+    """What a run on a text has counted: n-grams by order; the cache that was tuned; the models of a mixture."""
+
+    tokens: int | None = None
+    sentences: int | None = None
+    vocabulary: int
+    ngrams: list[int] | None = None
+    cache: Cache | None = None
+    parts: list[MixedView] | None = None
+
+    @classmethod
+    def of(cls, report: Mapping[str, Any]) -> Self | None:
+        known = {name: report[name] for name in cls.model_fields if name in report}
+        return cls.model_validate(known) if "vocabulary" in known else None
 
 
 class RunView(View):
@@ -33,6 +58,7 @@ class RunView(View):
     model_sha256: str | None = Field(description="The file of its best weights; a run still training may serve others.")
     receipt: dict[str, Any] | None
     warnings: list[str]
+    text: TextFactsView | None = Field(description="Of a model of n-grams.")
     error: ErrorView | None
     created_at: datetime
     started_at: datetime | None
@@ -47,7 +73,8 @@ class RunView(View):
             **{name: getattr(run, name) for name in (*same, "created_at", "started_at", "ended_at")},
             tags=list(run.tags), spec=dict(run.spec), best=best, summary=summary, model_sha256=run.model_blob,
             receipt=None if run.receipt is None else dict(run.receipt),
-            warnings=list(run.report.get("warnings", [])), error=ErrorView.of(run.error),
+            warnings=list(run.report.get("warnings", [])), text=TextFactsView.of(run.report),
+            error=ErrorView.of(run.error),
         )  # fmt: skip
 
 
