@@ -127,10 +127,9 @@ def _choice(choice: Choice, asked: CompletionRequest, explainer: Explainer | Non
 
 def _told(tokens: Sequence[Generated], asked: CompletionRequest, explainer: Explainer | None) -> dict[str, Any]:
     """What is told of tokens beside their text."""
-    told: dict[str, Any] = {"logprobs": None if asked.logprobs is None else _logprobs(tokens)}
-    if explainer is not None:
-        told["explanations"] = [explainer.view(_name(token), token.explanation) for token in tokens]
-    return told
+    logprobs = None if asked.logprobs is None else _logprobs(tokens)
+    why = explainer and [explainer.view(_name(token), token.explanation) for token in tokens]
+    return {"logprobs": logprobs, "explanations": why}
 
 
 def _name(token: Generated) -> str:
@@ -173,7 +172,7 @@ async def _frames(
         if isinstance(token, Finished):
             read += token.prompt_tokens if index % n == 0 else 0
             drawn += token.completion_tokens
-            choice = {"text": "", "index": index, "logprobs": None, "finish_reason": token.reason}
+            choice = {"text": "", "index": index, "finish_reason": token.reason, "logprobs": None, "explanations": None}
         else:
             given = ([token], asked, explainer)
             told = await in_thread(_told, *given) if explainer else _told(*given)

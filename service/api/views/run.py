@@ -26,17 +26,18 @@ class MixedView(View):
 class TextFactsView(View):
     """What a run on a text has counted: n-grams by order; the cache that was tuned; the models of a mixture."""
 
-    tokens: int | None = None
-    sentences: int | None = None
+    tokens: int | None
+    sentences: int | None
     vocabulary: int
-    ngrams: list[int] | None = None
-    cache: Cache | None = None
-    parts: list[MixedView] | None = None
+    ngrams: list[int] | None
+    cache: Cache | None
+    parts: list[MixedView] | None
 
     @classmethod
     def of(cls, report: Mapping[str, Any]) -> Self | None:
-        known = {name: report[name] for name in cls.model_fields if name in report}
-        return cls.model_validate(known) if "vocabulary" in known else None
+        if "vocabulary" not in report:
+            return None
+        return cls.model_validate({name: report.get(name) for name in cls.model_fields})
 
 
 class RunView(View):

@@ -51,13 +51,13 @@ class ExplanationView(View):
 
 
 class ChoiceView(View):
-    """One continuation. `explanations`: one a token, if asked for; null for blanks and what a stop cut off."""
+    """One continuation. `explanations`: one a token, null unless asked for, and for blanks and what a stop cut off."""
 
     text: str
     index: int
     logprobs: LogprobsView | None
     finish_reason: Literal["stop", "length"]
-    explanations: list[ExplanationView | None] | None = None
+    explanations: list[ExplanationView | None] | None
 
 
 class UsageView(View):
@@ -121,15 +121,15 @@ class TokenScoreView(View):
 
 
 class TextScoreView(ScoreView):
-    """One text. `with_cache` and `per_token` are there if asked for."""
+    """One text. `with_cache` and `per_token` are null unless asked for."""
 
-    with_cache: CachedScoreView | None = None
-    per_token: list[TokenScoreView] | None = None
+    with_cache: CachedScoreView | None
+    per_token: list[TokenScoreView] | None
 
 
 class ScoresView(ScoreView):
     """The same for all texts together, then each."""
 
     model: str
-    with_cache: CachedScoreView | None = None
+    with_cache: CachedScoreView | None
     texts: list[TextScoreView]
