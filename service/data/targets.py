@@ -56,14 +56,9 @@ class ClassTarget:
     def answers(self, y: Array, top_k: int | None) -> list[Answer]:
         """The likeliest class of each row, and the `top_k` likeliest (all by default), likeliest first."""
         order = np.argsort(-y, axis=1, kind="stable")[:, :top_k]
-        table = y[np.arange(len(y))[:, None], order]
-        rows = table.tolist() if np.isfinite(table).all() else [[_finite(p) for p in row] for row in table.tolist()]
-        pick = self._names.__getitem__
-        return [_classified([*map(pick, row)], p) for row, p in zip(order.tolist(), rows, strict=True)]
-
-    @cached_property
-    def _names(self) -> list[str]:
-        return list(self.classes)
+        probabilities = np.take_along_axis(y, order, 1).tolist()
+        names = self.classes
+        return [_classified([names[at] for at in row], p) for row, p in zip(order.tolist(), probabilities, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -145,8 +140,9 @@ Target = ClassTarget | BinaryTarget | NumberTarget | DistributionTarget
 Kind = Literal["class", "binary", "number", "distribution"]
 
 
-def _classified(names: Sequence[str], p: Sequence[float | None]) -> Answer:
-    return {"label": names[0], "probability": p[0], "probabilities": dict(zip(names, p, strict=True))}
+def _classified(names: Sequence[str], probabilities: list[float]) -> Answer:
+    finite = [_finite(p) for p in probabilities]
+    return {"label": names[0], "probability": finite[0], "probabilities": dict(zip(names, finite, strict=True))}
 
 
 def _finite(value: float) -> float | None:

@@ -88,8 +88,6 @@ def fits(values: Array, dtype: str) -> bool:
         bounds = np.iinfo(dtype)
         inside = values.min() >= bounds.min and values.max() <= bounds.max  # false when NaN is in it
         return bool(inside and (values.dtype.kind != "f" or (values == np.floor(values)).all()))
-    if values.dtype == dtype:
-        return bool(np.isfinite(values).all())
     with np.errstate(over="ignore"):
         return bool(np.isfinite(values.astype(dtype, copy=False)).all())
 
