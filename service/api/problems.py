@@ -30,6 +30,7 @@ from service.errors import (
     RequestError,
     ServiceError,
     StorageBusy,
+    StorageDamaged,
     StorageFull,
     TooLarge,
     did_you_mean,
@@ -68,6 +69,7 @@ STATUS: Mapping[type[ServiceError], HTTPStatus] = {
     Draining: HTTPStatus.SERVICE_UNAVAILABLE,
     StorageBusy: HTTPStatus.SERVICE_UNAVAILABLE,
     StorageFull: HTTPStatus.INSUFFICIENT_STORAGE,
+    StorageDamaged: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 
 
