@@ -70,6 +70,7 @@ $(BIN)/python:
 $(CORE): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV) (once) ..."
 	@$(PIP) -e .
+	@$(BIN)/python -m compileall -q service
 	@touch $@
 
 $(DEV): pyproject.toml constraints.txt | $(BIN)/python

@@ -16,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # 200 processes start here: a quarter of that is compiling
 START_S = 30.0  # a loaded machine; the figure for an idle one is a benchmark's
 
 
@@ -62,14 +63,15 @@ Serve = Callable[..., Served]
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     """Starts servers that live as long as the module's tests.
 
-    `serve()` on a new folder, `serve(folder)` on a known one; extra words go to the command line.
+    `serve()` on a new folder, `serve(folder)` on a known one; extra words go to the command line, where a later one wins.
     """
     started: list[Served] = []
 
     def start(data_dir: Path | None = None, *words: str, **environ: str) -> Served:
         folder = data_dir or tmp_path_factory.mktemp("served") / "data"
         log = tmp_path_factory.mktemp("log") / "server.log"
-        command = [sys.executable, "-m", "service", "serve", "--port", "0", "--data-dir", str(folder), *words]
+        command = [sys.executable, "-m", "service", "serve", "--port", "0", "--data-dir", str(folder)]
+        command += ["--workers", "1", *words]
         with open(log, "w", encoding="utf-8") as errors:
             process = subprocess.Popen(
                 command, cwd=ROOT, env=os.environ | environ, stdout=subprocess.PIPE, stderr=errors, text=True

@@ -159,7 +159,7 @@ async def test_a_page_may_wait_for_the_next_event(tmp_path: Path) -> None:
         await asyncio.sleep(0.05)
         assert not waiting.done()
         claim(api)
-        page = (await asyncio.wait_for(waiting, 5)).json()
+        page = (await asyncio.wait_for(waiting, 20)).json()
         assert [each["kind"] for each in page["data"]] == ["started"]
 
 
@@ -174,7 +174,7 @@ async def test_a_stream_tells_everything_once_and_ends_with_the_job(tmp_path: Pa
             api.store.runs.report(attempt, Report(events=(("epoch", {"epoch": epoch}),), progress=epoch / 3))
             await asyncio.sleep(0.03)
         api.store.runs.finish(attempt, "succeeded", stopped_by="epochs")
-        answer = await asyncio.wait_for(watching, 5)
+        answer = await asyncio.wait_for(watching, 20)
         assert answer.headers["content-type"].startswith("text/event-stream")
         frames = sse(answer)
         events = [each for each in frames if each[0] is not None]
@@ -195,9 +195,9 @@ async def test_a_stream_ends_at_once_when_the_server_leaves(tmp_path: Path) -> N
         waiting = asyncio.create_task(api.http.get(f"/v1/jobs/{job_id}/events?after=1000000&wait=30"))
         await asyncio.sleep(0.05)
         api.app.state.leave()
-        answer = await asyncio.wait_for(watching, 1)
+        answer = await asyncio.wait_for(watching, 20)
         assert [each[1] for each in sse(answer)] == ["queued", "progress"]
-        assert (await asyncio.wait_for(waiting, 1)).json()["data"] == []
+        assert (await asyncio.wait_for(waiting, 20)).json()["data"] == []
 
 
 async def test_events_of_nothing_are_not_found(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ async def test_fifty_watchers_ask_the_store_as_often_as_one_and_nobody_asks_afte
     await until(lambda: all(len(ids(b"".join(each))) == 17 for each in heard))
     assert next(asked) - before <= 2 * 5 + 1  # a question for each commit seen, whoever watches
     store.runs.finish(attempt, "succeeded")
-    await asyncio.wait_for(asyncio.gather(*listening), 5)
+    await asyncio.wait_for(asyncio.gather(*listening), 20)
     assert {b"".join(each) for each in heard} == {b"".join(heard[0])} or len(
         {tuple(ids(b"".join(e))) for e in heard}
     ) == 1
@@ -112,7 +112,7 @@ async def test_who_watches_several_hears_of_each_once_and_of_no_other(
     await asyncio.sleep(4 * watch.POLL_S)
     assert not listening.done()
     store.runs.end_external(external.id, "failed")
-    await asyncio.wait_for(listening, 5)
+    await asyncio.wait_for(listening, 20)
     stored = store.events.after(0, job_ids=[first, second], run_ids=[external.id])
     assert ids(b"".join(heard)) == [event.id for event in stored]
     assert other.encode() not in b"".join(heard)
@@ -129,7 +129,7 @@ async def test_who_watches_everything_hears_of_what_does_not_exist_yet(
     happen(store, run()[1], 3)
     await until(lambda: len(ids(b"".join(heard))) == 5)
     watching.close()
-    await asyncio.wait_for(listening, 1)
+    await asyncio.wait_for(listening, 20)
 
 
 @pytest.mark.parametrize(("times", "size"), [(watcher.MOST_EVENTS + 10, 1), (40, watcher.MOST_BYTES // 20)])
@@ -148,7 +148,7 @@ async def test_a_slow_reader_keeps_little_and_loses_nothing(
             assert len(slow._frames) <= watcher.MOST_EVENTS
         stored = [event.id for event in store.events.after(0, limit=10_000)]
         while len(seen) < len(stored):
-            seen += ids(await asyncio.wait_for(slow.next(), 5))
+            seen += ids(await asyncio.wait_for(slow.next(), 20))
         assert seen == stored
 
 
@@ -176,7 +176,7 @@ async def test_work_begun_by_hand_is_gone_on_with_where_it_waits() -> None:
     going_on = asyncio.ensure_future(rest)
     await asyncio.sleep(0)
     gate.set()
-    await asyncio.wait_for(going_on, 1)
+    await asyncio.wait_for(going_on, 20)
     assert steps[-1] == "done"
 
 
@@ -255,10 +255,10 @@ async def test_leaving_ends_every_stream_and_every_wait_from_any_thread(
     streams = [asyncio.create_task(listen(watching, Topics((job_id,)), 0, heard)) for _ in range(10)]
     await until(lambda: len(watching) == 10)
     await asyncio.to_thread(watching.close)
-    await asyncio.wait_for(asyncio.gather(*streams), 1)
+    await asyncio.wait_for(asyncio.gather(*streams), 20)
     assert b"event: end" not in b"".join(heard)  # they come back
     late: list[bytes] = []
-    await asyncio.wait_for(listen(watching, Topics((job_id,)), 0, late), 1)
+    await asyncio.wait_for(listen(watching, Topics((job_id,)), 0, late), 20)
     assert ids(b"".join(late)) == []
 
 
@@ -272,7 +272,7 @@ async def test_a_job_deleted_while_it_was_watched_ends_the_stream(
         store.jobs.delete(job_id)
         heard = b""
         while not slow.over:
-            heard += await asyncio.wait_for(slow.next(), 5)
+            heard += await asyncio.wait_for(slow.next(), 20)
         assert b'"status":"deleted"' in heard
 
 
@@ -293,7 +293,7 @@ async def test_a_store_that_refuses_for_a_while_loses_nobody(
         happen(store, attempt)
         await asyncio.sleep(0.05)
     store.runs.finish(attempt, "succeeded")
-    await asyncio.wait_for(listening, 5)
+    await asyncio.wait_for(listening, 20)
     assert ids(b"".join(heard)) == [event.id for event in store.events.after(0)]
     assert len(watching) == 0
 
@@ -308,11 +308,12 @@ async def test_several_jobs_and_runs_are_one_page_or_one_stream(tmp_path: Path) 
         waiting = asyncio.create_task(api.http.get(f"{named}&after={page['next']}&wait=30"))
         watching = asyncio.create_task(api.http.get(named, headers={"Accept": "text/event-stream"}))
         await asyncio.sleep(0.05)
-        for job in (third, first, second):
+        for job in (third, first):
             await api.http.post(f"/v1/jobs/{job['id']}/cancel")
-        (waited,) = (await asyncio.wait_for(waiting, 5)).json()["data"]
+        (waited,) = (await asyncio.wait_for(waiting, 20)).json()["data"]
         assert (waited["job_id"], waited["kind"]) == (first["id"], "finished")
-        frames = sse(await asyncio.wait_for(watching, 5))
+        await api.http.post(f"/v1/jobs/{second['id']}/cancel")
+        frames = sse(await asyncio.wait_for(watching, 20))
         assert [frame[2]["job_id"] for frame in frames if frame[0]] == [first["id"], second["id"]] * 2
         ends = {first["id"]: "cancelled", second["run_id"]: "cancelled"}
         assert frames[-1] == (None, "end", {"kind": "end", "data": {"statuses": ends}})

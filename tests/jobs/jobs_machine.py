@@ -40,7 +40,7 @@ def digits(epochs: int = 3, **changes: Any) -> dict[str, Any]:
     return {"type": "train", "spec": spec | changes}
 
 
-LONG = 150  # epochs of `digits` that take some seconds
+LONG = 90  # epochs of `digits` that take some seconds
 
 
 @dataclass

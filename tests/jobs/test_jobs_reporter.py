@@ -54,8 +54,8 @@ def steps(machine: Machine, attempt: Attempt) -> list[int]:
 def test_what_is_told_is_soon_stored(machine: Machine, attempt: Attempt, reporter: Reporter) -> None:
     told_s = time.monotonic()
     reporter.tell(series=points(1, 2), step=2, progress=0.5)
-    machine.poll(lambda: steps(machine, attempt) == [1, 2], 5)
-    assert time.monotonic() - told_s < 1
+    machine.poll(lambda: steps(machine, attempt) == [1, 2], 15)
+    assert time.monotonic() - told_s < 5
     assert machine.store.runs.get(attempt.run_id).step == 2
 
 

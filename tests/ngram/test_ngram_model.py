@@ -98,7 +98,7 @@ def test_an_incremental_state_is_a_fresh_one(model: Model) -> None:
         assert state[:1] == fresh
 
 
-DRAWS = 20_000
+DRAWS = 6_000
 
 
 @pytest.mark.parametrize("context", ["the king", "", "zzz"])
@@ -126,7 +126,7 @@ def test_words_are_drawn_as_often_as_they_should(model: Model, context: str, sam
     frequent = expected > 0.002
     spread = np.sqrt(expected[frequent] * (1 - expected[frequent]) / DRAWS)
     assert (np.abs(drawn - expected)[frequent] <= 5 * spread + 1e-9).all()
-    assert drawn[~frequent].sum() == pytest.approx(expected[~frequent].sum(), abs=0.02)
+    assert drawn[~frequent].sum() == pytest.approx(expected[~frequent].sum(), abs=0.03)
 
 
 def _filtered(p: np.ndarray, sampling: Sampling) -> np.ndarray:
