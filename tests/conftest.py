@@ -63,7 +63,7 @@ Serve = Callable[..., Served]
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     """Starts servers that live as long as the module's tests.
 
-    `serve()` on a new folder, `serve(folder)` on a known one; extra words go to the command line, where a later one wins.
+    `serve()` on a new folder, `serve(folder)` on a known one; further words go to the command line, the last one wins.
     """
     started: list[Served] = []
 
