@@ -22,6 +22,7 @@ from service.api import (
     health,
     jobs,
     metrics,
+    mlflow,
     models,
     openapi,
     plans,
@@ -46,8 +47,8 @@ _DESCRIPTION = (
     "Trains neural networks and n-gram language models from JSON, keeps every run, and answers with the models."
 )
 _NOUNS = (
-    datasets, plans, jobs, repeat, events, runs, external, export, metrics, models, card, aliases, predict, bulk,
-    completions, suggestions, scores, health, v2,
+    datasets, plans, jobs, repeat, events, runs, external, export, metrics, mlflow, models, card, aliases, predict,
+    bulk, completions, suggestions, scores, health, v2,
 )  # fmt: skip
 
 

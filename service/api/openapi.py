@@ -52,7 +52,7 @@ def _bodies(routers: list[APIRouter]) -> Iterator[tuple[APIRoute, BodyReader]]:
     """Every route that reads a body, with its reader."""
     for router in routers:
         for route in router.routes:
-            if isinstance(route, APIRoute):
+            if isinstance(route, APIRoute) and route.include_in_schema:
                 for dependant in route.dependant.dependencies:
                     if isinstance(dependant.call, BodyReader):
                         yield route, dependant.call

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.api import mlflow_errors
 from service.errors import (
     CapacityError,
     Conflict,
@@ -103,6 +104,8 @@ def document(problem: Problem, path: str, request_id: str) -> dict[str, Any]:
     """The body: RFC 9457's members and ours; under /v2 and the text routes what their own clients read."""
     if path.startswith("/v2"):
         return {"error": " ".join(_sentences(problem))}
+    if path.startswith(mlflow_errors.PREFIXES):
+        return {"error_code": mlflow_errors.code_of(_most_precise(problem)), "message": " ".join(_sentences(problem))}
     body: dict[str, Any] = {
         "type": f"urn:netwright:problem:{problem.code}",
         "title": HTTPStatus(problem.status).phrase,
@@ -116,6 +119,12 @@ def document(problem: Problem, path: str, request_id: str) -> dict[str, Any]:
     if path.startswith(_OPENAI_PATHS) and not path.endswith("/predict"):
         body["error"] = _openai(problem)
     return body | _listed(problem.faults, MAX_BYTES - len(to_json(body)))
+
+
+def _most_precise(problem: Problem) -> str:
+    """The code of the only fault where it says more: that there is such a thing already, or nothing at this address."""
+    codes = {fault.code for fault in problem.faults}
+    return next((code for code in ("already_exists", "nothing_there") if code in codes), problem.code)
 
 
 def _placed(problem: Problem) -> str:
@@ -189,7 +198,8 @@ def _short(text: str, size: int) -> str:
 def respond(problem: Problem, path: str, request_id: str, headers: Mapping[str, str] | None = None) -> Response:
     """The answer to a request that failed."""
     body = to_json(document(problem, path, request_id))
-    media = "application/json" if path.startswith("/v2") else MEDIA_TYPE
+    theirs = path.startswith(("/v2", *mlflow_errors.PREFIXES))
+    media = "application/json" if theirs else MEDIA_TYPE
     return Response(body, int(problem.status), headers=dict(headers or {}), media_type=media)
 
 
@@ -247,7 +257,10 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         detail, hint = f"there is nothing at {request.url.path}", _closest_path(request)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         detail = f"{request.method} is not offered at {request.url.path}"
-    problem = Problem(error.status_code, code, detail, hint)
+    faults: tuple[Fault, ...] = ()
+    if request.url.path.startswith(mlflow_errors.PREFIXES) and error.status_code == HTTPStatus.NOT_FOUND:
+        faults = (Fault("", "nothing_there", "this part of MLflow's API is not offered here"),)
+    problem = Problem(error.status_code, code, detail, hint, faults)
     return respond(problem, request.url.path, request_id_of(request), error.headers)
 
 

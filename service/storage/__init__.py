@@ -4,9 +4,13 @@ from service.storage.attempts import Fenced
 from service.storage.backup import BackedUp
 from service.storage.blobs import Blobs
 from service.storage.check import Checkup, Finding
+from service.storage.conditions import DEFAULT_EXPERIMENT, EXPERIMENT
 from service.storage.external import Said
+from service.storage.filter import STATUS, Clause, identifier, matches
+from service.storage.filter import parse as parse_filter
 from service.storage.hold import hold
 from service.storage.metrics import direction
+from service.storage.params import params as spec_params
 from service.storage.reduce import Reduce
 from service.storage.restore import Restored, restore
 from service.storage.rows import (
@@ -18,6 +22,7 @@ from service.storage.rows import (
     DatasetRow,
     Delivery,
     Event,
+    Experiment,
     Idempotency,
     Job,
     Live,
@@ -26,6 +31,7 @@ from service.storage.rows import (
     Orders,
     Owner,
     Page,
+    Point,
     Report,
     Resolved,
     Run,
@@ -38,7 +44,10 @@ from service.storage.rows import (
 from service.storage.store import Store, existing, open
 
 __all__ = [
+    "DEFAULT_EXPERIMENT",
+    "EXPERIMENT",
     "FINAL",
+    "STATUS",
     "AliasMove",
     "Attempt",
     "BackedUp",
@@ -46,9 +55,11 @@ __all__ = [
     "Blobs",
     "Checkpoint",
     "Checkup",
+    "Clause",
     "DatasetRow",
     "Delivery",
     "Event",
+    "Experiment",
     "Fenced",
     "Finding",
     "Idempotency",
@@ -59,6 +70,7 @@ __all__ = [
     "Orders",
     "Owner",
     "Page",
+    "Point",
     "Reduce",
     "Report",
     "Resolved",
@@ -74,6 +86,10 @@ __all__ = [
     "direction",
     "existing",
     "hold",
+    "identifier",
+    "matches",
     "open",
+    "parse_filter",
     "restore",
+    "spec_params",
 ]

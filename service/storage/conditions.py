@@ -5,7 +5,6 @@ Such a set may be large or small; whether a query starts from it or asks for it 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, exists, func, or_, select
 
 from service.storage import params
-from service.storage.filter import STATUS, Clause
+from service.storage.filter import STATUS, Clause, matches
 from service.storage.tables import datasets, run_params, run_tags, runs, series
 
 EXPERIMENT = "experiment"  # the tag's key that says in which experiment a run is
@@ -69,6 +68,9 @@ class Conditions:
 
     def tagged(self, tag: str) -> None:
         self.keyed.append(_tags(run_tags.c.tag == tag))
+
+    def not_tagged(self, tag: str) -> None:
+        self.keyed.append(replace(_tags(run_tags.c.tag == tag), absent=True))
 
     def in_experiments(self, names: Sequence[str]) -> None:
         """In any of these, where a run that no tag puts anywhere is in the default one."""
@@ -141,16 +143,7 @@ def _nullable(column: ColumnElement[Any], clause: Clause) -> ColumnElement[bool]
 
 def _statuses(clause: Clause) -> list[str]:
     """The states meant, under our words for them or MLflow's."""
-    return [ours for ours, theirs in STATUS.items() if _meant(clause, ours, theirs)]
-
-
-def _meant(clause: Clause, *words: str) -> bool:
-    if "LIKE" in clause.operator:
-        parts = (re.escape(part).replace("_", ".") for part in str(clause.value).split("%"))
-        pattern = re.compile(".*".join(parts), re.IGNORECASE if clause.operator == "ILIKE" else 0)
-        return any(pattern.fullmatch(word) for word in words)
-    given = clause.value if isinstance(clause.value, tuple) else (clause.value,)
-    return any(word in given for word in words) == (clause.operator in ("=", "IN"))
+    return [ours for ours, theirs in STATUS.items() if matches(clause, ours, theirs)]
 
 
 def _dataset(clause: Clause) -> ColumnElement[bool]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from service.errors import Fault, InvalidSpec, did_you_mean
 from service.storage.metrics import direction
@@ -66,6 +66,14 @@ class Clause:
     which: Which = "last"  # of a metric
 
 
+class Identifier(NamedTuple):
+    """What a comparison is about."""
+
+    entity: Entity
+    which: Which
+    key: str
+
+
 class _Wrong(Exception):  # noqa: N818 - never leaves this file
     def __init__(self, at: int, code: str, words: str, hint: str | None = None, allowed: tuple[str, ...] = ()) -> None:
         super().__init__(words)
@@ -92,6 +100,20 @@ def parse(text: str | None) -> tuple[Clause, ...]:
         words = faults[0].message if len(faults) == 1 else f"{len(faults)} things do not fit"
         raise InvalidSpec(words, faults=faults)
     return tuple(found)
+
+
+def identifier(text: str) -> Identifier:
+    """A left side alone, as orders have it. Raises InvalidSpec."""
+    reader = _Reader(text)
+    try:
+        reader.skip()
+        entity, which, key = reader.identifier()
+        reader.skip()
+        if reader.at < len(text):
+            raise _Wrong(reader.at, "expected_end", f"expected the end, found {reader.here()}")
+    except _Wrong as wrong:
+        raise InvalidSpec(wrong.fault.message, faults=[replace(wrong.fault, pointer="/order_by")]) from None
+    return Identifier(entity, which, key)
 
 
 class _Reader:
@@ -151,14 +173,14 @@ class _Reader:
         _check(clause, start, place)
         return clause
 
-    def identifier(self) -> tuple[Entity, Which, str]:
+    def identifier(self) -> Identifier:
         start, name = self.at, self.take(_NAME)
         hint: str | None
         if name is None:
             hint = "For instance metrics.val_loss < 0.1 or status = 'FINISHED'."
             raise _Wrong(start, "expected_name", f"expected a name, found {self.here()}", hint)
         if self.text[self.at : self.at + 1] != ".":
-            return "attribute", "last", _attribute(_bare(name), start)
+            return Identifier("attribute", "last", _attribute(_bare(name), start))
         self.at += 1
         key = None if self.text[self.at : self.at + 1].isspace() else self.take(_KEY)
         entity = _ENTITIES.get(_bare(name))
@@ -168,8 +190,8 @@ class _Reader:
         if key is None or not _bare(key):
             raise _Wrong(self.at, "expected_key", f"expected a key after {name}., found {self.here()}")
         if entity == "metric":
-            return entity, _which(name, _bare(key), start), _bare(key)
-        return entity, "last", _attribute(_bare(key), start) if entity == "attribute" else _bare(key)
+            return Identifier(entity, _which(name, _bare(key), start), _bare(key))
+        return Identifier(entity, "last", _attribute(_bare(key), start) if entity == "attribute" else _bare(key))
 
     def operator(self) -> str:
         start, found = self.at, self.take(_OPERATOR)
@@ -249,6 +271,16 @@ def _allowed(clause: Clause) -> tuple[tuple[str, ...], type | None]:
         number = isinstance(clause.value, float)
         return (*_EQUAL, *_ORDERED) if number else (*_TEXT, *_ABSENT), None
     return (*_TEXT, *_ABSENT) if clause.entity == "tag" else _TEXT, str
+
+
+def matches(clause: Clause, *words: str) -> bool:
+    """Whether a comparison with text holds for a thing that goes by any of these words."""
+    if "LIKE" in clause.operator:
+        parts = (re.escape(part).replace("_", ".") for part in str(clause.value).split("%"))
+        pattern = re.compile(".*".join(parts), re.IGNORECASE if clause.operator == "ILIKE" else 0)
+        return any(pattern.fullmatch(word) for word in words)
+    given = clause.value if isinstance(clause.value, tuple) else (clause.value,)
+    return any(word in given for word in words) == (clause.operator in ("=", "IN"))
 
 
 # --- the simple forms of query parameters

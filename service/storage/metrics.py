@@ -10,20 +10,21 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import Connection, Row, bindparam, case, func, select, update
 
 from service.errors import NotFound, TooLarge
-from service.storage import increment, summary
+from service.storage import block, increment, summary
 from service.storage.curve import Ask, read
 from service.storage.database import Database, Prepared
 from service.storage.epochs import Epochs
 from service.storage.external import check_open
 from service.storage.increment import Marks
+from service.storage.outline import LAST_AT, STRETCH
 from service.storage.reduce import Reduce
-from service.storage.rows import News, Series
+from service.storage.rows import News, Point, Series
 from service.storage.series import append
 from service.storage.summary import Summary
-from service.storage.tables import runs, series
+from service.storage.tables import blocks, runs, series
 
 MAX_POINTS = 4_000_000  # of one answer
 _BIGGER = re.compile(r"accuracy|(^|_)(acc|f1|auc|r2|precision|recall|score|reward|bleu|iou|map)(_|$)")
@@ -39,6 +40,23 @@ _KEYS = select(runs.c.key, runs.c.id).where(runs.c.id.in_(bindparam("run_ids", e
 _ALL = select(series).where(series.c.run_key.in_(bindparam("keys", expanding=True))).order_by(series.c.name)
 _NAMED = _ALL.where(series.c.name.in_(bindparam("names", expanding=True)))
 _SUMMARIES = _ALL.with_only_columns(series.c.run_key, series.c.name, *(series.c[name] for name in summary.NAMES))
+
+
+# The last point lies at the end of the tail, or when that is empty, in the last stretch of the last block's outline.
+_POINT_BYTES, _STRETCH_BYTES = block.POINT.itemsize, STRETCH.itemsize
+_LAST_BLOCK = (
+    select(func.substr(blocks.c.outline, func.length(blocks.c.outline) - _STRETCH_BYTES + LAST_AT + 1, _POINT_BYTES))
+    .where(blocks.c.run_key == series.c.run_key, blocks.c.name == series.c.name)
+    .order_by(blocks.c.first_step.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+_LATEST = select(
+    series.c.run_key,
+    series.c.name,
+    func.substr(series.c.tail, func.length(series.c.tail) - _POINT_BYTES + 1, _POINT_BYTES),
+    case((series.c.tail_n == 0, _LAST_BLOCK)),
+).where(series.c.run_key.in_(bindparam("keys", expanding=True)))
 
 
 class Metrics:
@@ -66,6 +84,16 @@ class Metrics:
             keys = _keys(connection, run_ids)
             found = summaries(connection, list(keys))
         return {run_id: found.get(key, {}) for key, run_id in keys.items()}
+
+    def latest(self, run_ids: Sequence[str]) -> dict[str, dict[str, Point]]:
+        """By run and metric the point with the highest step."""
+        with self._database.read() as connection:
+            keys = _keys(connection, run_ids)
+            found: dict[str, dict[str, Point]] = {run_id: {} for run_id in keys.values()}
+            for run_key, name, in_tail, in_block in connection.execute(_LATEST, {"keys": list(keys)}):
+                (point,) = block.unpacked(in_tail or in_block).tolist()
+                found[keys[run_key]][name] = Point(*point)
+        return found
 
     def series(self, run_id: str, names: Sequence[str] | None = None, **asked: Any) -> dict[str, Series]:
         """Points by name, steps ascending, both ends of the range included; names the run does not have are left out.

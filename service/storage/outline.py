@@ -27,6 +27,7 @@ STRETCH: Final = np.dtype(
     ]
 )
 
+LAST_AT: Final = 40  # bytes of a stretch before its last point
 _EXTREMES = (("min", np.inf, np.minimum), ("max", -np.inf, np.maximum))
 
 

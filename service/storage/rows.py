@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 Status = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 StoppedBy = Literal["epochs", "early_stopping", "time", "steps", "target", "user"]
@@ -158,6 +158,15 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
+class Experiment:
+    """A name that runs are put under, by a tag."""
+
+    name: str
+    tags: Mapping[str, str]
+    created_at: datetime | None  # None when runs alone tell of it
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetRow:
     """An immutable upload. `blob` is the parsed form, one safetensors file."""
 
@@ -250,6 +259,14 @@ class Series:
     epochs: Any = None  # float64: of each point, where asked for; NaN where it is not known; so the rows per second
     rows_per_s: Any = None
     continues: bool = False  # these points follow those that the caller has; else they replace them
+
+
+class Point(NamedTuple):
+    """One value of a metric."""
+
+    step: int
+    time: int  # milliseconds since 1970 UTC
+    value: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)

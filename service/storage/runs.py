@@ -147,7 +147,7 @@ class Runs:
         self, *, status: str | None = None, type: str | None = None, tag: str | None = None, name: str | None = None,
         dataset_id: str | None = None, job_id: str | None = None, filter: str | None = None,
         metrics: Sequence[str] = (), specs: Sequence[str] = (), experiments: Sequence[str] | None = None,
-        sort: str = "-created_at", after: str | None = None, limit: int = 20,
+        not_tag: str | None = None, sort: str = "-created_at", after: str | None = None, limit: int = 20,
     ) -> Page[Run]:  # fmt: skip
         """Runs without their `report`. `sort`: created_at, started_at, ended_at, name, status; best., last., first.,
         min. or max. and a metric; spec. and a field; `-` for descending.
@@ -163,6 +163,8 @@ class Runs:
         conditions = Conditions([column == value for column, value in wanted.items() if value is not None])
         if tag is not None:
             conditions.tagged(tag)
+        if not_tag is not None:
+            conditions.not_tagged(not_tag)
         if experiments is not None:
             conditions.in_experiments(experiments)
         conditions.add(parse(filter))

@@ -16,6 +16,7 @@ from service.storage.database import Database
 from service.storage.datasets import Datasets
 from service.storage.durable import make_folder
 from service.storage.events import Events
+from service.storage.experiments import Experiments
 from service.storage.jobs import Jobs
 from service.storage.metrics import Metrics
 from service.storage.models import Models
@@ -36,6 +37,7 @@ class Store:
         self.runs = Runs(database)
         self.metrics = Metrics(database)
         self.events = Events(database)
+        self.experiments = Experiments(database)
         self.datasets = Datasets(database)
         self.models = Models(database)
         self.webhooks = Webhooks(database)
