@@ -4,9 +4,10 @@ from service.storage.attempts import Fenced
 from service.storage.backup import BackedUp
 from service.storage.blobs import Blobs
 from service.storage.check import Checkup, Finding
+from service.storage.clause import STATUS, Clause, matches
 from service.storage.conditions import DEFAULT_EXPERIMENT, EXPERIMENT
 from service.storage.external import Said
-from service.storage.filter import STATUS, Clause, identifier, matches
+from service.storage.filter import identifier
 from service.storage.filter import parse as parse_filter
 from service.storage.hold import hold
 from service.storage.metrics import direction

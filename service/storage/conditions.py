@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, exists, func, or_, select
 
 from service.storage import params
-from service.storage.filter import STATUS, Clause, matches
+from service.storage.clause import STATUS, Clause, matches
 from service.storage.tables import datasets, run_params, run_tags, runs, series
 
 EXPERIMENT = "experiment"  # the tag's key that says in which experiment a run is

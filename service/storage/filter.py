@@ -10,38 +10,29 @@ double quotes, and an attribute may go without its entity. On the right a number
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, get_args
+from collections.abc import Iterator
+from dataclasses import replace
 
 from service.errors import Fault, InvalidSpec, did_you_mean
-from service.storage.metrics import direction
+from service.storage.clause import (
+    ABSENT,
+    ATTRIBUTES,
+    DATASET_KEYS,
+    ENTITIES,
+    EQUAL,
+    NUMERIC,
+    ORDERED,
+    SAME,
+    STATUS_WORDS,
+    TEXT,
+    Clause,
+    Identifier,
+    Value,
+    Which,
+    meant,
+)
 
 MAX_LENGTH, MAX_CLAUSES = 4_000, 50
-Which = Literal["last", "first", "min", "max"]
-Entity = Literal["metric", "param", "tag", "attribute", "dataset"]
-Value = float | str | tuple[str, ...] | None
-WHICH: tuple[str, ...] = (*get_args(Which), "best")
-STATUS = {
-    "queued": "SCHEDULED", "paused": "SCHEDULED", "running": "RUNNING", "succeeded": "FINISHED", "failed": "FAILED",
-    "cancelled": "KILLED",
-}  # fmt: skip
-_STATUS_WORDS = tuple(sorted({*STATUS, *STATUS.values()}))
-ATTRIBUTES = ("run_id", "run_name", "status", "start_time", "end_time", "user_id", "type", "job_id", "dataset_id")
-DATASET_KEYS = ("name", "digest")
-NUMERIC = frozenset({"start_time", "end_time"})
-_SAME = {"created": "start_time", "Created": "start_time", "name": "run_name", "Run name": "run_name",
-         "run name": "run_name", "Run Name": "run_name"}  # fmt: skip
-_ENTITIES: Mapping[str, Entity] = {
-    "metric": "metric", "metrics": "metric", **dict.fromkeys(WHICH, "metric"),
-    "param": "param", "params": "param", "parameter": "param", "parameters": "param", "spec": "param",
-    "tag": "tag", "tags": "tag", "attribute": "attribute", "attributes": "attribute", "attr": "attribute",
-    "run": "attribute", "dataset": "dataset", "datasets": "dataset",
-}  # fmt: skip
-_ORDERED, _EQUAL = ("<", "<=", ">", ">="), ("=", "!=")
-_TEXT = (*_EQUAL, "LIKE", "ILIKE", "IN", "NOT IN")
-_ABSENT = ("IS NULL", "IS NOT NULL")
-
 _SPACE = re.compile(r"\s*")
 _QUOTED = r"`(?:[^`]|``)*`|\"(?:[^\"]|\"\")*\""
 _NAME = re.compile(rf"{_QUOTED}|[A-Za-z_]\w*")
@@ -53,25 +44,6 @@ _LIST = re.compile(rf"\(\s*(?:{_STRING.pattern})(?:\s*,\s*(?:{_STRING.pattern}))
 _AND = re.compile(r"and\b", re.I)
 _NEXT = re.compile(rf"(?:{_STRING.pattern}|`[^`]*`|(?!\band\b).)*?(?=\band\b|$)", re.I | re.S)
 _WORD = re.compile(r"\w+|\S|$")
-
-
-@dataclass(frozen=True, slots=True)
-class Clause:
-    """One comparison; all of a filter must hold."""
-
-    entity: Entity
-    key: str
-    operator: str  # = != < <= > >= LIKE ILIKE IN NOT IN IS NULL IS NOT NULL
-    value: Value
-    which: Which = "last"  # of a metric
-
-
-class Identifier(NamedTuple):
-    """What a comparison is about."""
-
-    entity: Entity
-    which: Which
-    key: str
 
 
 class _Wrong(Exception):  # noqa: N818 - never leaves this file
@@ -166,7 +138,7 @@ class _Reader:
         entity, which, key = self.identifier()
         self.skip()
         place, operator = self.at, self.operator()
-        if operator in _ABSENT:
+        if operator in ABSENT:
             clause = Clause(entity, key, operator, None, which)
         else:
             clause = Clause(entity, key, operator, self.value(operator), which)
@@ -183,10 +155,10 @@ class _Reader:
             return Identifier("attribute", "last", _attribute(_bare(name), start))
         self.at += 1
         key = None if self.text[self.at : self.at + 1].isspace() else self.take(_KEY)
-        entity = _ENTITIES.get(_bare(name))
+        entity = ENTITIES.get(_bare(name))
         if entity is None:
-            hint = did_you_mean(name, tuple(_ENTITIES))
-            raise _Wrong(start, "unknown_entity", f"there are no {name[:50]}", hint, tuple(sorted(_ENTITIES)))
+            hint = did_you_mean(name, tuple(ENTITIES))
+            raise _Wrong(start, "unknown_entity", f"there are no {name[:50]}", hint, tuple(sorted(ENTITIES)))
         if key is None or not _bare(key):
             raise _Wrong(self.at, "expected_key", f"expected a key after {name}., found {self.here()}")
         if entity == "metric":
@@ -198,7 +170,7 @@ class _Reader:
         if found in ("==", "<>") or found is None:
             instead = {"==": "Use = to compare.", "<>": "Use != to compare."}
             words = f"expected a comparison, found {self.here() if found is None else repr(found)}"
-            allowed = (*_EQUAL, *_ORDERED, "LIKE", "ILIKE", "IN", "NOT IN", *_ABSENT)
+            allowed = (*EQUAL, *ORDERED, "LIKE", "ILIKE", "IN", "NOT IN", *ABSENT)
             raise _Wrong(start, "expected_operator", words, instead.get(found or ""), allowed)
         return " ".join(found.upper().split())
 
@@ -225,18 +197,15 @@ def _bare(text: str) -> str:
 
 
 def _which(word: str, metric: str, at: int) -> Which:
-    """Which value of a metric is meant; the best is the lowest or the highest, by the metric's name."""
-    if word != "best":
-        return next((each for each in get_args(Which) if each == word), "last")
-    end = direction(metric)
-    if end is None:
+    which = meant(word, metric)
+    if which is None:
         words = f"which end of {metric[:50]!r} is best, its name does not tell"
         raise _Wrong(at, "no_direction", words, f"Say min.{metric[:30]} or max.{metric[:30]}.")
-    return end
+    return which
 
 
 def _attribute(key: str, at: int) -> str:
-    key = _SAME.get(key, key)
+    key = SAME.get(key, key)
     if key not in ATTRIBUTES:
         hint = did_you_mean(key, ATTRIBUTES) or "Metrics, parameters and tags have a dot: metrics.loss, tags.team."
         raise _Wrong(at, "unknown_attribute", f"there is no attribute {key[:50]!r}", hint, ATTRIBUTES)
@@ -250,15 +219,15 @@ def _check(clause: Clause, start: int, place: int) -> None:
         raise _Wrong(start, "unknown_key", f"data sets have no {clause.key[:50]!r}", None, DATASET_KEYS)
     if clause.operator not in allowed:
         number = isinstance(clause.value, float)
-        hint = "Text is compared by =, !=, LIKE, ILIKE and IN." if not number and clause.operator in _ORDERED else None
+        hint = "Text is compared by =, !=, LIKE, ILIKE and IN." if not number and clause.operator in ORDERED else None
         words = f"{clause.entity} {clause.key[:50]!r} is not compared by {clause.operator}"
         raise _Wrong(place, "wrong_operator", words, hint, allowed)
     given = clause.value if isinstance(clause.value, tuple) else (clause.value,)
-    unknown = [each for each in given if each not in _STATUS_WORDS]
+    unknown = [each for each in given if each not in STATUS_WORDS]
     if clause.key == "status" and clause.entity == "attribute" and "LIKE" not in clause.operator and unknown:
-        hint = did_you_mean(str(unknown[0]), _STATUS_WORDS)
-        raise _Wrong(place, "unknown_status", f"there is no status {str(unknown[0])[:50]!r}", hint, _STATUS_WORDS)
-    if clause.operator not in _ABSENT and wanted is not None and isinstance(clause.value, float) != (wanted is float):
+        hint = did_you_mean(str(unknown[0]), STATUS_WORDS)
+        raise _Wrong(place, "unknown_status", f"there is no status {str(unknown[0])[:50]!r}", hint, STATUS_WORDS)
+    if clause.operator not in ABSENT and wanted is not None and isinstance(clause.value, float) != (wanted is float):
         what, hint = ("a number", None) if wanted is float else ("text", "Put it in quotes.")
         raise _Wrong(place, "wrong_type", f"{clause.entity} {clause.key[:50]!r} is compared with {what}", hint)
 
@@ -266,48 +235,8 @@ def _check(clause: Clause, start: int, place: int) -> None:
 def _allowed(clause: Clause) -> tuple[tuple[str, ...], type | None]:
     """The operators, and what stands on the right."""
     if clause.entity == "metric" or (clause.key in NUMERIC and clause.entity == "attribute"):
-        return (*_EQUAL, *_ORDERED), float
+        return (*EQUAL, *ORDERED), float
     if clause.entity == "param":
         number = isinstance(clause.value, float)
-        return (*_EQUAL, *_ORDERED) if number else (*_TEXT, *_ABSENT), None
-    return (*_TEXT, *_ABSENT) if clause.entity == "tag" else _TEXT, str
-
-
-def matches(clause: Clause, *words: str) -> bool:
-    """Whether a comparison with text holds for a thing that goes by any of these words."""
-    if "LIKE" in clause.operator:
-        parts = (re.escape(part).replace("_", ".") for part in str(clause.value).split("%"))
-        pattern = re.compile(".*".join(parts), re.IGNORECASE if clause.operator == "ILIKE" else 0)
-        return any(pattern.fullmatch(word) for word in words)
-    given = clause.value if isinstance(clause.value, tuple) else (clause.value,)
-    return any(word in given for word in words) == (clause.operator in ("=", "IN"))
-
-
-# --- the simple forms of query parameters
-
-_BOUND = re.compile(r"(?s)(.+?)(<=|>=|!=|=|<|>)(.*)")
-
-
-def bound(text: str, entity: Literal["metric", "param"], pointer: str) -> Clause:
-    """`best.val_accuracy>0.9` or `optimizer.kind=adam`. Raises InvalidSpec."""
-    found = _BOUND.fullmatch(text.strip())
-    value = None if found is None else _plain(found.group(3).strip())
-    if found is None or value == "" or (entity == "metric" and not isinstance(value, float)):
-        example = "best.val_accuracy>0.9" if entity == "metric" else "optimizer.kind=adam"
-        words = f"expected a name, a comparison and a value, found {text[:80]!r}"
-        raise InvalidSpec(words, faults=[Fault(pointer, "expected_bound", words, f"As in {example}.")])
-    if not isinstance(value, float) and found.group(2) in _ORDERED:
-        words = f"{found.group(1)[:50]!r} is compared with text by = and != only"
-        raise InvalidSpec(words, faults=[Fault(pointer, "wrong_operator", words, None, _EQUAL)])
-    key = found.group(1).strip()
-    word, _, name = key.partition(".")
-    if entity == "param" or word not in WHICH or not name:
-        return Clause(entity, key, found.group(2), value)
-    try:
-        return Clause(entity, name, found.group(2), value, _which(word, name, 0))
-    except _Wrong as wrong:
-        raise InvalidSpec(str(wrong), faults=[replace(wrong.fault, pointer=pointer, message=str(wrong))]) from None
-
-
-def _plain(text: str) -> float | str:
-    return float(text) if _NUMBER.fullmatch(text) else text
+        return (*EQUAL, *ORDERED) if number else (*TEXT, *ABSENT), None
+    return (*TEXT, *ABSENT) if clause.entity == "tag" else TEXT, str

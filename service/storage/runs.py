@@ -23,10 +23,11 @@ from service.storage import (
     run_view,
 )
 from service.storage import tags as run_tag
+from service.storage.bound import bound
 from service.storage.conditions import Conditions
 from service.storage.database import Database, Prepared
 from service.storage.external import Said
-from service.storage.filter import bound, parse
+from service.storage.filter import parse
 from service.storage.rows import (
     Attempt,
     Checkpoint,

@@ -11,7 +11,9 @@ import pytest
 
 from service.errors import InvalidSpec
 from service.storage import Store, run_list
-from service.storage.filter import Clause, bound, parse
+from service.storage.bound import bound
+from service.storage.clause import Clause
+from service.storage.filter import parse
 
 RUNS: list[dict[str, Any]] = [
     {"name": "a", "spec": {"optimizer": {"kind": "adam", "rate": 0.1}}, "tags": ["team=x", "demo"],
