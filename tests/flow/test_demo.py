@@ -35,7 +35,7 @@ def test_the_demo_trains_predicts_and_leaves(root: Path, tmp_path: Path) -> None
 
 
 def test_in_a_terminal_the_server_stays_until_ctrl_c(root: Path, tmp_path: Path) -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a child would ignore it where the tests run behind an `&`
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # else ignored behind an `&`
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "service", "demo"],
