@@ -176,6 +176,11 @@ class Client:
         found: Document = self._document("GET", f"/v1/runs/{run_id}/metrics/series", params=asked)["series"]
         return found
 
+    def compare(self, *runs: str, names: Sequence[str] | None = None) -> Document:
+        """Spec differences, the first step where each run parts from the first one, best values by metric."""
+        asked = {"runs": list(runs)} | ({} if names is None else {"names": list(names)})
+        return self._document("POST", "/v1/runs/compare", json=asked)
+
     def confusion(self, run_id: str) -> Document:
         """Which classes were taken for which, on the rows held back."""
         return self._document("GET", f"/v1/runs/{run_id}/confusion")

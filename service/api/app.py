@@ -14,6 +14,7 @@ from service.api import (
     aliases,
     bulk,
     card,
+    compare,
     completions,
     datasets,
     events,
@@ -47,8 +48,8 @@ _DESCRIPTION = (
     "Trains neural networks and n-gram language models from JSON, keeps every run, and answers with the models."
 )
 _NOUNS = (
-    datasets, plans, jobs, repeat, events, runs, external, export, metrics, mlflow, models, card, aliases, predict,
-    bulk, completions, suggestions, scores, health, v2,
+    datasets, plans, jobs, repeat, events, compare, runs, external, export, metrics, mlflow, models, card, aliases,
+    predict, bulk, completions, suggestions, scores, health, v2,
 )  # fmt: skip
 
 

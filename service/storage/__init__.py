@@ -12,6 +12,7 @@ from service.storage.filter import parse as parse_filter
 from service.storage.hold import hold
 from service.storage.metrics import direction
 from service.storage.params import params as spec_params
+from service.storage.parting import parting
 from service.storage.reduce import Reduce
 from service.storage.restore import Restored, restore
 from service.storage.rows import (
@@ -91,6 +92,7 @@ __all__ = [
     "matches",
     "open",
     "parse_filter",
+    "parting",
     "restore",
     "spec_params",
 ]
