@@ -33,7 +33,7 @@ class ApiError(Exception):
 
 def _fault(error: Document) -> str:
     words = [f"  {error.get('pointer') or '/'}: {error.get('message', '')}", error.get("hint")]
-    return " ".join(word for word in words if word)
+    return "; ".join(word for word in words if word)
 
 
 class Client:
@@ -220,15 +220,15 @@ class Client:
         for piece in self._data("POST", "/v1/completions", json=body):
             yield from (choice["text"] for choice in piece.get("choices", ()))
 
-    def suggest(self, model: str, text: str = "", *, k: int = 10) -> list[Document]:
-        """The likeliest next words after `text`, each with its probability."""
-        answer = self._document("POST", "/v1/suggestions", json={"model": model, "text": text, "k": k})
+    def suggest(self, model: str, text: str = "", *, k: int = 10, **options: Any) -> list[Document]:
+        """The likeliest next words after `text`, each with its probability (`prefix`: of the word being typed)."""
+        answer = self._document("POST", "/v1/suggestions", json={"model": model, "text": text, "k": k} | options)
         words: list[Document] = answer["suggestions"]
         return words
 
-    def score(self, model: str, text: str | Sequence[str]) -> Document:
-        """How well a model expects a text: perplexity, log10_prob, tokens, oov. One line is one sentence."""
-        return self._document("POST", "/v1/scores", json={"model": model, "text": text})
+    def score(self, model: str, text: str | Sequence[str], **options: Any) -> Document:
+        """How well a model expects a text: perplexity, log10_prob, tokens, oov (`per_token`, `explain`, `cache`)."""
+        return self._document("POST", "/v1/scores", json={"model": model, "text": text} | options)
 
     # --- the wire
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from service.ngram.reader import Text
 from service.ngram.spec import NgramSpec
+from service.ngram.wrapped import warnings
 
 _FIXED_BYTES = 64 << 20  # freed arrays kept for the next ones, blocks at work
 _SORTED_BYTES = 17  # a position while all are sorted: stream 4, key 8, position 4, shared 1
@@ -45,7 +46,7 @@ def most(spec: NgramSpec, tokens: int, vocabulary: int) -> int:
 def plan(spec: NgramSpec, text_bytes: int, sample: Text = b"") -> Plan:
     """From the size of the text, and if at hand its beginning, from which the number of tokens is estimated."""
     tokens = int(text_bytes * _density(spec, bytes(sample))) + 1
-    return Plan(tokens, peak_bytes(spec, tokens, _vocabulary(spec, tokens), text_bytes))
+    return Plan(tokens, peak_bytes(spec, tokens, _vocabulary(spec, tokens), text_bytes), tuple(warnings(spec, sample)))
 
 
 def _vocabulary(spec: NgramSpec, tokens: int) -> int:

@@ -11,25 +11,28 @@ from service.ngram.smoothing import ModifiedKneserNey, Smoothing
 from service.ngram.tokenizers import Tokenizer, Word
 
 MAX_ORDER = 10
+Threshold = Annotated[int, Field(ge=0, le=1_000_000_000)]
+_SENTENCES = (
+    "Where a sentence ends: at each line, at blank lines, or only at the end of the text. A line break inside one"
+    " is a blank for words, and a token for characters and bytes."
+)
+_PRUNE = (
+    "One threshold per order, as lmplz --prune: n-grams seen that often or less are left out. The last one goes for all"
+    " higher orders; single words are never left out, so the first is 0."
+)
 
 
 class NgramSpec(Spec):
-    """An n-gram language model.
-
-    `sentences` says where one ends: at each line, at blank lines, or only at the end of the text. A line break inside a
-    sentence is a blank for words and a token for characters and bytes.
-    `prune` holds one threshold per order, as lmplz --prune: n-grams seen that often or less are left out; the last one
-    goes for all higher orders; single words are never left out, so the first is 0.
-    """
+    """An n-gram language model."""
 
     order: Annotated[int, Field(ge=1, le=MAX_ORDER)] = 3
     tokenizer: Tokenizer = Word()
     smoothing: Smoothing = ModifiedKneserNey()
     lowercase: bool = False
     normalize: Literal["none", "nfc", "nfkc"] = "none"
-    sentences: Literal["line", "paragraph", "document"] = "line"
+    sentences: Annotated[Literal["line", "paragraph", "document"], Field(description=_SENTENCES)] = "line"
     blank_lines: Literal["keep", "skip"] = "keep"
-    prune: Annotated[list[Annotated[int, Field(ge=0, le=1_000_000_000)]], Field(max_length=MAX_ORDER)] = []
+    prune: Annotated[list[Threshold], Field(max_length=MAX_ORDER, description=_PRUNE)] = []
 
     @field_validator("prune")
     @classmethod

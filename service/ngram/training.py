@@ -19,6 +19,7 @@ from service.ngram.smoothing import Smoothing, StupidBackoff
 from service.ngram.sorting import Sorting
 from service.ngram.spec import NgramSpec
 from service.ngram.vocabulary import U32, arrays_of
+from service.ngram.wrapped import warnings
 from service.tensors import Array
 
 _READ, _SORT, _COUNT = 0.25, 0.25, 0.2  # shares of the time, for the progress shown
@@ -30,6 +31,7 @@ def train(spec: NgramSpec, text: Text, memory_bytes: int | None = None) -> Itera
     Raises DataUnusable when the text holds no token, TooLarge before more than `memory_bytes` would be taken.
     """
     _keep_freed_pages()
+    yield from map(Warned, warnings(spec, text))
     numbering = Growing(spec.tokenizer.unit)
     stream = yield from _read(spec, text, numbering)
     tokens, digests, final = numbering.settle()

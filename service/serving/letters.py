@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.data import Letters
-from service.engine import State, Stream
+from service.engine import State
 from service.ngram import Dense, LanguageModel, NgramSpec, Score, Vocabulary
 from service.tensors import Array
 
@@ -37,12 +37,19 @@ class Read:
         return Dense(logs)
 
 
+class Steps(Protocol):
+    """An engine's `Stream`, as far as it is used here."""
+
+    def start(self) -> State: ...
+    def read(self, state: State, x: Array) -> tuple[State, Array]: ...
+
+
 class LetterModel(LanguageModel[Read]):
     """Safe to use from several threads. A text ends only where `max_tokens` or `stop` end it."""
 
     ends: ClassVar[bool] = False
 
-    def __init__(self, stream: Stream, letters: Letters) -> None:
+    def __init__(self, stream: Steps, letters: Letters) -> None:
         self.spec = _SPEC
         self.vocabulary = Vocabulary.of([each.encode() for each in letters.characters])
         self._stream, self._letters = stream, letters

@@ -1,4 +1,4 @@
-"""A text becomes a model that goes on with sentences, by our client and by OpenAI's, unchanged."""
+"""A text becomes a model that goes on with sentences, through our client."""
 
 from __future__ import annotations
 
@@ -39,24 +39,3 @@ def test_our_client_completes_suggests_and_scores(server: Any, model: str) -> No
         assert score["perplexity"] < client.score(model, "mat the on sat cat the")["perplexity"]
         with pytest.raises(ApiError, match="nothing"):
             client.complete("nothing")
-
-
-@pytest.mark.oracle
-def test_openais_client_works_unchanged(server: Any, model: str) -> None:
-    openai = pytest.importorskip("openai")
-    client: Any = openai.OpenAI(base_url=f"{server.url}/v1", api_key="none")
-    with client:
-        assert [each.id for each in client.models.list()] == [model]
-        assert client.models.retrieve(model).id == model
-        asked = {"model": model, "prompt": "the dog sat", "max_tokens": 3, "temperature": 0}
-        whole = client.completions.create(**asked)
-        assert whole.choices[0].text.split() == ["on", "the", "log"]
-        assert whole.usage.completion_tokens == 3
-        pieces = client.completions.create(**asked, stream=True)
-        assert "".join(piece.choices[0].text for piece in pieces) == whole.choices[0].text
-        scored = client.completions.create(model=model, prompt="the cat", max_tokens=0, echo=True, logprobs=1)
-        assert scored.choices[0].logprobs.tokens == ["the", " cat"]
-        with pytest.raises(openai.NotFoundError) as caught:
-            client.completions.create(model="nothing", prompt="a")
-        assert caught.value.code == "not_found"
-        assert "nothing" in caught.value.message

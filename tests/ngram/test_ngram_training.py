@@ -77,6 +77,30 @@ def test_tiny_and_odd_texts_are_trained_with_a_warning(order: int, text: str) ->
     assert model.probabilities(model.state_after("a")).sum() == pytest.approx(1)
 
 
+BOOK = "It is a truth\nuniversally acknowledged, that a single man in possession of\na good fortune must be in want\n\n"
+
+
+@pytest.mark.parametrize(
+    ("sentences", "text", "wrapped"),
+    [
+        ("line", BOOK * 20, True),
+        ("paragraph", BOOK * 20, False),
+        ("line", BOOK.lower() * 20, False),  # sentences of somebody who does not shift
+        ("line", BOOK.replace("\n\n", "\n") * 20, False),  # nothing would be left to end a sentence
+        ("line", BOOK.title() * 20, False),  # verses
+        ("line", BOOK, False),  # too little to tell
+        ("line", "anna\nbert\n\nClaus\ndora\nemil\n\n" * 20, False),  # single words
+        ("line", "\n" * 100, False),
+    ],
+)
+def test_lines_that_break_off_inside_sentences_are_told(sentences: str, text: str, wrapped: bool) -> None:
+    spec = NgramSpec.model_validate({"order": 2, "sentences": sentences})
+    planned = plan(spec, len(text), text.encode())
+    assert ['"sentences": "paragraph"' in message for message in planned.warnings] == [True] * wrapped
+    if text.strip():
+        assert set(planned.warnings) == {m for m in trained(spec, text)[1] if "paragraph" in m}
+
+
 def test_a_plan_knows_how_many_tokens_a_text_has() -> None:
     text = golden_text("ts_train")
     for tokenizer in ("word", "regex", "character", "byte"):

@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 
 from service.data import Letters
-from service.engine import Network, NetworkSpec, Signature
+from service.engine import Network, NetworkSpec, Signature, State, Stream
 from service.ngram import Finished, Options, Sampling
 from service.serving.letters import LetterModel
+from service.tensors import Array
 
 CHARACTERS = "\n abcß猫"
 SIZE = len(CHARACTERS) + 1
 
 
 @pytest.fixture(scope="module")
-def model() -> LetterModel:
+def network() -> Network:
     """A GRU with weights drawn by a seed: it has learned nothing, and foretells something everywhere."""
     layers = [{"kind": "gru", "units": 4}, {"kind": "dense", "units": SIZE, "activation": "softmax"}]
     random = np.random.default_rng(3)
@@ -27,7 +28,11 @@ def model() -> LetterModel:
               "1.weight": (SIZE, 4), "1.bias": (SIZE,)}  # fmt: skip
     weights = {name: random.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
     signature = Signature((9,), "int32", vocabulary=SIZE)
-    network = Network(NetworkSpec.model_validate({"layers": layers}), signature, SIZE, weights)
+    return Network(NetworkSpec.model_validate({"layers": layers}), signature, SIZE, weights)
+
+
+@pytest.fixture(scope="module")
+def model(network: Network) -> LetterModel:
     return LetterModel(network.stream(), Letters(CHARACTERS, 9))
 
 
@@ -47,6 +52,29 @@ def test_a_prompt_read_at_once_is_that_read_letter_by_letter(model: LetterModel)
     echoed, other = said(model, prompt, max_tokens=30, seed=1, echo=True)
     assert echoed == prompt + whole
     assert last == other == Finished("length", len(prompt), 30)
+
+
+class Counted:
+    """A stream that counts the steps it reads."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream, self.steps = stream, 0
+
+    def start(self) -> State:
+        return self.stream.start()
+
+    def read(self, state: State, x: Array) -> tuple[State, Array]:
+        self.steps += len(x)
+        return self.stream.read(state, x)
+
+
+def test_every_letter_is_read_once_however_long_the_text_is(network: Network) -> None:
+    counted = Counted(network.stream())
+    model = LetterModel(counted, Letters(CHARACTERS, 9))
+    for echo in (False, True):
+        counted.steps = 0
+        said(model, "ab c\n" * 40, max_tokens=100, seed=1, echo=echo, logprobs=2)
+        assert counted.steps == 200 + 100
 
 
 def test_a_score_is_the_sum_of_the_steps(model: LetterModel) -> None:
