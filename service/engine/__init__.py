@@ -1,6 +1,7 @@
 """Networks in NumPy: a spec is planned, laid into one vector, and trained as a stream of events."""
 
 from service.engine.assess import Assessment, better, metric_names, usual_metrics
+from service.engine.attribution import Attributed, Attribution
 from service.engine.contract import LayerSpec, Shape, Signature, Spec
 from service.engine.diagnostics import gradient_by_time
 from service.engine.early_stopping import EarlyStopping
@@ -19,7 +20,7 @@ from service.engine.stream import State, Stream, stream_faults
 from service.engine.training import Training
 
 __all__ = [
-    "SCORES", "Assessment", "EarlyStopping", "Epoch", "Event", "Examples", "Finished", "Improved", "Layer", "LayerSpec",
+    "SCORES", "Assessment", "Attributed", "Attribution", "EarlyStopping", "Epoch", "Event", "Examples", "Finished", "Improved", "Layer", "LayerSpec",
     "Loss", "Measured", "Network", "NetworkSpec", "Optimizer", "Plan", "PlannedLayer", "Recipe", "Schedule", "Shape",
     "Signature", "Spec", "Started", "State", "Stream", "Tick", "Training", "TrainingSpec", "Warned", "better",
     "gradient_by_time", "higher_is_better", "metric_names", "plan", "resolve", "stream_faults", "usual_metrics",

@@ -32,12 +32,16 @@ class Answers:
 
 def ended(net: Compiled, loss: LossSpec | None) -> RowPlan:
     """The row to bind: a linear end gets the activation that makes answers of it."""
-    row = net.row()
+    return fuse(whole_row(net, loss))
+
+
+def whole_row(net: Compiled, loss: LossSpec | None) -> RowPlan:
+    """The same, layer by layer."""
     last = net.plan.parts[-1]
     if loss is None or loss.finish is None or kind_of(last.layer) in loss.absorbs or not last.plan.parameters:
-        return row
+        return net.plan
     end = plan_row([_ENDS[loss.finish]], net.plan.out)
-    return fuse(RowPlan((*net.plan.parts, *end.parts), net.plan.shape, end.out))
+    return RowPlan((*net.plan.parts, *end.parts), net.plan.shape, end.out)
 
 
 def bind_answers(

@@ -59,7 +59,8 @@ class BatchNorm(LayerSpec):
     def bind(self, site: Site) -> tuple[Step, Step | None]:
         norm = _Norm(self, site)
         if not site.training:
-            return in_turn(*norm.begin, norm.recall, *norm.scaled()), None
+            back = in_turn(*norm.slope()) if norm.dx is not None else None
+            return in_turn(*norm.begin, norm.recall, *norm.scaled()), back
         forward = in_turn(*norm.begin, *norm.means(), norm.mean, *norm.deviations(), norm.learn, *norm.scaled())
         return forward, in_turn(*norm.products(), norm.slopes, *norm.gradients())
 
@@ -144,6 +145,15 @@ class _Norm:
         return steps
 
     # --- backward ---------------------------------------------------------------------------------------------
+
+    def slope(self) -> list[Step]:
+        """dx = dy scale, where the statistics do not come from the batch."""
+        steps: list[Step] = []
+        for piece in self.pieces:
+            if self.dx is not None:
+                steps.append(partial(np.multiply, self.dy[piece], self.wide[self.SCALE], self.dx[piece]))
+                steps += self._only_valid(self.dx[piece], piece)
+        return steps
 
     def products(self) -> list[Step]:
         """Sums of dy (x - mean) and of dy."""
