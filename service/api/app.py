@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 from service import __version__
 from service.api import (
     aliases,
+    attributions,
     bulk,
     card,
     compare,
@@ -49,7 +50,7 @@ _DESCRIPTION = (
 )
 _NOUNS = (
     datasets, plans, jobs, repeat, events, compare, runs, external, export, metrics, mlflow, models, card, aliases,
-    predict, bulk, completions, suggestions, scores, health, v2,
+    predict, bulk, attributions, completions, suggestions, scores, health, v2,
 )  # fmt: skip
 
 

@@ -44,6 +44,11 @@ class NumberFeature:
     shape: ClassVar[tuple[int, ...]] = ()
     type: ClassVar[str] = "number"
 
+    @property
+    def places(self) -> list[int]:
+        """Its slots in the whole row."""
+        return [self.start] if self.indicator is None else [self.start, self.indicator]
+
 
 @dataclass(frozen=True)
 class ArrayFeature:
@@ -55,6 +60,11 @@ class ArrayFeature:
     deviation: tuple[float, ...]
     shape: tuple[int, ...]
     type: ClassVar[str] = "array"
+
+    @property
+    def places(self) -> list[int]:
+        """Its slots in the whole row."""
+        return list(range(self.start, self.start + len(self.mean)))
 
 
 @dataclass(frozen=True)
@@ -74,6 +84,11 @@ class CategoryFeature:
     def slots(self) -> dict[str, int]:
         """The slot of each word, counted in the whole row."""
         return {word: self.start + at for at, word in enumerate(self.words)}
+
+    @property
+    def places(self) -> list[int]:
+        """Its slots in the whole row."""
+        return [*self.slots.values(), *(each for each in (self.other, self.missing) if each is not None)]
 
     @property
     def absent(self) -> int:
@@ -145,6 +160,13 @@ class Flat:
         """How many numbers a row has before words are encoded."""
         return len(self._means)
 
+    def shares(self, values: Array) -> dict[str, Any]:
+        """values: (width,), one for each number of x, as one for each feature: of a word or a number, their sum."""
+        return {
+            f.name: values[f.places].reshape(f.shape).tolist() if f.shape else float(values[f.places].sum())
+            for f in self.features
+        }
+
     @cached_property
     def _places(self) -> Codes | slice:
         """Where each of the numbers goes."""
@@ -212,6 +234,10 @@ class Whole:
         """x: (rows, *shape) in `dtype` from values: (rows, ...) of as many numbers."""
         with np.errstate(over="ignore"):
             return values.astype(self.dtype, copy=False).reshape(-1, *self.shape)
+
+    def shares(self, values: Array) -> dict[str, Any]:
+        """values: of the shape of x, in the shape of the rows as uploaded."""
+        return {self.name: values.reshape(self.raw).tolist()}
 
     @cached_property
     def accepted(self) -> tuple[tuple[int, ...], ...]:

@@ -20,9 +20,9 @@ from service.engine.stream import State, Stream, stream_faults
 from service.engine.training import Training
 
 __all__ = [
-    "SCORES", "Assessment", "Attributed", "Attribution", "EarlyStopping", "Epoch", "Event", "Examples", "Finished", "Improved", "Layer", "LayerSpec",
-    "Loss", "Measured", "Network", "NetworkSpec", "Optimizer", "Plan", "PlannedLayer", "Recipe", "Schedule", "Shape",
-    "Signature", "Spec", "Started", "State", "Stream", "Tick", "Training", "TrainingSpec", "Warned", "better",
-    "gradient_by_time", "higher_is_better", "metric_names", "plan", "resolve", "stream_faults", "usual_metrics",
-    "weight_faults", "weights_of",
+    "SCORES", "Assessment", "Attributed", "Attribution", "EarlyStopping", "Epoch", "Event", "Examples", "Finished",
+    "Improved", "Layer", "LayerSpec", "Loss", "Measured", "Network", "NetworkSpec", "Optimizer", "Plan",
+    "PlannedLayer", "Recipe", "Schedule", "Shape", "Signature", "Spec", "Started", "State", "Stream", "Tick",
+    "Training", "TrainingSpec", "Warned", "better", "gradient_by_time", "higher_is_better", "metric_names", "plan",
+    "resolve", "stream_faults", "usual_metrics", "weight_faults", "weights_of",
 ]  # fmt: skip

@@ -13,11 +13,12 @@ from service.engine.contract import Array, Signature, Site
 from service.engine.fast import stepping
 from service.engine.losses import LossSpec
 from service.engine.network import Compiled, NetworkSpec
-from service.engine.row import bind_row, lay, layouts
-from service.errors import InvalidSpec
+from service.engine.row import RowPlan, bind_row, lay, layouts
+from service.errors import InvalidSpec, TooLarge
 
-POINTS = 64  # of the path, at once
+POINTS = 64  # of the path, at once where they fit
 MOST_POINTS = 4096
+MOST_BYTES = 500_000_000  # of the forward and backward pass
 GAP = 2e-4  # of completeness, relative to what the answer moved by or to 1, that is good enough
 DTYPE = "float64"
 
@@ -40,7 +41,8 @@ class Attribution:
     """Integrated gradients of a trained network: (x - x0) times the mean of df/dx between a baseline x0 and x.
 
     The mean is taken by the midpoint rule, at more and more points until the values sum to f(x) - f(x0).
-    Sundararajan, Taly and Yan 2017. Not safe to use from several threads. Raises InvalidSpec for rows of ids.
+    Sundararajan, Taly and Yan 2017. Not safe to use from several threads. Raises InvalidSpec for rows
+    of ids, TooLarge.
     """
 
     def __init__(
@@ -52,11 +54,12 @@ class Attribution:
         theta, state, gradient = net.trained.empty(DTYPE), net.kept.empty(DTYPE), net.trained.empty(DTYPE)
         net.load(weights, theta, state)
         row, arena = whole_row(net, loss), Arena()
-        self._x, ones = lay(arena.array, "x", POINTS, row.shape.dims, layouts(row, POINTS)[0], np.dtype(DTYPE))
-        self._y, self._dy = (np.zeros((POINTS, *row.out.dims)) for _ in range(2))
-        self._dx = np.zeros((POINTS, *row.shape.dims))
+        self._at_once = at_once = _at_once(row)
+        self._x, ones = lay(arena.array, "x", at_once, row.shape.dims, layouts(row, at_once)[0], np.dtype(DTYPE))
+        self._y, self._dy = (np.zeros((at_once, *row.out.dims)) for _ in range(2))
+        self._dx = np.zeros((at_once, *row.shape.dims))
         site = Site(
-            rows=POINTS, shape=row.shape, plan=row.parts[-1].plan, x=self._x, y=self._y, dx=self._dx,
+            rows=at_once, shape=row.shape, plan=row.parts[-1].plan, x=self._x, y=self._y, dx=self._dx,
             dy=np.zeros_like(self._dy), ones=ones, theta=net.trained.views(theta),
             gradient=net.trained.views(gradient), state=net.kept.views(state), lengths=None, training=False,
             stateful=False, backward=True, path="net", arena=arena, bits=Bits(0, 1),
@@ -69,7 +72,7 @@ class Attribution:
         """Of one row, raw as the signature says, for one number of the answer (counted in it laid flat)."""
         scale, offset = self._signature.scale, self._signature.offset
         x, x0 = (each.astype(np.float64) * scale + offset for each in (row, baseline))
-        answer, begin = self._answers(np.stack([x, x0]), output)
+        answer, begin = (self._answer(each, output) for each in (x, x0))
         points = POINTS
         while True:
             found = Attributed((x - x0) * self._mean_slope(x, x0, output, points), answer, begin, points)
@@ -77,19 +80,19 @@ class Attribution:
                 return found
             points *= 2
 
-    def _answers(self, x: Array, output: int) -> tuple[float, float]:
-        self._x[: len(x)] = x
+    def _answer(self, x: Array, output: int) -> float:
+        self._x[...] = x
         for step in self._forward:
             step()
-        return tuple(self._y[: len(x)].reshape(len(x), -1)[:, output].tolist())
+        return float(self._y[0].reshape(-1)[output])
 
     def _mean_slope(self, x: Array, x0: Array, output: int, points: int) -> Array:
         """The mean of df/dx at the middles of so many equal pieces of the way."""
         total = np.zeros(x.shape)
         self._dy[...] = 0
-        self._dy.reshape(POINTS, -1)[:, output] = 1
-        for start in range(0, points, POINTS):
-            share = (np.arange(start, start + POINTS) + 0.5) / points
+        self._dy.reshape(self._at_once, -1)[:, output] = 1
+        for start in range(0, points, self._at_once):
+            share = (np.arange(start, start + self._at_once) + 0.5) / points
             np.copyto(self._x, x0 + share.reshape(-1, *(1,) * x.ndim) * (x - x0))
             for step in self._forward:
                 step()
@@ -98,3 +101,14 @@ class Attribution:
                 step()
             total += self._dx.sum(axis=0)
         return total / points
+
+
+def _at_once(row: RowPlan) -> int:
+    """How many points fit, a power of two. Raises TooLarge when not one does."""
+    size = np.dtype(DTYPE).itemsize
+    points = POINTS
+    while points and size * (row.memory(points, True) + points * (row.shape.size + row.widest)) > MOST_BYTES:
+        points //= 2
+    if not points:
+        raise TooLarge("the network is too large to be looked into", hint="It takes a forward and backward pass.")
+    return points

@@ -9,6 +9,7 @@ from copy import copy
 import numpy as np
 
 from service.engine.answers import ENDS, Answers, bind_answers, ended
+from service.engine.attribution import Attribution
 from service.engine.contract import Array, Signature
 from service.engine.fast import BUFFER
 from service.engine.losses import LossSpec
@@ -96,6 +97,10 @@ class Network:
     def layers(self) -> tuple[str, ...]:
         """The kind of every layer, in order."""
         return tuple(each.kind for each in self._spec.layers)
+
+    def attribution(self) -> Attribution:
+        """Why it answers so, in float64 and memory of its own. Raises InvalidSpec for rows of ids, TooLarge."""
+        return Attribution(self._spec, self.signature, self._weights, self._loss)
 
     def stream(self) -> Stream:
         """The same network step by step, carrying its state. Raises InvalidSpec when it cannot be walked so."""

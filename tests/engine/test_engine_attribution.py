@@ -23,7 +23,7 @@ NETWORKS: dict[str, tuple[tuple[int, ...], list[dict[str, Any]]]] = {
         {"kind": "gelu"}, {"kind": "flatten"},
     ]),
     "recurrent": ((5, 3), [{"kind": "lstm", "units": 4}]),
-    "gated": ((5, 3), [{"kind": "gru", "units": 4, "return_sequences": True}, {"kind": "flatten"}]),
+    "gated": ((5, 3), [{"kind": "gru", "units": 4, "output": "sequence"}, {"kind": "flatten"}]),
 }  # fmt: skip
 
 

@@ -39,7 +39,7 @@ def _answers(printed: list[str], field: str) -> list[dict[str, Any]]:
 
 
 def test_the_page_fits_a_screen_and_its_examples_run(printed: list[str]) -> None:
-    assert len(BLOCKS) == 4
+    assert len(BLOCKS) == 5
     assert PAGE.count("\n") < 80
     assert [each["version"] for each in _answers(printed, "run_id") if "note" in each] == [1, 2]
 
@@ -64,3 +64,9 @@ def test_the_alias_moved_for_the_better_and_back(printed: list[str]) -> None:
     assert (moved["version"], back["version"]) == (2, 1)
     assert moved["compared"]["new"] < moved["compared"]["old"]
     assert "# iris:1" in printed
+
+
+def test_an_answer_says_why(printed: list[str]) -> None:
+    ((found,),) = (each["attributions"] for each in _answers(printed, "attributions"))
+    assert found["target"] == "setosa"
+    assert sum(found["features"].values()) == pytest.approx(found["answer"] - found["baseline"], abs=1e-3)

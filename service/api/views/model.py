@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field
 
-from service import storage
+from service import serving, storage
 from service.api.views.base import View
 
 
@@ -147,3 +147,26 @@ class PredictionsView(View):
 
     model: str
     predictions: list[ClassPredictionView | ValuePredictionView | ValuesPredictionView | DetailedPredictionView]
+
+
+class AttributionView(View):
+    """What each feature adds to one number of the answer; together they are `answer` - `baseline`, but for `gap`."""
+
+    target: str
+    answer: float
+    baseline: float = Field(description="The answer to the average row, without any words; to a black picture.")
+    gap: float
+    features: dict[str, Any] = Field(description="A number for a number or a word, nested lists for an array.")
+
+    @classmethod
+    def of(cls, found: serving.Attributions) -> Self:
+        return cls(
+            target=found.target, answer=found.answer, baseline=found.baseline, gap=found.gap, features=found.features
+        )
+
+
+class AttributionsView(View):
+    """One a row, in the rows' order; `model` is the version that was asked."""
+
+    model: str
+    attributions: list[AttributionView]
