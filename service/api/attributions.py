@@ -14,7 +14,7 @@ from service.api.context import Here, in_thread
 from service.api.problems import InvalidJson
 from service.api.replies import refuses, reply
 from service.api.views.model import AttributionsView, AttributionView
-from service.errors import Conflict, InvalidData, MissingExtra, NotFound, TooLarge
+from service.errors import Conflict, InvalidData, NotFound, TooLarge
 from service.serving import attributed, heat_map
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
@@ -38,7 +38,7 @@ class Questioned(Body):
 @router.post(
     "/{ref}/attributions", response_model=AttributionsView,
     responses=refuses(
-        InvalidJson, InvalidData, NotFound, Conflict, TooLarge, MissingExtra,
+        InvalidJson, InvalidData, NotFound, Conflict, TooLarge,
         also={200: {"content": {_PNG: {"schema": {"type": "string", "format": "binary"}}}}},
     ),
 )  # fmt: skip

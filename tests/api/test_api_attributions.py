@@ -50,7 +50,7 @@ async def test_pictures_are_explained_pixel_by_pixel_or_as_a_heat_map(tmp_path: 
         drawn = await api.http.post(
             f"/v1/models/{ref}/attributions", json={"rows": [picture]}, headers={"Accept": "image/png"}
         )
-        assert drawn.status_code == 501 or drawn.content.startswith(b"\x89PNG")
+        assert drawn.content.startswith(b"\x89PNG")
         wrong = problem(await asked(api, ref, rows=[picture], target="11"), 422)
         assert wrong["errors"][0]["pointer"] == "/target"
         assert problem(await asked(api, ref, rows=[picture] * 65), 422)["errors"][0]["pointer"] == "/rows"

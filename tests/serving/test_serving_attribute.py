@@ -47,7 +47,7 @@ def test_an_unknown_target_is_told_with_those_there_are(served: Served) -> None:
 
 
 def test_a_heat_map_is_red_where_it_adds_and_blue_where_it_takes_away() -> None:
-    image = pytest.importorskip("PIL.Image", reason="needs the extra `images`")
+    image = pytest.importorskip("PIL.Image", reason="Pillow reads it")
     with image.open(BytesIO(heat_map(np.array([[2.0, -1.0], [0.0, 0.0]])))) as picture:
         assert (picture.size, picture.mode) == ((256, 256), "RGB")
         assert [picture.getpixel(at) for at in ((0, 0), (255, 0), (0, 255))] == [
