@@ -11,7 +11,7 @@ from starlette.responses import Response
 from service.api.bodies import Body, JsonBody
 from service.api.bulk import MODEL_HEADER
 from service.api.context import Here, in_thread
-from service.api.problems import InvalidJson
+from service.api.problems import InvalidJson, UnsupportedMedia
 from service.api.replies import refuses, reply
 from service.api.views.model import AttributionsView, AttributionView
 from service.errors import Conflict, InvalidData, NotFound, TooLarge
@@ -38,7 +38,7 @@ class Questioned(Body):
 @router.post(
     "/{ref}/attributions", response_model=AttributionsView,
     responses=refuses(
-        InvalidJson, InvalidData, NotFound, Conflict, TooLarge,
+        InvalidJson, InvalidData, NotFound, Conflict, TooLarge, UnsupportedMedia,
         also={200: {"content": {_PNG: {"schema": {"type": "string", "format": "binary"}}}}},
     ),
 )  # fmt: skip
