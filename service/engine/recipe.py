@@ -15,6 +15,7 @@ from service.engine.optimizers import Adam, Optimizer
 
 POINTS = 2_000  # points of a series of batch losses when nothing else is asked
 SHARD_ROWS = 512  # above this many rows a batch is cut, so that its activations stay in the cache
+SHARD_FLOPS = 5e8  # from so much work in a step on, two processes gain much more than the cut costs one
 
 
 class TrainingSpec(Spec):
@@ -60,7 +61,9 @@ def resolve(recipe: Recipe, signature: Signature, outputs: int, rows: int) -> Re
     steps = -(-rows // batch) * given.epochs
     steps = min(steps, given.max_steps or steps)
     net = Compiled(recipe.network, signature, recipe.dtype)
-    shards = given.shards or (1 if net.plan.couples_rows or given.stateful else -(-batch // SHARD_ROWS))
+    least = 2 if 3 * batch * net.plan.flops >= SHARD_FLOPS else 1
+    whole = net.plan.couples_rows or given.stateful
+    shards = given.shards or (1 if whole else max(least, -(-batch // SHARD_ROWS)))
     chosen = given.model_copy(
         update={
             "batch_size": batch,

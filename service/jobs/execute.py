@@ -10,7 +10,7 @@ from typing import Any
 
 from service import log
 from service.config import Settings
-from service.errors import CapacityError, DataUnusable, InvalidData, RunError, ServiceError
+from service.errors import CapacityError, DataUnusable, InvalidData, RunError, ServiceError, WorkerLost
 from service.jobs import arpa, compare, count, evaluate, limits, mix, train
 from service.jobs.reporter import Reporter
 from service.jobs.verdict import GivenBack, Verdict, Work
@@ -41,6 +41,10 @@ def execute(store: Store, attempt: Attempt, settings: Settings, leaving: Callabl
         except (GivenBack, CapacityError) as reason:
             LOG.info("attempt %d gives its run back: %s", attempt.token, reason)
             _release(store, attempt, reporter)
+        except WorkerLost as error:
+            LOG.warning("attempt %d: %s", attempt.token, error.message)
+            with suppress(Fenced):
+                store.runs.lose(attempt, error.message)
         except Exception as error:
             LOG.exception("attempt %d failed unexpectedly", attempt.token)
             words = f"{traceback.format_exc()[-_LAST_WORDS:]}\nunexpected {type(error).__name__}; the log has the trace"
@@ -55,7 +59,7 @@ def _judge(store: Store, attempt: Attempt, settings: Settings, reporter: Reporte
             run = store.runs.get(attempt.run_id)
             verdict = _KINDS[run.type](Work(store, settings, run, reporter))
             return compare.with_repeated(store, run, verdict)
-    except CapacityError:
+    except (CapacityError, WorkerLost):
         raise
     except ServiceError as error:
         return Verdict("failed", error=_told(error))

@@ -17,6 +17,7 @@ import service
 from service.clock import monotonic_s
 from service.config import PREFIX, Settings
 from service.jobs import process
+from service.jobs.cores import Busy
 from service.jobs.executor import Gone
 from service.storage import Attempt, Owner
 
@@ -62,6 +63,7 @@ class LocalExecutor:
     _tidy: bool = False  # words of processes that earlier servers started have been read and removed
 
     def __post_init__(self) -> None:
+        self._busy = Busy(self.settings.data_dir)
         self._selector = selectors.DefaultSelector()
         self._bell, self._button = socket.socketpair()
         self._bell.setblocking(False)
@@ -72,8 +74,7 @@ class LocalExecutor:
 
     def place(self) -> Owner | None:
         """A warm idle worker, unless adopted attempts already fill the machine."""
-        busy = sum(worker.attempt is not None for worker in self._workers) + len(self._adopted)
-        if self._leaving or busy >= self.settings.workers:
+        if self._leaving or self._attempts() >= self.settings.workers:
             return None
         self._next = self._idle()
         return self._next.owner if self._next else None
@@ -83,6 +84,7 @@ class LocalExecutor:
         worker = self._next
         assert worker is not None
         worker.attempt, worker.finished = attempt, False
+        self._busy.tell(self._attempts())
         line = json.dumps(asdict(attempt)).encode() + b"\n"
         with suppress(BrokenPipeError):
             assert worker.process.stdin is not None
@@ -91,6 +93,7 @@ class LocalExecutor:
 
     def adopt(self, attempt: Attempt, owner: Owner) -> None:
         self._adopted.append(_Adopted(attempt, owner, process.oom_kills()))
+        self._busy.tell(self._attempts())
 
     def stop(self, attempt: Attempt) -> None:
         worker = self._holder(attempt)
@@ -114,6 +117,7 @@ class LocalExecutor:
         if worker is not None:
             worker.attempt = None
         self._adopted = [each for each in self._adopted if each.attempt != attempt]
+        self._busy.tell(self._attempts())
         self._man()
 
     def ask_to_leave(self) -> None:
@@ -144,6 +148,7 @@ class LocalExecutor:
         self._selector.close()
         self._bell.close()
         self._button.close()
+        self._busy.close()
 
     # the processes
 
@@ -171,6 +176,9 @@ class LocalExecutor:
         for line in lines:
             worker.ready = True
             worker.finished = worker.finished or line == b"done"
+
+    def _attempts(self) -> int:
+        return sum(worker.attempt is not None for worker in self._workers) + len(self._adopted)
 
     def _idle(self) -> _Worker | None:
         ready = (each for each in self._workers if each.ready and each.attempt is None and each.process.poll() is None)

@@ -9,7 +9,7 @@ from service import tensors
 from service.data import Dataset, Prepared, Preprocessor, holds_text, prepare, prepare_letters
 from service.engine import Examples, Training
 from service.errors import DataUnusable
-from service.jobs import resume
+from service.jobs import cores, resume
 from service.jobs.lesson import Lesson
 from service.jobs.verdict import Verdict, Work
 from service.specs import BLOB, TrainSpec, examples_of, recipe_of, signature_of
@@ -25,6 +25,7 @@ def train(work: Work) -> Verdict:
     training = Training(
         recipe, signature, prepared.outline.outputs, *_parts(prepared), state=resume.state(work, spec),
         initial=_initial(work, spec), units=_units(prepared),
+        processes=cores.processes(work.settings.data_dir),
     )  # fmt: skip
     lesson = Lesson(work, spec, prepared, signature, training)
     finished = lesson.learn()

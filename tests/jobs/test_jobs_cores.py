@@ -1,0 +1,88 @@
+"""A job alone on the machine works with two processes, beside another one with one; none is left behind."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jobs_machine import Build, Machine, digits, gone
+
+from service.config import Settings
+from service.jobs import local
+from service.storage import Job
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs two cores"
+)
+ENOUGH, SOME = 100_000, 250  # epochs: more than anyone waits for; a second or two
+
+
+def big(epochs: int = ENOUGH) -> dict[str, Any]:
+    return digits(epochs, training={"batch_size": 64, "shards": 2})
+
+
+def helpers(machine: Machine, job: Job) -> list[int]:
+    """The processes that the job's worker has started."""
+    pid = machine.live(job).owner.pid
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def threads(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
+def test_a_process_has_as_many_blas_threads_as_it_was_granted(tmp_path: Path) -> None:
+    for granted in (1, 2):
+        environment = local.environment(Settings(data_dir=tmp_path), granted)
+        command = [sys.executable, "-c", "import numpy; print(flush=True); input()"]
+        with subprocess.Popen(command, env=environment, stdin=-1, stdout=-1) as numpy:
+            assert numpy.stdout is not None
+            numpy.stdout.readline()
+            found = threads(numpy.pid)
+            numpy.kill()
+        assert found == granted  # so counting them shows one too many
+
+
+def test_the_lone_job_has_two_processes_and_two_jobs_have_one_each(build: Build) -> None:
+    machine = build(workers=2)
+    first = machine.submit(big())
+    (helper,) = machine.poll(lambda: helpers(machine, first))
+    worker = machine.live(first).owner.pid
+    assert (threads(worker), threads(helper)) == (2, 1)  # the training and its reporter; the help: none of BLAS's
+    second = machine.submit(big())
+    machine.poll(lambda: helpers(machine, first) == [])
+    assert gone(helper)
+    assert helpers(machine, second) == []
+    assert threads(machine.live(second).owner.pid) == 2
+    machine.stop(second, "cancel")
+    machine.until(second, "cancelled")
+    machine.poll(lambda: helpers(machine, first))
+    machine.stop(first, "cancel")
+    machine.until(first, "cancelled")
+
+
+def until_lost(machine: Machine, job: Job, times: int) -> None:
+    machine.poll(lambda: len(machine.events(job, "lost")) == times)
+
+
+def test_a_killed_process_of_two_leaves_no_orphan_and_costs_no_bit(build: Build) -> None:
+    machine = build(workers=1)
+    undisturbed, job = machine.submit(big(SOME)), machine.submit(big(SOME))
+    machine.until(undisturbed, "succeeded")
+    for losses, killed in enumerate(("helper", "worker"), start=1):
+        (helper,) = machine.poll(lambda: helpers(machine, job))
+        worker = machine.live(job).owner.pid
+        if killed == "worker":
+            machine.saved(job)
+        os.kill(helper if killed == "helper" else worker, signal.SIGKILL)
+        until_lost(machine, job, losses)
+        machine.poll(functools.partial(gone, helper))
+    machine.until(job, "succeeded")
+    assert machine.run(job).weights_sha256 == machine.run(undisturbed).weights_sha256
+    assert machine.points(job) == machine.points(undisturbed)
