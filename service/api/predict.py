@@ -58,11 +58,15 @@ class Rows(Body):
         ),
     ] = []
 
+    temperature: Annotated[
+        float, Field(ge=0.05, le=20, description="Divides the logits; above 1 is less sure. An evaluation tells which.")
+    ] = 1.0
+
     def detail(self) -> Detail | None:
         """What was asked beyond the plain answer; None when nothing was."""
-        if self.probabilities and not self.logits and not self.layers:
+        if self.probabilities and not self.logits and not self.layers and self.temperature == 1.0:
             return None
-        return Detail(self.top_k, self.probabilities, self.logits, tuple(self.layers))
+        return Detail(self.top_k, self.probabilities, self.logits, tuple(self.layers), self.temperature)
 
 
 @router.post(

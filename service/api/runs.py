@@ -15,7 +15,14 @@ from service.api.external import Label, Tag
 from service.api.problems import InvalidJson, UnsupportedMedia
 from service.api.replies import ListQuery, listed, refuses, reply, tag_of, unchanged
 from service.api.views.base import ListView, Status
-from service.api.views.run import CheckpointView, ConfusionView, RunView, WorstRowsView
+from service.api.views.run import (
+    CalibrationView,
+    CheckpointView,
+    ConfusionView,
+    ImportanceView,
+    RunView,
+    WorstRowsView,
+)
 from service.errors import NotFound
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
@@ -97,6 +104,18 @@ async def checkpoints(here: Here, run_id: str) -> Response:
 async def confusion(here: Here, run_id: str) -> Response:
     """Which classes were taken for which on the rows held back, or those evaluated, and how well each is told."""
     return reply(ConfusionView.of(run_id, _found(here, run_id, "confusion")))
+
+
+@router.get("/{run_id}/calibration", response_model=CalibrationView, responses=refuses(NotFound))
+async def calibration(here: Here, run_id: str) -> Response:
+    """Whether the probabilities of an evaluated model of classes are what they say."""
+    return reply({"run": run_id, **_found(here, run_id, "calibration")})
+
+
+@router.get("/{run_id}/importance", response_model=ImportanceView, responses=refuses(NotFound))
+async def importance(here: Here, run_id: str) -> Response:
+    """What each column is worth to an evaluated model of a table, when the evaluation was asked for it."""
+    return reply({"run": run_id, **_found(here, run_id, "importance")})
 
 
 @router.get("/{run_id}/worst-rows", response_model=WorstRowsView, responses=refuses(NotFound))

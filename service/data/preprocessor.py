@@ -77,6 +77,11 @@ class Preprocessor:
         return [{"name": f.name, "type": f.type, "shape": list(f.shape)} for f in self.encoder.features]
 
     @property
+    def is_table(self) -> bool:
+        """Whether rows are made of columns, not one array each."""
+        return isinstance(self.encoder, Flat)
+
+    @property
     def width(self) -> int | None:
         """How many numbers a row is when it is sent as numbers alone; None when it holds words or several arrays."""
         if isinstance(self.encoder, Whole):

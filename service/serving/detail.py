@@ -11,6 +11,7 @@ import numpy as np
 from service.data import Preprocessor
 from service.engine import Network
 from service.errors import Fault, InvalidSpec, TooLarge, did_you_mean
+from service.serving.calibration import tempered
 from service.serving.registry import RowModel, Served
 from service.tensors import Array
 
@@ -22,13 +23,14 @@ Layer = int | str
 class Detail:
     """What an answer says beside its label or value.
 
-    `layers`: by number, or by kind where one layer alone is of it.
+    `layers`: by number, or by kind where one layer alone is of it. `temperature`: what probabilities are tempered by.
     """
 
     top_k: int | None = None
     probabilities: bool = True
     logits: bool = False
     layers: tuple[Layer, ...] = ()
+    temperature: float = 1.0
 
 
 PLAIN = Detail()
@@ -44,7 +46,10 @@ def detailed(served: Served, rows: Sequence[Any], detail: Detail) -> list[dict[s
 def answered(model: RowModel, x: Array, detail: Detail) -> list[dict[str, Any]]:
     """The answers to prepared rows; the detail must have been checked."""
     preprocessor, network = model.preprocessor, model.network
-    answers: list[dict[str, Any]] = preprocessor.answers(network(x), detail.top_k)
+    y = network(x)
+    if detail.temperature != 1.0:
+        y = tempered(y, detail.temperature)
+    answers: list[dict[str, Any]] = preprocessor.answers(y, detail.top_k)
     if not detail.probabilities:
         answers = [{name: each[name] for name in each if name != "probabilities"} for each in answers]
     if detail.logits:
@@ -60,6 +65,8 @@ def check(model: RowModel, detail: Detail, rows: int) -> None:
     faults = []
     if detail.logits and model.preprocessor.classes is None:
         faults.append(Fault("/logits", "no_logits", "a model of numbers has no logits"))
+    if detail.temperature != 1.0 and model.preprocessor.classes is None:
+        faults.append(Fault("/temperature", "no_classes", "only models of classes have a temperature"))
     for at, name in enumerate(detail.layers):
         try:
             place(model.network, name)

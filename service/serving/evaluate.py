@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.data import Applied, Dataset, Letters, Preprocessor, apply, text_parts
+from service.data import Applied, Dataset, Letters, Part, Preprocessor, apply, text_parts
 from service.engine import Assessment
 from service.errors import InvalidData
 from service.ngram import LanguageModel
-from service.serving.findings import WORST, Findings
+from service.serving.calibration import Calibration
+from service.serving.findings import Findings
+from service.serving.importance import Score, importance
 from service.serving.registry import RowModel, load
 from service.specs import EvaluateSpec, artifact, examples_of
 from service.specs.artifact import NetworkModel
@@ -45,20 +47,30 @@ def evaluation(spec: EvaluateSpec, file: Tensors, dataset: Dataset) -> Iterator[
     assert isinstance(found.preprocessor, Preprocessor)
     applied = apply(dataset, found.preprocessor)
     ids = applied.held(spec.dataset, part)
-    yield from evaluate(found, applied, ids, spec.metrics or (), part, spec.worst_rows)
+    share = 0.5 if spec.importance else 1.0
+    for piece in evaluate(found, applied, ids, spec, part):
+        if not isinstance(piece, Evaluation):
+            yield share * piece
+            continue
+        for step in importance(applied, ids, _loss_of(found), spec.importance) if spec.importance else ():
+            if isinstance(step, dict):
+                piece.findings["importance"] = {"part": part, **step}
+            else:
+                yield share + (1 - share) * step
+        yield piece
 
 
 def evaluate(
-    model: NetworkModel, applied: Applied, ids: Array, metrics: Sequence[str], name: str, worst: int = WORST
+    model: NetworkModel, applied: Applied, ids: Array, spec: EvaluateSpec, name: str
 ) -> Iterator[float | Evaluation]:
     """The same of a network and the rows `ids`."""
     if isinstance(model.preprocessor, Letters):
         raise TypeError("letters are scored as a text")
     network, preprocessor = model.bind(), model.preprocessor
-    assessment = Assessment(
-        model.network, model.signature, model.weights, model.loss, metrics, model.dtype, preprocessor.units
+    assessment = _assessment(model, preprocessor, spec.metrics or ())
+    found = Findings(
+        model.loss.target, preprocessor.classes, preprocessor.answers, spec.worst_rows, Calibration(spec.temperature)
     )
-    found = Findings(model.loss.target, preprocessor.classes, preprocessor.answers, worst)
     seen = rows = 0
     for some in applied.pieces(ids):
         part = applied.part(some)
@@ -70,6 +82,24 @@ def evaluate(
     if not rows:
         raise InvalidData("no row has an answer that the model could give")
     yield Evaluation(dict(assessment.scores()), rows, seen - rows, found.report(name))
+
+
+def _assessment(model: NetworkModel, preprocessor: Preprocessor, metrics: Sequence[str] = ()) -> Assessment:
+    return Assessment(
+        model.network, model.signature, model.weights, model.loss, metrics, model.dtype, preprocessor.units
+    )
+
+
+def _loss_of(model: NetworkModel) -> Score:
+    """The loss on a part."""
+
+    def loss(part: Part) -> float:
+        assert isinstance(model.preprocessor, Preprocessor)
+        assessment = _assessment(model, model.preprocessor)
+        assessment.add(examples_of(part))
+        return assessment.scores()["loss"]
+
+    return loss
 
 
 def evaluate_text(model: LanguageModel[Any], text: memoryview) -> Iterator[float | Evaluation]:

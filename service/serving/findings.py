@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from service.data import Part
+from service.serving.calibration import Calibration
 from service.tensors import Array
 
 MOST_CLASSES = 100
@@ -39,7 +40,11 @@ def findings(
 class Findings:
     """Both, of rows that come piece by piece; nothing of what answers at every time step."""
 
-    def __init__(self, target: str, classes: Sequence[str] | None, told: Told | None = None, most: int = WORST) -> None:
+    def __init__(
+        self, target: str, classes: Sequence[str] | None, told: Told | None = None, most: int = WORST,
+        calibration: Calibration | None = None,
+    ) -> None:  # fmt: skip
+        self._calibration = calibration
         self._target, self._classes, self._told, self._most = target, classes, told, most
         self._counts: Array | None = None
         self._worst: list[dict[str, Any]] = []
@@ -60,6 +65,8 @@ class Findings:
         found: dict[str, Any] = {}
         if self._worst:
             found["worst_rows"] = {"part": name, "rows": self._worst}
+        if self._calibration is not None and self._calibration.rows:
+            found["calibration"] = {"part": name, **self._calibration.report()}
         if self._counts is not None and self._classes is not None:
             found["confusion"] = {"part": name, "classes": list(self._classes), "counts": self._counts.tolist()}
         return found
@@ -72,6 +79,8 @@ class Findings:
             return {"truth": classes[truth[i]], "answer": classes[answer], "probability": float(y[i, answer])}
 
         self._keep(part, -np.log(np.maximum(right, _TINY)), tell)
+        if self._calibration is not None:
+            self._calibration.add(truth, y)
         if len(classes) <= MOST_CLASSES:
             counts = _counts(truth, y, len(classes))
             self._counts = counts if self._counts is None else self._counts + counts

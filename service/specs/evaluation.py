@@ -28,7 +28,9 @@ def admit_evaluation(job: EvaluateJob, store: Store, limit_bytes: int) -> Admitt
             with inside("/spec/dataset"):
                 rows = len(apply(data.open(), model.preprocessor).held(dataset, part))
             metrics = _metrics(spec, model)
+            _check_questions(spec, model.preprocessor)
         else:
+            _check_questions(spec, None)
             rows, metrics = _text(data, dataset), _no_metrics(spec)
         weights = sum(array.nbytes for array in file.arrays.values())
         plan = _plan(model, weights, rows, data.bytes)
@@ -90,6 +92,14 @@ def _metrics(spec: EvaluateSpec, model: NetworkModel) -> list[str]:
     if faults:
         raise InvalidSpec(faults[0].message, hint=faults[0].hint, faults=faults)
     return list(dict.fromkeys(spec.metrics))
+
+
+def _check_questions(spec: EvaluateSpec, preprocessor: Preprocessor | None) -> None:
+    """Raises InvalidSpec where a question does not fit the kind of model."""
+    if spec.importance and (preprocessor is None or not preprocessor.is_table):
+        raise _refusal("/spec/importance", "no_columns", "only models of tables have columns whose worth can be told")
+    if spec.temperature is not None and (preprocessor is None or preprocessor.classes is None):
+        raise _refusal("/spec/temperature", "no_classes", "only models of classes have a temperature")
 
 
 def _no_metrics(spec: EvaluateSpec) -> list[str]:

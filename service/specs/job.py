@@ -116,6 +116,9 @@ class EvaluateSpec(_Spec):
     Without a `dataset` it is the one the model was trained on, and there the `part` that was held back: test if there
     is one, else validation. Of a data set named here `part` is all rows, unless it says what is split off. `run` and
     `blob`, the very weights, are filled in.
+
+    `importance`: shuffle each column of a table so many times, and tell how much worse the model does. `temperature`:
+    tell the calibration under this one too; else under the one that fits these rows best.
     """
 
     spec_version: Literal[1] = SPEC_VERSION
@@ -124,6 +127,8 @@ class EvaluateSpec(_Spec):
     part: PartName | None = None
     metrics: Annotated[list[str], Field(max_length=20)] | None = None
     worst_rows: Annotated[int, Field(ge=0, le=1_000)] = 20
+    importance: Annotated[int, Field(ge=0, le=100)] = 0
+    temperature: Annotated[float, Field(ge=0.05, le=20)] | None = None
     max_memory_bytes: MemoryBytes | None = None
     run: RunId | None = None
     blob: Sha256 | None = None

@@ -106,3 +106,19 @@ async def test_words_cannot_be_sent_as_numbers(tmp_path: Path) -> None:
         ref = await trained(api, dataset=dataset, network=two)
         assert "words" in problem(await post(api, ref, bytes(16), RAW), 422)["detail"]
         assert "words" in problem(await post(api, ref, saved(np.zeros((1, 3))), NPY), 422)["detail"]
+
+
+async def test_a_temperature_makes_answers_less_sure_and_none_other(tmp_path: Path) -> None:
+    async with serving(tmp_path) as api:
+        ref = await trained(api)
+        plain, cool = [
+            (await api.http.post(f"/v1/models/{ref}/predict", json={"rows": FLOWERS} | more)).json()["predictions"]
+            for more in ({}, {"temperature": 2.0})
+        ]
+        for one, other in zip(plain, cool, strict=True):
+            assert one["label"] == other["label"]
+            roots = {name: p**0.5 for name, p in one["probabilities"].items()}
+            expected = {name: root / sum(roots.values()) for name, root in roots.items()}
+            assert other["probabilities"] == pytest.approx(expected, rel=1e-5)
+        wrong = await api.http.post(f"/v1/models/{ref}/predict", json={"rows": FLOWERS, "temperature": 0})
+        assert problem(wrong, 422)["errors"][0]["pointer"] == "/temperature"

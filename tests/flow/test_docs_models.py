@@ -70,3 +70,8 @@ def test_an_answer_says_why(printed: list[str]) -> None:
     ((found,),) = (each["attributions"] for each in _answers(printed, "attributions"))
     assert found["target"] == "setosa"
     assert sum(found["features"].values()) == pytest.approx(found["answer"] - found["baseline"], abs=1e-3)
+
+
+def test_the_evaluation_tells_what_columns_are_worth(printed: list[str]) -> None:
+    (found,) = (each["features"] for each in _answers(printed, "repetitions"))
+    assert {each["feature"] for each in found} == {"sepal_length", "sepal_width", "petal_length", "petal_width"}

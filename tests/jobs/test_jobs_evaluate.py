@@ -111,3 +111,37 @@ def test_without_rows_held_back_a_data_set_must_be_named(machine: Machine) -> No
     with pytest.raises(InvalidSpec) as caught:
         admit(parse({"type": "evaluate", "spec": {"model": run.id}}), machine.store, 1 << 40)
     assert caught.value.faults[0].pointer == "/spec/dataset"
+
+
+def test_shuffling_tells_which_columns_carry_the_answer(machine: Machine) -> None:
+    numbers = range(120)
+    rows = [
+        {"x": x % 17, "noise": x * 7 % 13, "kind": "ab"[x % 2], "y": 3.0 * (x % 17) + 40 * (x % 2)} for x in numbers
+    ]
+    spec = {
+        "dataset": {"rows": rows, "target": "y", "test": 0.3}, "network": {"layers": [{"kind": "dense", "units": 1}]},
+        "optimizer": {"kind": "adam", "learning_rate": 0.1}, "training": {"epochs": 40, "batch_size": 12},
+    }  # fmt: skip
+    job = machine.until(machine.submit({"type": "train", "spec": spec}), "succeeded")
+    report = evaluated(machine, machine.run(job).id, importance=5).report["importance"]
+    assert [each["feature"] for each in report["features"]] == ["kind", "x", "noise"]
+    worth = {each["feature"]: each["rise"] for each in report["features"]}
+    assert worth["x"] > 0.1 > 10 * abs(worth["noise"])
+    assert (report["metric"], report["rows"], report["part"]) == ("loss", 36, "test")
+
+
+def test_calibration_of_one_part_tempers_another(machine: Machine, trained: Run) -> None:
+    found = evaluated(machine, trained.id, part="validation").report["calibration"]
+    held = evaluated(machine, trained.id, temperature=found["temperature"]).report["calibration"]
+    assert (held["temperature"], held["part"]) == (found["temperature"], "test")
+    assert sum(each["rows"] for each in held["bins"]) == 180
+    assert 0 <= found["tempered_error"] < 0.2
+
+
+@pytest.mark.parametrize("question", [{"importance": 1}, {"temperature": 2.0}])
+def test_a_question_that_does_not_fit_the_model_is_refused(machine: Machine, question: dict[str, Any]) -> None:
+    text = machine.until(machine.submit({"type": "ngram", "spec": {"dataset": TEXT, "order": 2}}), "succeeded")
+    job = parse({"type": "evaluate", "spec": {"model": machine.run(text).id} | question})
+    with pytest.raises(InvalidSpec) as caught:
+        admit(job, machine.store, machine.settings.max_model_bytes)
+    assert [fault.pointer for fault in caught.value.faults] == [f"/spec/{next(iter(question))}"]

@@ -133,6 +133,49 @@ def _class_scores(label: str, right: int, said: int, true: int) -> ClassScoresVi
     )  # fmt: skip
 
 
+class CalibrationBinView(View):
+    """Rows of about the same confidence."""
+
+    confidence: float
+    accuracy: float
+    rows: int
+
+
+class CalibrationView(View):
+    """Whether probabilities are what they say, on one part of the data.
+
+    `error`: the expected calibration error as answered; `tempered_error`: with `temperature`, the one asked for or the
+    one that fits these rows best. Give it to predict, after an evaluation on other rows.
+    """
+
+    run: str
+    part: PartName
+    error: float
+    temperature: float
+    tempered_error: float
+    bins: list[CalibrationBinView]
+
+
+class FeatureWorthView(View):
+    """How much the loss rises when a column is shuffled, and the deviation between repetitions."""
+
+    feature: str
+    rise: float
+    deviation: float
+
+
+class ImportanceView(View):
+    """Permutation importance of the columns of a table, the most important first."""
+
+    run: str
+    part: PartName
+    metric: str
+    value: float = Field(description="As the rows are.")
+    rows: int
+    repetitions: int
+    features: list[FeatureWorthView]
+
+
 class WorstRowsView(View):
     """The rows with the largest loss, worst first, by their number in the data set."""
 
