@@ -58,6 +58,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 def run(settings: Settings, store: Store, listeners: Sequence[socket.socket]) -> None:
     """Answers on the first listener and trains what is submitted, until a signal; siblings answer on the others."""
+    store.tally.share("server")
     supervisor = Supervisor(store, LocalExecutor(settings), settings.lease_s)
     app = create_app(settings, store, Registry(store, settings.cache_bytes), supervisor.poke)
     courier = Courier(store, allow_private=settings.webhook_allow_private)
@@ -79,6 +80,7 @@ def serve_beside(settings: Settings, listener_fd: int, first_fd: int) -> int:
     log.configure(settings.log_level)
     first, listener = First(first_fd), socket.socket(fileno=listener_fd)
     with closing(listener), closing(storage.open(settings.url, settings.data_dir)) as store:
+        store.tally.share("server")
         app = create_app(settings, store, Registry(store, settings.cache_bytes), first.wake, first=False)
         server = Server(app, (app.state.leave,), lambda _: first.ready())
         first.when_gone(lambda: server.handle_exit(signal.SIGTERM, None))

@@ -30,6 +30,7 @@ from service.api import (
     plans,
     predict,
     problems,
+    prometheus,
     repeat,
     runs,
     scores,
@@ -50,7 +51,7 @@ _DESCRIPTION = (
 )
 _NOUNS = (
     datasets, plans, jobs, repeat, events, compare, runs, external, export, metrics, mlflow, models, card, aliases,
-    predict, bulk, attributions, completions, suggestions, scores, health, v2,
+    predict, bulk, attributions, completions, suggestions, scores, health, prometheus, v2,
 )  # fmt: skip
 
 
@@ -81,7 +82,7 @@ def create_app(
     app.state.context = Context(settings, store, registry, wake, workers or (lambda: settings.workers), watch)
     app.state.leave = watch.close
     app.state.first = first
-    app.hot = Hot(super(App, app).__call__, registry, settings.max_body_bytes)
+    app.hot = Hot(super(App, app).__call__, registry, store.tally, settings.max_body_bytes)
     app.add_middleware(Door, max_body_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes)
     for router in routers:
         app.include_router(router)

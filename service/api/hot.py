@@ -23,8 +23,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api.bulk import MODEL_HEADER
 from service.api.door import request_id
 from service.api.predict import MAX_ROWS, MAX_TOP_K, RAW_TYPE
+from service.clock import monotonic_s
 from service.errors import ServiceError
 from service.serving import SMALL, Registry, RowModel, Served, answers, to_raw, together
+from service.storage import Tally
 from service.tensors import Array
 
 _BEFORE, _AFTER = "/v1/models/", "/predict"
@@ -91,15 +93,25 @@ class Batch:
 
 
 class Hot:
-    """ASGI, in front of the app. `cap`: bytes of the largest body."""
+    """ASGI, in front of the app; it also times all predictions. `cap`: bytes of the largest body."""
 
-    def __init__(self, app: ASGIApp, registry: Registry, cap: int) -> None:
+    def __init__(self, app: ASGIApp, registry: Registry, tally: Tally, cap: int) -> None:
         self._app, self._registry, self._cap = app, registry, cap
+        self._timed = {"predict": tally["predict"], "infer": tally["infer"], "completions": tally["completions"]}
         self._open: dict[Kind, Batch] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._prefix, self._count = f"req_{token_hex(4)}".encode(), count()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        timed = self._timed.get(scope["path"].rpartition("/")[2]) if scope["type"] == "http" else None
+        if timed is None:
+            await self._app(scope, receive, send)
+            return
+        began_s = monotonic_s()
+        await self._predict(scope, receive, send)
+        timed.add(monotonic_s() - began_s)
+
+    async def _predict(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = _usual(scope, self._cap)
         if headers is None:
             await self._app(scope, receive, send)
@@ -182,7 +194,7 @@ def _turn() -> Generator[None, None, None]:
 
 def _usual(scope: Scope, cap: int) -> Headers | None:
     """The headers of a request that can be answered here, by what stands before its body."""
-    if scope["type"] != "http" or scope["method"] != "POST" or scope["query_string"]:
+    if scope["method"] != "POST" or scope["query_string"]:
         return None
     path: str = scope["path"]
     if not (path.startswith(_BEFORE) and path.endswith(_AFTER)):

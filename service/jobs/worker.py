@@ -80,6 +80,7 @@ def serve(settings: Settings, words: FileIO, voice: int, leaving: Leaving) -> No
     """Executes attempts as they come in."""
     store = storage.open(settings.url, settings.data_dir)
     try:
+        store.tally.share("worker")
         gc.freeze()
         _say(voice, b"ready\n")
         for attempt in attempts(0, leaving):

@@ -44,8 +44,10 @@ from service.storage.rows import (
     Webhook,
 )
 from service.storage.store import Store, existing, open
+from service.storage.tally import BOUNDS_S, Histogram, Process, Tally, Timed, Timing
 
 __all__ = [
+    "BOUNDS_S",
     "DEFAULT_EXPERIMENT",
     "EXPERIMENT",
     "FINAL",
@@ -64,6 +66,7 @@ __all__ = [
     "Experiment",
     "Fenced",
     "Finding",
+    "Histogram",
     "Idempotency",
     "Job",
     "Live",
@@ -73,6 +76,7 @@ __all__ = [
     "Owner",
     "Page",
     "Point",
+    "Process",
     "Reduce",
     "Report",
     "Resolved",
@@ -84,6 +88,9 @@ __all__ = [
     "Status",
     "StoppedBy",
     "Store",
+    "Tally",
+    "Timed",
+    "Timing",
     "Webhook",
     "direction",
     "existing",

@@ -10,7 +10,7 @@ import json
 import math
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from service.clock import monotonic_s
 from service.errors import InvalidSpec, StorageBusy, StorageDamaged, StorageFull
 from service.storage.reserve import Reserve
 
@@ -46,6 +47,7 @@ class Database:
         self._writer = self._engine.execution_options(**{_WRITES: True})
         self.url = url
         self._reserve = reserve
+        self._committed: Callable[[float], object] | None = None
         self._watch = threading.Lock()
         self._watching: sqlite3.Connection | None = None
         self._turn = threading.Lock()  # one writer within the process; between processes SQLite takes turns
@@ -64,8 +66,16 @@ class Database:
         with self._turn, _translated():
             if self._writing is None:
                 self._writing = self._writer.connect()
-            with self._writing.begin():
+            with self._writing.begin() as transaction:
                 yield self._writing
+                began_s = monotonic_s()
+                transaction.commit()
+                if self._committed is not None:
+                    self._committed(monotonic_s() - began_s)
+
+    def time_commits(self, committed: Callable[[float], object]) -> None:
+        """From now on `committed` hears how many seconds each commit took."""
+        self._committed = committed
 
     @contextmanager
     def clean(self) -> Iterator[Connection]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from service.errors import NotFound
 from service.storage import (
@@ -41,10 +41,16 @@ from service.storage.rows import (
     Status,
     StoppedBy,
 )
-from service.storage.tables import runs
+from service.storage.tables import runs, series
 
 _ANY = 1 << 62
 _REVISION = Prepared(select(runs.c.revision).where(runs.c.id == bindparam("run_id")))
+_COUNTS = select(runs.c.status, func.count()).group_by(runs.c.status)
+_SPEED = (
+    select(func.coalesce(func.sum(series.c.last), 0.0))
+    .join(runs, runs.c.key == series.c.run_key)
+    .where(runs.c.status == "running", series.c.name == "rows_per_s")
+)
 
 
 class Runs:
@@ -181,6 +187,16 @@ class Runs:
         if not found:
             raise NotFound(f"no run {run_id}")
         return int(found[0][0])
+
+    def counts(self) -> dict[str, int]:
+        """How many runs are in each state; a state that none is in is left out."""
+        with self._database.read() as connection:
+            return dict(connection.execute(_COUNTS).all())
+
+    def rows_per_s(self) -> float:
+        """How fast the running runs train together, by what each told last: at the end of an epoch."""
+        with self._database.read() as connection:
+            return float(connection.execute(_SPEED).scalar_one())
 
     # External runs: another program trains them
 

@@ -22,16 +22,18 @@ from service.storage.metrics import Metrics
 from service.storage.models import Models
 from service.storage.reserve import Reserve
 from service.storage.runs import Runs
+from service.storage.tally import Tally
 from service.storage.webhooks import Webhooks
 
 
 class Store:
     """Everything that is kept. Safe to use from any thread; each process opens its own."""
 
-    def __init__(self, database: Database, data_dir: Path, reserve: Reserve, used: int) -> None:
+    def __init__(self, database: Database, data_dir: Path, reserve: Reserve, tally: Tally, used: int) -> None:
         self._database = database
         self._reserve = reserve
         self._use: int | None = used
+        self.tally = tally
         self.data_dir = data_dir
         self.jobs = Jobs(database)
         self.runs = Runs(database)
@@ -53,6 +55,7 @@ class Store:
             referenced = references.every(connection)
         freed = self.blobs.delete(present - referenced, grace_s=grace_s)
         self.blobs.tidy()
+        self.tally.fold()
         with self._database.clean() as connection:
             idempotency.expire(connection)
         self._reserve.keep()
@@ -74,6 +77,7 @@ class Store:
     def close(self) -> None:
         """Closes its connections; what was acknowledged is on disk already."""
         self._database.close()
+        self.tally.close()
         if self._use is not None:
             os.close(self._use)
             self._use = None
@@ -105,4 +109,6 @@ def _opened(database: Database, data_dir: Path, reserve: Reserve, ready: Callabl
         database.close()
         os.close(used)
         raise
-    return Store(database, data_dir, reserve, used)
+    tally = Tally(data_dir / "tally")
+    database.time_commits(tally["commit"].add)
+    return Store(database, data_dir, reserve, tally, used)
