@@ -66,12 +66,11 @@ class Database:
         with self._turn, _translated():
             if self._writing is None:
                 self._writing = self._writer.connect()
-            with self._writing.begin() as transaction:
+            with self._writing.begin():
                 yield self._writing
                 began_s = monotonic_s()
-                transaction.commit()
-                if self._committed is not None:
-                    self._committed(monotonic_s() - began_s)
+            if self._committed is not None:
+                self._committed(monotonic_s() - began_s)
 
     def time_commits(self, committed: Callable[[float], object]) -> None:
         """From now on `committed` hears how many seconds each commit took."""
