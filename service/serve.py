@@ -8,6 +8,7 @@ import logging
 import signal
 import socket
 import sys
+from asyncio import Protocol
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from threading import Thread
@@ -15,9 +16,10 @@ from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service import config, log, storage
-from service.api import create_app
+from service.api import Direct, create_app
 from service.config import Settings
 from service.errors import InvalidSpec
 from service.jobs import LocalExecutor, Supervisor
@@ -67,7 +69,8 @@ def run(settings: Settings, store: Store, listeners: Sequence[socket.socket]) ->
     courier.start()
     siblings.start()
     try:
-        Server(app, (app.state.leave, supervisor.drain, siblings.ask_to_leave), announce).run([listeners[0]])
+        leaving = (app.state.leave, supervisor.drain, siblings.ask_to_leave)
+        Server(app, leaving, announce, Direct).run([listeners[0]])
     finally:
         siblings.ask_to_leave()
         courier.close()
@@ -82,7 +85,7 @@ def serve_beside(settings: Settings, listener_fd: int, first_fd: int) -> int:
     with closing(listener), closing(storage.open(settings.url, settings.data_dir)) as store:
         store.tally.share("server")
         app = create_app(settings, store, Registry(store, settings.cache_bytes), first.wake, first=False)
-        server = Server(app, (app.state.leave,), lambda _: first.ready())
+        server = Server(app, (app.state.leave,), lambda _: first.ready(), Direct)
         first.when_gone(lambda: server.handle_exit(signal.SIGTERM, None))
         server.run([listener])
     return 0
@@ -98,13 +101,15 @@ class Server(uvicorn.Server):
     """uvicorn, with two moments of ours: when it answers, and when it is asked to leave."""
 
     def __init__(
-        self, app: ASGIApp, leaving: Sequence[Callable[[], None]], answering: Callable[[Sequence[socket.socket]], None]
-    ) -> None:
+        self, app: ASGIApp, leaving: Sequence[Callable[[], None]], answering: Callable[[Sequence[socket.socket]], None],
+        protocol: type[Protocol] = HttpToolsProtocol,
+    ) -> None:  # fmt: skip
         super().__init__(
             uvicorn.Config(
                 app,
                 loop="uvloop",
-                http="httptools",
+                interface="asgi3",
+                http=protocol,
                 ws="none",
                 access_log=False,
                 log_config=None,

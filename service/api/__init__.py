@@ -1,5 +1,6 @@
 """The HTTP API: the only room that speaks FastAPI."""
 
 from service.api.app import create_app
+from service.api.direct import Direct
 
-__all__ = ["create_app"]
+__all__ = ["Direct", "create_app"]

@@ -232,6 +232,8 @@ class Whole:
 
     def cast(self, values: Array) -> Array:
         """x: (rows, *shape) in `dtype` from values: (rows, ...) of as many numbers."""
+        if values.dtype == self.dtype:
+            return values.reshape(-1, *self.shape)
         with np.errstate(over="ignore"):
             return values.astype(self.dtype, copy=False).reshape(-1, *self.shape)
 

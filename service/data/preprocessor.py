@@ -6,6 +6,7 @@ import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from service.data.encoders import ArrayFeature, CategoryFeature, Feature, Flat, 
 from service.data.flat_rows import read_flat
 from service.data.place import pointer
 from service.data.targets import Answer, BinaryTarget, ClassTarget, DistributionTarget, NumberTarget, Target
-from service.data.whole_rows import fits, read_whole
+from service.data.whole_rows import finite, fits, read_whole
 from service.errors import Fault, InvalidData
 from service.tensors import Array
 
@@ -81,7 +82,7 @@ class Preprocessor:
         """Whether rows are made of columns, not one array each."""
         return isinstance(self.encoder, Flat)
 
-    @property
+    @cached_property
     def width(self) -> int | None:
         """How many numbers a row is when it is sent as numbers alone; None when it holds words or several arrays."""
         if isinstance(self.encoder, Whole):
@@ -122,7 +123,7 @@ class Preprocessor:
             x = encoder.assemble(numbers, np.zeros((rows, 0), np.intp))
             return x if np.isfinite(x).all() and np.isfinite(numbers).all() else None
         x = np.frombuffer(data, encoder.dtype).reshape(rows, *encoder.shape)
-        return x if encoder.packer is None or np.isfinite(x).all() else None
+        return x if encoder.packer is None or finite(x) else None
 
     def array(self, x: Array, place: str = "/rows") -> Array:
         """x of an array at hand: (rows, *shape), (rows, *raw shape) or (rows, numbers of a row). Raises InvalidData."""

@@ -16,6 +16,7 @@ from service.data.dataset import Column
 from service.data.statistics import Floats
 from service.tensors import Array
 
+FEW = 100  # probabilities: so many are sorted sooner than NumPy is asked to
 Answer = dict[str, object]
 Ids = NDArray[np.int64]
 
@@ -55,10 +56,24 @@ class ClassTarget:
 
     def answers(self, y: Array, top_k: int | None) -> list[Answer]:
         """The likeliest class of each row, and the `top_k` likeliest (all by default), likeliest first."""
+        if y.size <= FEW:
+            found = y.tolist()
+            if math.isfinite(sum(map(sum, found))):
+                return [self._best(row, top_k) for row in found]
         order = np.argsort(-y, axis=1, kind="stable")[:, :top_k]
-        probabilities = np.take_along_axis(y, order, 1).tolist()
-        names = self.classes
-        return [_classified([names[at] for at in row], p) for row, p in zip(order.tolist(), probabilities, strict=True)]
+        table = y[np.arange(len(y))[:, None], order]
+        rows = table.tolist() if np.isfinite(table).all() else [[_finite(p) for p in row] for row in table.tolist()]
+        pick = self._names.__getitem__
+        return [_classified([*map(pick, row)], p) for row, p in zip(order.tolist(), rows, strict=True)]
+
+    def _best(self, p: list[float], top_k: int | None) -> Answer:
+        order = sorted(range(len(p)), key=p.__getitem__, reverse=True)[:top_k]
+        names, likely = self._names, [p[at] for at in order]
+        return _classified([names[at] for at in order], likely)
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return list(self.classes)
 
 
 @dataclass(frozen=True)
@@ -140,9 +155,8 @@ Target = ClassTarget | BinaryTarget | NumberTarget | DistributionTarget
 Kind = Literal["class", "binary", "number", "distribution"]
 
 
-def _classified(names: Sequence[str], probabilities: list[float]) -> Answer:
-    finite = [_finite(p) for p in probabilities]
-    return {"label": names[0], "probability": finite[0], "probabilities": dict(zip(names, finite, strict=True))}
+def _classified(names: Sequence[str], p: Sequence[float | None]) -> Answer:
+    return {"label": names[0], "probability": p[0], "probabilities": dict(zip(names, p, strict=True))}
 
 
 def _finite(value: float) -> float | None:

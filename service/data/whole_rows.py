@@ -88,8 +88,16 @@ def fits(values: Array, dtype: str) -> bool:
         bounds = np.iinfo(dtype)
         inside = values.min() >= bounds.min and values.max() <= bounds.max  # false when NaN is in it
         return bool(inside and (values.dtype.kind != "f" or (values == np.floor(values)).all()))
+    if values.dtype == dtype:
+        return finite(values)
     with np.errstate(over="ignore"):
         return bool(np.isfinite(values.astype(dtype, copy=False)).all())
+
+
+def finite(values: Array) -> bool:
+    """Whether all numbers are. A finite sum of squares says so in one call; an infinite one may have overflown."""
+    flat = values.ravel()
+    return math.isfinite(flat.dot(flat)) or bool(np.isfinite(flat).all())
 
 
 def _row_array(at: int, row: Any, whole: Whole, known: frozenset[str], faults: RowFaults) -> Array | None:

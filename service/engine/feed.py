@@ -35,8 +35,9 @@ class Feed:
         self.views: list[Array] = list(self._block)
         self.ones: list[Array | None] = [None] * slots if memory is None else list(memory)
         self._scale, self._offset = np.array(signature.scale, whole), np.array(signature.offset, whole)
-        plain = self._scale == 1 and self._offset == 0 and signature.dtype == whole.name
-        self._direct = bool(plain) and self._block.flags.c_contiguous
+        self._scaled, self._moved = bool(self._scale != 1), bool(self._offset != 0)
+        plain = not self._scaled and not self._moved and signature.dtype == whole.name
+        self._direct = plain and self._block.flags.c_contiguous
         shape = (0,) if self._direct else (slots * rows, *signature.shape)
         self._raw = arena.array("feed.raw", shape, np.dtype(signature.dtype), rows=rows)
 
@@ -55,11 +56,11 @@ class Feed:
         self._affine(rows, self._block[0, : len(rows)])
 
     def _affine(self, raw: Array, x: Array) -> None:
-        if self._scale == 1:
-            np.copyto(x, raw, casting="unsafe")
-        else:
+        if self._scaled:
             np.multiply(raw, self._scale, x, casting="unsafe")
-        if self._offset != 0:
+        else:
+            np.copyto(x, raw, casting="unsafe")
+        if self._moved:
             np.add(x, self._offset, x)
 
 

@@ -33,6 +33,7 @@ class Network:
     ) -> None:  # fmt: skip
         self._net = Compiled(spec, signature, dtype)
         self.signature, self.outputs = signature, outputs
+        self._shape = tuple(signature.shape)
         self._spec, self._loss, self._weights = spec, loss, weights
         self._mapped = mapped_weights(self._net.plan, weights, self._net.dtype)
         self._vectors = theta, state = self._filled(self._mapped)
@@ -49,7 +50,7 @@ class Network:
     def __call__(self, x: Array, lengths: Array | None = None) -> Array:
         """x: (n, *shape) raw, y: (n, ...). Raises ValueError when the shape is another."""
         rows = len(x)
-        if x.shape[1:] != tuple(self.signature.shape):
+        if x.shape[1:] != self._shape:
             raise ValueError(f"rows of shape {list(x.shape[1:])}, not {list(self.signature.shape)}")
         if rows <= LARGEST:
             return self._some(x, lengths, rows)

@@ -22,7 +22,10 @@ def together(model: RowModel, parts: Sequence[Part], plain: bool) -> tuple[Array
 
     All parts are of one kind. `plain`: none holds true, false or null.
     """
-    read: list[Array | None] = [_joint(model, parts, plain)]
+    joint = _joint(model, parts, plain)
+    if joint is not None and len(parts) == 1:
+        return model.network(joint), [slice(0, len(joint))]
+    read: list[Array | None] = [joint]
     counts = [_count(model, part) for part in parts]
     if read[0] is None:
         read = [_alone(model, part) for part in parts]
@@ -40,8 +43,9 @@ def _joint(model: RowModel, parts: Sequence[Any], plain: bool) -> Array | None:
     if isinstance(parts[0], list):
         return model.preprocessor.plain(parts[0] if len(parts) == 1 else [*chain(*parts)]) if plain else None
     row_bytes = 4 * (model.preprocessor.width or 0)
-    if not row_bytes or any(len(part) % row_bytes or not part for part in parts):
-        return None
+    for part in parts:
+        if not row_bytes or len(part) % row_bytes or not part:
+            return None
     return _alone(model, parts[0] if len(parts) == 1 else b"".join(parts))
 
 

@@ -69,6 +69,7 @@ class Registry:
         self._cache_bytes = cache_bytes
         self._lock = Lock()
         self._references: dict[str, Resolved] = {}
+        self._ready: dict[str, tuple[str, Served]] = {}  # of these references, those whose models are loaded
         self._version = -1
         self._models: OrderedDict[str, Future[tuple[Loaded, int]]] = OrderedDict()
 
@@ -88,13 +89,23 @@ class Registry:
 
     def ready(self, ref: str) -> Served | None:
         """The same when it is loaded already and so costs microseconds, else None."""
+        version = self._store.events.version()
+        with self._lock:
+            found = self._ready.get(ref) if version == self._version else None
+            if found is not None:
+                key, served = found
+                self._models.move_to_end(key)
+                return served
         resolved = self._resolve(ref)
         with self._lock:
             future = self._models.get(resolved.key)
             if future is None or not future.done():
                 return None
             self._models.move_to_end(resolved.key)
-        return _served(ref, resolved, *future.result())
+            served = _served(ref, resolved, *future.result())
+            if self._references.get(ref) is resolved:
+                self._ready[ref] = resolved.key, served
+        return served
 
     def _resolve(self, ref: str) -> Resolved:
         version = (
@@ -103,6 +114,7 @@ class Registry:
         with self._lock:
             if version != self._version or len(self._references) > _MOST_REFERENCES:
                 self._references.clear()
+                self._ready.clear()
                 self._version = version
             found = self._references.get(ref)
         if found is None:
@@ -152,6 +164,7 @@ class Registry:
                     return
                 if self._models[key].done():
                     del self._models[key]
+                    self._ready.clear()
                     total -= held[key]
 
 

@@ -49,7 +49,7 @@ class Database:
         self._reserve = reserve
         self._committed: Callable[[float], object] | None = None
         self._watch = threading.Lock()
-        self._watching: sqlite3.Connection | None = None
+        self._watching: sqlite3.Cursor | None = None
         self._turn = threading.Lock()  # one writer within the process; between processes SQLite takes turns
         self._writing: Connection | None = None
         (_for_sqlite if self.dialect == "sqlite" else _for_postgresql)(self._engine)
@@ -140,14 +140,15 @@ class Database:
         """Another number after any commit by any other connection."""
         with self._watch:
             if self.dialect == "sqlite":
-                return int(self._watcher().execute("PRAGMA data_version").fetchone()[0])
+                found: int = self._watcher().execute("PRAGMA data_version").fetchone()[0]
+                return found
         with self.read() as connection:
             return int(connection.exec_driver_sql("SELECT coalesce(max(id), 0) FROM events").scalar_one())
 
-    def _watcher(self) -> sqlite3.Connection:
+    def _watcher(self) -> sqlite3.Cursor:
         if self._watching is None:
             name = make_url(self.url).database or ""
-            self._watching = sqlite3.connect(name, check_same_thread=False, isolation_level=None)
+            self._watching = sqlite3.connect(name, check_same_thread=False, isolation_level=None).cursor()
         return self._watching
 
     def close(self) -> None:
@@ -157,7 +158,7 @@ class Database:
                 self._writing = None
         self._engine.dispose()
         if self._watching is not None:
-            self._watching.close()
+            self._watching.connection.close()
 
 
 class Prepared:

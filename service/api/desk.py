@@ -1,0 +1,113 @@
+"""Predictions answered where their bytes arrive: the head of a request that was parsed once means the same again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from starlette.types import Scope
+
+from service.api.passes import Batch, Form, Kind, RequestIds, asked, form, usual
+from service.clock import monotonic_s
+from service.errors import ServiceError
+from service.serving import SMALL, Registry
+from service.storage import Histogram
+
+_MOST_HEADS, _LONGEST_HEAD = 4_096, 2_048  # remembered, and bytes of one
+_OTHERWISE = {b"expect", b"upgrade", b"x-request-id"}  # ask for more than a prediction
+_FULL = 256  # requests in a batch that takes no more
+
+
+class Head(NamedTuple):
+    """A request's head, understood: what it asks, and how many bytes of body follow."""
+
+    form: Form
+    length: int
+
+
+class Caller(Protocol):
+    """A connection that waits for one answer."""
+
+    def answer(self, headers: bytes, body: bytes) -> None:
+        """Sends it."""
+
+    def decline(self, request: bytes) -> None:
+        """Has the framework answer the request."""
+
+
+@dataclass(slots=True, eq=False)
+class Asked(Batch):
+    """A batch, and who asked each part with which bytes."""
+
+    began_s: float = field(default_factory=monotonic_s)
+    callers: list[tuple[Caller, bytes]] = field(default_factory=list)
+
+
+class Desk:
+    """What all connections of a server share: the heads they have seen, and the requests of this turn of the loop."""
+
+    def __init__(self, registry: Registry, timed: Histogram, cap: int) -> None:
+        self._registry, self._timed, self._cap = registry, timed, cap
+        self._heads: dict[bytes, Head] = {}
+        self._open: dict[Kind, Asked] = {}
+        self._ids = RequestIds()
+
+    def learn(self, head: bytes, scope: Scope) -> None:
+        """Remembers what the server has made of a head, if that is a usual prediction."""
+        if len(head) > _LONGEST_HEAD or scope["http_version"] != "1.1":
+            return
+        headers = usual(scope, self._cap)
+        if headers is None or not _OTHERWISE.isdisjoint(headers):
+            return
+        said = form(scope["path"], headers)
+        if said is not None:
+            if len(self._heads) >= _MOST_HEADS:
+                self._heads.clear()
+            self._heads[head] = Head(said, int(headers[b"content-length"]))
+
+    def take(self, request: bytes, caller: Caller, soon: Callable[[Callable[[], None]], object] | None) -> bool:
+        """Whether the request is known and whole; then its caller hears in the next turn (`soon`), or at once."""
+        end = request.find(b"\r\n\r\n") + 4
+        head = self._heads.get(request[:end])
+        if head is None or len(request) - end != head.length:
+            return False
+        question = asked(head.form, request[end:])
+        if question is None:
+            return False
+        kind, part = question
+        batch = self._open.get(kind)
+        if batch is None:
+            if not self._open and soon is not None:
+                soon(self.answer)
+            batch = self._open[kind] = Asked(kind)
+        batch.parts.append(part)
+        batch.callers.append((caller, request))
+        if soon is None or len(batch.parts) == _FULL:
+            self.answer()
+        return True
+
+    def answer(self) -> None:
+        """Answers all who wait."""
+        waiting, self._open = self._open, {}
+        for batch in waiting.values():
+            self._run(batch)
+            answers: list[Any] = batch.answers or [None] * len(batch.parts)
+            for (caller, request), answer in zip(batch.callers, answers, strict=True):
+                if answer is None:
+                    caller.decline(request)
+                else:
+                    caller.answer(self._head(batch, answer), answer)
+                    self._timed.add(monotonic_s() - batch.began_s)
+
+    def _run(self, batch: Asked) -> None:
+        try:
+            served = self._registry.ready(batch.kind.ref)
+        except ServiceError:
+            return
+        if served is not None and batch.work(served) <= SMALL:
+            batch.run(served)
+
+    def _head(self, batch: Asked, answer: bytes) -> bytes:
+        lines = b"".join([b"%s: %s\r\n" % line for line in batch.headers(answer)])
+        return b"%sx-request-id: %s\r\n\r\n" % (lines, self._ids.new())

@@ -1,0 +1,79 @@
+"""uvicorn's HTTP protocol, with a desk that answers known predictions before they become requests of the framework."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+_POST = b"POST /v1/models/"
+
+
+class Direct(HttpToolsProtocol):
+    """A connection. Between two requests, one that is whole and known goes to the desk of `config.app.hot`.
+
+    Everything else is uvicorn's, and so is what the desk declines: the same bytes, as if they had just come.
+    """
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        app: Any = self.config.app
+        self._desk = app.hot.desk
+        self._between, self._waits = True, False
+
+    def data_received(self, data: bytes) -> None:
+        if self._waits:  # not for the answer to what it asked before: that comes first
+            self._desk.answer()
+        cycle: RequestResponseCycle | None = self.cycle
+        idle = self._between and (cycle is None or cycle.response_complete)
+        if not (idle and data.startswith(_POST)) or self.flow.write_paused:
+            super().data_received(data)
+            return
+        self._unset_keepalive_if_required()
+        self._waits = True
+        soon = self.loop.call_soon if len(self.connections) > 1 else None  # nobody else can come meanwhile
+        if self._desk.take(data, self, soon):
+            return
+        self._waits = False
+        super().data_received(data)
+        if self._between and self.cycle is not cycle and self.cycle.keep_alive:
+            head, _, body = data.partition(b"\r\n\r\n")
+            if len(body) == len(self.cycle.body):
+                self._desk.learn(head + b"\r\n\r\n", self.scope)
+
+    def answer(self, headers: bytes, body: bytes) -> None:
+        """Sends a prediction."""
+        self._waits = False
+        if self.transport.is_closing():
+            return
+        lines = [b"HTTP/1.1 200 OK\r\n"]
+        for name, value in self.server_state.default_headers:
+            lines += [name, b": ", value, b"\r\n"]
+        lines += [headers, body]
+        self.transport.write(b"".join(lines))
+        self.on_response_complete()
+
+    def decline(self, request: bytes) -> None:
+        """Lets the framework answer."""
+        self._waits = False
+        if not self.transport.is_closing():
+            super().data_received(request)
+
+    def on_message_begin(self) -> None:
+        self._between = False
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._between = True
+
+    def eof_received(self) -> None:
+        """A caller that will send no more may never have sent what became a request of the framework."""
+        if self.cycle is not None:
+            super().eof_received()
+
+    def shutdown(self) -> None:
+        """Who waits is answered before the server leaves."""
+        if self._waits:
+            self._desk.answer()
+        super().shutdown()
