@@ -23,13 +23,14 @@ from service.specs import artifact
 from service.storage import Idempotency
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
-Format = Literal["safetensors", "onnx", "python", "arpa", "bundle"]
+Format = Literal["safetensors", "onnx", "python", "arpa", "bundle", "tensorboard"]
 _TYPE = "application/octet-stream"
 _ENDINGS = {"safetensors": "safetensors", "onnx": "onnx", "python": "py", "arpa": "arpa", "bundle": "netwright"}
 _WRITERS: dict[str, Callable[[artifact.NetworkModel], bytes]] = {"onnx": exchange.to_onnx, "python": exchange.to_python}
 _FORMATS = (
     "safetensors: arrays by PyTorch's names. onnx: raw rows in, named answers out. python: one file that needs NumPy "
-    "only. arpa: of an n-gram model, for KenLM and SRILM. bundle: all of it, for POST /v1/runs/import."
+    "only. arpa: of an n-gram model, for KenLM and SRILM. bundle: all of it, for POST /v1/runs/import. tensorboard: "
+    "the metrics of any run, as an event file."
 )
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FILE: Documented = {200: {"description": "The file", "content": {_TYPE: _BINARY}}}
@@ -41,6 +42,8 @@ _FILE: Documented = {200: {"description": "The file", "content": {_TYPE: _BINARY
 async def export(here: Here, run_id: str, format: Annotated[Format, Query(description=_FORMATS)]) -> Response:
     """The best weights: `0.weight` is (out, in) as in PyTorch, the number is the layer's place in the list."""
     run = here.store.runs.get(run_id)
+    if format == "tensorboard":
+        return _event_file(here, run)
     found = here.store.models.resolve(run_id)
     path = here.store.blobs.path(found.blob)
     name = f"{run_id}.{_ENDINGS[format]}"
@@ -55,6 +58,14 @@ async def export(here: Here, run_id: str, format: Annotated[Format, Query(descri
         return StreamingResponse(pieces, media_type=_TYPE, headers=headers)
     body = await in_thread(_written, path, format)
     return Response(body, media_type=_TYPE, headers=headers)
+
+
+def _event_file(here: Context, run: storage.Run) -> Response:
+    """Under a name that TensorBoard takes for one of its own; a series is read when its turn comes."""
+    name = f"events.out.tfevents.{int(run.created_at.timestamp())}.{run.id}"
+    metrics = (here.store.metrics.series(run.id, [name])[name] for name in run.summary)
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(exchange.event_file(metrics), media_type=_TYPE, headers=headers)
 
 
 def _written(path: Path, format: Format) -> bytes:

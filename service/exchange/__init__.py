@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from service.errors import MissingExtra
 from service.exchange.bundle import Bundle, bundled, opened
+from service.exchange.event_file import event_file
 from service.exchange.python_export import to_python
 from service.specs.artifact import NetworkModel
 
-__all__ = ["Bundle", "bundled", "opened", "to_onnx", "to_python"]
+__all__ = ["Bundle", "bundled", "event_file", "opened", "to_onnx", "to_python"]
 
 
 def to_onnx(model: NetworkModel) -> bytes:

@@ -103,23 +103,14 @@ async def test_a_series_comes_in_columns_with_what_is_not_finite_told(tmp_path: 
         assert '"nonfinite":"NaN"' in rows[1]
 
 
-async def test_every_spike_survives_minmax_and_the_same_question_gives_the_same_bytes(tmp_path: Path) -> None:
-    values = np.sin(np.arange(6_000) / 50)
-    spikes = [17, 500, 501, 1999, 2500, 3333, 4000, 4444, 5000, 5998]
-    values[spikes] = 9.0
+async def test_six_thousand_noisy_points_with_their_times_are_sent_in_120_kb(tmp_path: Path) -> None:
+    values = np.random.default_rng(1).normal(size=6_000)
     async with serving(tmp_path) as api:
         run_id = await ran(api, {"loss": (range(6_000), values)})
-        url = f"/v1/runs/{run_id}/metrics/series?names=loss&max_points=500"
-        first, again = await api.http.get(url), await api.http.get(url)
-        assert first.content == again.content
-        loss = first.json()["series"]["loss"]
-        assert len(loss["steps"]) <= 500
-        assert loss["count"] == 6_000
-        assert {step for step, value in zip(loss["steps"], loss["values"], strict=True) if value == 9.0} >= {
-            17,
-            1999,
-            5998,
-        }
+        answer = await api.http.get(f"/v1/runs/{run_id}/metrics/series")
+        assert answer.json()["series"]["loss"]["values"] == values.tolist()
+        assert answer.headers["content-encoding"] == "gzip"
+        assert int(answer.headers["content-length"]) <= 120_000
 
 
 async def test_many_runs_are_asked_in_one_call(tmp_path: Path) -> None:
@@ -155,3 +146,36 @@ async def test_what_a_run_found_at_its_end_is_shown(tmp_path: Path) -> None:
         assert (await api.http.get(f"/v1/runs/{run_id}/checkpoints")).json()["data"] == []
         waiting = (await api.submit()).json()["run_id"]
         assert "hint" in problem(await api.http.get(f"/v1/runs/{waiting}/confusion"), 404)
+
+
+async def test_ten_spikes_among_many_sealed_points_are_all_in_a_chart_of_five_hundred(tmp_path: Path) -> None:
+    """One in every 10,000 steps, up and down in turn, drawn from outlines; twice the same bytes."""
+    n, at = 100_000, np.arange(10) * 10_000 + 9_999
+    values = np.sin(np.arange(n) / 1000)
+    values[at] = 50.0 * (-1.0) ** np.arange(10)
+    async with serving(tmp_path) as api:
+        run_id = await ran(api, {"loss": (np.arange(n), values)})
+        url = f"/v1/runs/{run_id}/metrics/series?max_points=500&reduce=minmax"
+        first, second = [await api.http.get(url) for _ in range(2)]
+        assert first.content == second.content
+        loss = first.json()["series"]["loss"]
+        assert (len(loss["steps"]) <= 500, loss["count"]) == (True, n)
+        found = {step: value for step, value in zip(loss["steps"], loss["values"], strict=True) if abs(value) > 2}
+        assert found == dict(zip(at.tolist(), values[at].tolist(), strict=True))
+        for form in ("csv", "npz"):
+            pair = [await api.http.get(f"{url}&format={form}") for _ in range(2)]
+            assert pair[0].content == pair[1].content
+
+
+async def test_any_runs_metrics_are_exported_for_tensorboard(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    async with serving(tmp_path / "data") as api:
+        run_id = await ran(api, {"batch_loss": ([1, 2, 3], [0.5, 0.25, 0.125]), "val_loss": ([3], [math.inf])})
+        answer = await api.http.get(f"/v1/runs/{run_id}/export?format=tensorboard")
+        name = answer.headers["content-disposition"].partition('filename="')[2].rstrip('"')
+        (tmp_path / "logs").mkdir()
+        (tmp_path / "logs" / name).write_bytes(answer.content)
+        problem(await api.http.get("/v1/runs/run_x/export?format=tensorboard"), 404)
+    found = accumulator.EventAccumulator(str(tmp_path / "logs")).Reload()
+    assert [(each.step, each.value) for each in found.Scalars("batch_loss")] == [(1, 0.5), (2, 0.25), (3, 0.125)]
+    assert [each.value for each in found.Scalars("val_loss")] == [math.inf]
