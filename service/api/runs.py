@@ -19,6 +19,7 @@ from service.api.views.run import (
     CalibrationView,
     CheckpointView,
     ConfusionView,
+    DiagnosticsView,
     ImportanceView,
     RunView,
     WorstRowsView,
@@ -122,6 +123,12 @@ async def importance(here: Here, run_id: str) -> Response:
 async def worst_rows(here: Here, run_id: str) -> Response:
     """The rows held back that the model liked least, with their ids in the data set."""
     return reply({"run": run_id, **_found(here, run_id, "worst_rows")})
+
+
+@router.get("/{run_id}/diagnostics", response_model=DiagnosticsView, responses=refuses(NotFound))
+async def diagnostics(here: Here, run_id: str) -> Response:
+    """The best weights layer by layer: norms, gradients, dead and saturated units, and the gradient by time step."""
+    return reply({"run": run_id, **_found(here, run_id, "diagnostics")})
 
 
 def _found(here: Context, run_id: str, name: str) -> dict[str, Any]:

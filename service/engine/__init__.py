@@ -3,7 +3,7 @@
 from service.engine.assess import Assessment, better, metric_names, usual_metrics
 from service.engine.attribution import Attributed, Attribution
 from service.engine.contract import LayerSpec, Shape, Signature, Spec
-from service.engine.diagnostics import gradient_by_time
+from service.engine.diagnostics import Diagnosis, diagnose, gradient_by_time
 from service.engine.early_stopping import EarlyStopping
 from service.engine.events import Epoch, Event, Finished, Improved, Measured, Started, Tick, Warned
 from service.engine.feed import Examples
@@ -20,9 +20,9 @@ from service.engine.stream import State, Stream, stream_faults
 from service.engine.training import Training
 
 __all__ = [
-    "SCORES", "Assessment", "Attributed", "Attribution", "EarlyStopping", "Epoch", "Event", "Examples", "Finished",
-    "Improved", "Layer", "LayerSpec", "Loss", "Measured", "Network", "NetworkSpec", "Optimizer", "Plan",
+    "SCORES", "Assessment", "Attributed", "Attribution", "Diagnosis", "EarlyStopping", "Epoch", "Event", "Examples",
+    "Finished", "Improved", "Layer", "LayerSpec", "Loss", "Measured", "Network", "NetworkSpec", "Optimizer", "Plan",
     "PlannedLayer", "Recipe", "Schedule", "Shape", "Signature", "Spec", "Started", "State", "Stream", "Tick",
-    "Training", "TrainingSpec", "Warned", "better", "gradient_by_time", "higher_is_better", "metric_names", "plan",
-    "resolve", "stream_faults", "usual_metrics", "weight_faults", "weights_of",
+    "Training", "TrainingSpec", "Warned", "better", "diagnose", "gradient_by_time", "higher_is_better",
+    "metric_names", "plan", "resolve", "stream_faults", "usual_metrics", "weight_faults", "weights_of",
 ]  # fmt: skip

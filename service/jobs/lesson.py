@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
 import numpy as np
@@ -17,7 +18,7 @@ from service.jobs import receipt
 from service.jobs.reporter import Snapshot
 from service.jobs.verdict import GivenBack, Verdict, Work
 from service.serving import findings
-from service.specs import TrainSpec, artifact
+from service.specs import TrainSpec, artifact, examples_of
 from service.specs.artifact import NetworkModel
 from service.storage import StoppedBy
 
@@ -146,6 +147,7 @@ class Lesson:
         report = {
             "scores": finished.scores, "best_step": finished.best_step,
             "warnings": [*self.prepared.warnings, *self.warnings], **self._findings(model),
+            "diagnostics": self._diagnostics(),
         }  # fmt: skip
         tell(phase="saving")
         return Verdict(
@@ -153,6 +155,14 @@ class Lesson:
             weights_sha256=model.facts["weights_sha256"], report=report,
             receipt=receipt.of(self.work.run.spec, dataset_sha256, self.training.recipe.training.shards or 1),
         )  # fmt: skip
+
+    def _diagnostics(self) -> dict[str, Any] | None:
+        """Of the best weights on some rows of training; None when there is no memory left for it."""
+        training, rows = self.training, examples_of(self.prepared.train)
+        outputs, weights = self.prepared.outline.outputs, training.weights()
+        with suppress(MemoryError):
+            return asdict(engine.diagnose(training.recipe, self.signature, outputs, weights, rows))
+        return None
 
     def _findings(self, model: NetworkModel) -> dict[str, Any]:
         for name, part in (("test", self.prepared.test), ("validation", self.prepared.validation)):

@@ -135,14 +135,18 @@ async def test_names_tags_and_notes_can_be_changed(tmp_path: Path) -> None:
 async def test_what_a_run_found_at_its_end_is_shown(tmp_path: Path) -> None:
     confusion = {"part": "validation", "classes": ["a", "b"], "counts": [[3, 1], [0, 4]]}
     worst = {"part": "validation", "rows": [{"row": 17, "loss": 2.5, "truth": "a", "answer": "b"}]}
+    layer = {"index": 0, "kind": "lstm", "parameters": 8, "weight_norm": 1.5, "gradient_norm": 0.5}
+    layer |= {"dead_units": None, "saturated": None, "gradient_by_time": [None, 0.25, 0.5]}
+    inside = {"rows": 32, "layers": [layer]}
     async with serving(tmp_path) as api:
-        run_id = await ran(api, {}, {"confusion": confusion, "worst_rows": worst})
+        run_id = await ran(api, {}, {"confusion": confusion, "worst_rows": worst, "diagnostics": inside})
         found = (await api.http.get(f"/v1/runs/{run_id}/confusion")).json()
         first, second = found.pop("per_class")
         assert found == {"run": run_id, **confusion}
         assert (first["precision"], first["recall"], first["support"]) == (1.0, 0.75, 4)
         assert (second["precision"], second["recall"], second["f1"]) == (0.8, 1.0, pytest.approx(8 / 9))
         assert (await api.http.get(f"/v1/runs/{run_id}/worst-rows")).json() == {"run": run_id, **worst}
+        assert (await api.http.get(f"/v1/runs/{run_id}/diagnostics")).json() == {"run": run_id, **inside}
         assert (await api.http.get(f"/v1/runs/{run_id}/checkpoints")).json()["data"] == []
         waiting = (await api.submit()).json()["run_id"]
         assert "hint" in problem(await api.http.get(f"/v1/runs/{waiting}/confusion"), 404)

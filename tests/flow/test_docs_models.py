@@ -59,6 +59,12 @@ def test_the_evaluation_counts_every_row_held_back(printed: list[str]) -> None:
     assert {each["label"] for each in found["per_class"]} == {"setosa", "versicolor", "virginica"}
 
 
+def test_the_run_shows_what_its_layer_looks_like(printed: list[str]) -> None:
+    ((found,),) = (each["layers"] for each in _answers(printed, "layers"))
+    assert (found["kind"], found["parameters"]) == ("dense", 15)
+    assert 0 < found["gradient_norm"] < found["weight_norm"]
+
+
 def test_the_alias_moved_for_the_better_and_back(printed: list[str]) -> None:
     moved, back = _answers(printed, "compared")
     assert (moved["version"], back["version"]) == (2, 1)

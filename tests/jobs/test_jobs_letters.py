@@ -42,3 +42,6 @@ def test_a_killed_letter_network_goes_on_bit_for_bit(build: Build) -> None:
     assert machine.run(job).weights_sha256 == machine.run(whole).weights_sha256
     assert machine.points(job) == machine.points(whole)
     assert machine.run(job).report["scores"] == machine.run(whole).report["scores"]
+    found = machine.run(job).report["diagnostics"]
+    assert found == machine.run(whole).report["diagnostics"]
+    assert [len(each["gradient_by_time"] or ()) for each in found["layers"]] == [25, 0, 25, 0]

@@ -182,3 +182,27 @@ class WorstRowsView(View):
     run: str
     part: PartName
     rows: list[dict[str, Any]]
+
+
+class LayerDiagnosisView(View):
+    """One layer; what does not apply to it is null."""
+
+    index: int
+    kind: str
+    parameters: int
+    weight_norm: float | None
+    gradient_norm: float | None = Field(description="Of the mean loss in all of the layer's weights.")
+    dead_units: float | None = Field(description="Share of the units behind a ReLU that are 0 for every row.")
+    saturated: float | None = Field(description="Share of a sigmoid's or tanh's outputs within 1 % of a bound.")
+    gradient_by_time: list[float | None] | None = Field(
+        description="Norm of the last answer's gradient in a recurrent layer's state after each step: where it "
+        "vanishes, nothing can be learned from what was so long ago."
+    )
+
+
+class DiagnosticsView(View):
+    """What the best weights look like inside, on some rows of training."""
+
+    run: str
+    rows: int
+    layers: list[LayerDiagnosisView]
