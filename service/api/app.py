@@ -76,8 +76,8 @@ def create_app(
     watch = Watch(store)
     routers: list[APIRouter] = [noun.router for noun in _NOUNS]
     app = App(
-        title=openapi.TITLE, version=__version__, description=_DESCRIPTION, lifespan=_lifespan, redoc_url=None,
-        separate_input_output_schemas=False, redirect_slashes=False,
+        title=openapi.TITLE, version=__version__, description=_DESCRIPTION, lifespan=_lifespan,
+        redoc_url=None, docs_url=None, separate_input_output_schemas=False, redirect_slashes=False,
     )  # fmt: skip
     app.state.context = Context(settings, store, registry, wake, workers or (lambda: settings.workers), watch)
     app.state.leave = watch.close

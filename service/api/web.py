@@ -1,4 +1,4 @@
-"""The web page at `/`: a handful of small files out of the package, told apart by their content."""
+"""The web page at `/` and the API's at `/docs`: a handful of small files out of the package, told apart by their content."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from starlette.responses import Response
 router = APIRouter(include_in_schema=False)
 FOLDER = Path(__file__).resolve().parents[1] / "web"
 INDEX = "index.html"
+REFERENCE = "reference.html"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -57,6 +58,12 @@ def _page(body: bytes, media: str) -> Page:
 async def index(request: Request) -> Response:
     """The page."""
     return _answer(request, INDEX)
+
+
+@router.api_route("/docs", methods=["GET", "HEAD"])
+async def reference(request: Request) -> Response:
+    """Every operation and every word of the language, out of the OpenAPI document; nothing is loaded from elsewhere."""
+    return _answer(request, REFERENCE)
 
 
 @router.api_route("/web/{name}", methods=["GET", "HEAD"])

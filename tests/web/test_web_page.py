@@ -128,3 +128,12 @@ def test_the_keyboard_reaches_every_job(page: Any) -> None:
     last.focus()
     page.keyboard.press("Enter")
     page.wait_for_selector("#jobs li:last-child a[aria-current]")
+
+
+def test_the_reference_finds_a_word_and_tells_its_members(page: Any, url: str) -> None:
+    page.goto(f"{url}/docs#submit_v1_jobs_post")
+    page.wait_for_selector("#submit_v1_jobs_post[open] >> text=Train")
+    page.fill("#find", "adam")
+    assert page.locator("article details:visible > summary > code").all_inner_texts() == ["adam", "adamw"]
+    page.click("article summary:has-text('adamw')")
+    page.wait_for_selector("text=Largest length of the whole gradient.")
