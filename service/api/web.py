@@ -1,4 +1,4 @@
-"""The web page at `/` and the API's at `/docs`: a handful of small files out of the package, told apart by their content."""
+"""The web page at `/` and the reference at `/docs`: small files out of the package, told apart by their content."""
 
 from __future__ import annotations
 
