@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 
 import numpy as np
 
@@ -45,7 +45,9 @@ def train(spec: NgramSpec, text: Text, memory_bytes: int | None = None) -> Itera
     yield from _reserved_words(numbering)
     allowed = None if memory_bytes is None else memory_bytes - len(memoryview(text))
     orders = _Orders(spec, len(tokens), allowed)
-    yield from orders.build(stream)
+    levels = yield from orders.count(stream)
+    del stream
+    yield from orders.smooth(levels)
     facts = {"tokens": words, "sentences": count - words, "discounts": orders.discounts()}
     arrays, metadata = pack(spec, arrays_of(tokens, digests), orders.arrays, facts)
     yield Trained(arrays, metadata, words, count - words, len(tokens), tuple(orders.sizes))
@@ -62,12 +64,16 @@ def _keep_freed_pages() -> None:
 def _read(spec: NgramSpec, text: Text, numbering: Growing) -> Generator[Event, None, U32]:
     """Yields progress, returns the stream in provisional numbers, with `order` more ENDs behind it."""
     reader, size, done = Reader(spec, numbering), max(len(memoryview(text)), 1), 0
-    parts = [np.full(1, END, np.uint32)]
+    stream, count = np.full(1, END, np.uint32), 1
     for block in blocks(text):
-        parts.append(reader.read(block))
+        part = reader.read(block)
+        if count + len(part) > len(stream):  # in place: many small arrays would leave holes where no large one fits
+            stream.resize(max(count + len(part), len(stream) * 9 // 8), refcheck=False)
+        stream[count : count + len(part)] = part
+        count += len(part)
         done += len(block)
         yield Progressed("reading", _READ * done / size)
-    return np.concatenate([*parts, reader.close(), np.full(spec.order, END, np.uint32)])
+    return np.concatenate([stream[:count], reader.close(), np.full(spec.order, END, np.uint32)])
 
 
 def _reserved_words(numbering: Growing) -> Iterator[Warned]:
@@ -88,21 +94,24 @@ class _Orders:
         self.order = 0
         self.kept: Kept = None
 
-    def build(self, stream: U32) -> Iterator[Event]:
-        """Yields progress and warnings; afterwards `arrays` holds all orders."""
+    def count(self, stream: U32) -> Generator[Event, None, list[Level]]:
+        """Yields progress, returns the n-grams of all orders."""
         levels = [unigrams(stream[1 : -self.spec.order], self.vocabulary)]
         if self.spec.order > 1:
-            self._check_memory(len(stream), 0)
+            self._check_memory(len(stream), [])
             sorting = Sorting(stream, self.spec.order, self.vocabulary)
             for fraction in sorting.work():
                 yield Progressed("sorting", _READ + _SORT * fraction)
             collection = Collection(sorting, self.vocabulary)
             del sorting
-            self._check_memory(len(stream), sum(collection.measure()))
+            self._check_memory(len(stream), collection.measure())
             for fraction in collection.work():
                 yield Progressed("counting", _READ + _SORT + _COUNT * fraction)
             levels += collection.levels
-            del collection
+        return levels
+
+    def smooth(self, levels: list[Level]) -> Iterator[Event]:
+        """Empties `levels`; yields progress and warnings. Afterwards `arrays` holds all orders."""
         while levels:
             share = (1 - _READ - _SORT - _COUNT) / self.spec.order
             for fraction in self._add(levels[0], levels[1] if levels[1:] else None):
@@ -110,7 +119,7 @@ class _Orders:
             del levels[0]
         yield from self._fallbacks()
 
-    def _check_memory(self, tokens: int, ngrams: int) -> None:
+    def _check_memory(self, tokens: int, ngrams: Sequence[int]) -> None:
         """Before what is sorted or counted next is allocated."""
         needed = peak_bytes(self.spec, tokens, self.vocabulary, 0, ngrams)
         if self.memory_bytes is not None and needed > self.memory_bytes:

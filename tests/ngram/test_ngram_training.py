@@ -51,7 +51,7 @@ def test_a_text_without_tokens_is_refused(text: bytes) -> None:
 def test_a_text_that_needs_too_much_memory_is_refused_in_time(ngrams: int, phases: set[str]) -> None:
     """Once before the tokens are sorted, and once they are, before the n-grams there are take their place."""
     spec, text = NgramSpec(order=5), golden_text("ts_train")
-    enough = peak_bytes(spec, 49305, 4843, len(text), ngrams=0)
+    enough = peak_bytes(spec, 49305, 4843, len(text), ngrams=[])
     heard: set[str] = set()
     with pytest.raises(TooLarge, match="MiB"):
         heard.update(
