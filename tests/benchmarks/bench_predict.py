@@ -1,4 +1,4 @@
-"""Predictions against a bare ASGI answer and against MLServer; `make bench-predict`.
+"""Predictions against a bare ASGI answer and against MLServer; `make bench-predict`, or a test of it alone with -k.
 
 An MLP 784-128-10 of float32 behind the server as a user starts it; the generator is `load.py`, a process on a core of
 its own. MLSERVER names the folder of an environment with MLServer (its bin/mlserver), else that part is skipped.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from mlserver_rival import on, rival
 
 from service import storage
 from service.client import Client
@@ -47,24 +47,6 @@ LAYERS = [
     {"kind": "dense", "units": 10, "activation": "softmax"},
 ]
 Figures = dict[str, Any]
-
-MLSERVER_MODEL = """
-import numpy as np
-from mlserver import MLModel
-from mlserver.codecs import NumpyCodec
-from mlserver.types import InferenceResponse
-class Mlp(MLModel):
-    async def load(self):
-        self.w = dict(np.load("weights.npz"))
-        return True
-    async def predict(self, payload):
-        x = self.decode(payload.inputs[0], default_codec=NumpyCodec)
-        h = np.maximum(x.astype(np.float32) @ self.w["a"].T + self.w["b"], 0)
-        z = h @ self.w["c"].T + self.w["d"]
-        e = np.exp(z - z.max(1, keepdims=True))
-        p = e / e.sum(1, keepdims=True)
-        return InferenceResponse(model_name=self.name, outputs=[NumpyCodec.encode_output("p", p)])
-"""
 
 
 @dataclass
@@ -93,14 +75,9 @@ class Contest:
         return found
 
 
-def on(core: int, words: list[str]) -> list[str]:
-    """The command, kept on one core where that can be asked for."""
-    return ["taskset", "-c", str(core), *words] if len(CORES) > 1 else words
-
-
 def started(words: list[str], core: int = CORES[0], cwd: Path = ROOT) -> tuple[subprocess.Popen[str], int]:
     """A process that tells its port on its first line."""
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    env = os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
     process = subprocess.Popen(on(core, words), cwd=cwd, env=env, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     said = re.search(r":(\d+)", process.stdout.readline())
@@ -214,43 +191,9 @@ def mlserver(contest: Contest) -> Iterator[int]:
     place = os.environ.get("MLSERVER")
     if place is None:
         pytest.skip("MLSERVER names no environment with MLServer")
-    folder = contest.folder / "mlserver"
-    folder.mkdir()
-    ports = []
-    for _ in range(3):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            ports.append(probe.getsockname()[1])
-    settings = dict(zip(("http_port", "grpc_port", "metrics_port"), ports, strict=True))
-    (folder / "settings.json").write_text(json.dumps(settings | {"parallel_workers": 0, "host": "127.0.0.1"}))
-    (folder / "model-settings.json").write_text(json.dumps({"name": "mlp", "implementation": "mlp.Mlp"}))
-    (folder / "mlp.py").write_text(MLSERVER_MODEL)
-    w = contest.weights
-    arrays = {name: w[key] for name, key in zip("abcd", ("0.weight", "0.bias", "1.weight", "1.bias"), strict=True)}
-    np.savez(folder / "weights.npz", **arrays)
-    words = on(CORES[0], [f"{place}/bin/mlserver", "start", "."])
-    with open(folder / "log", "w") as log:
-        process = subprocess.Popen(
-            words, cwd=folder, stdout=log, stderr=log, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"}
-        )
-    try:
-        _until_ready(f"http://127.0.0.1:{ports[0]}/v2/models/mlp/ready", process, folder / "log")
-        yield ports[0]
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def _until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(600):
-        assert process.poll() is None, log.read_text()[-2000:]
-        try:
-            if httpx.get(url).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError(log.read_text()[-2000:])
+    process, port = rival(Path(place), contest.folder / "mlserver", contest.weights, CORES[0])
+    yield port
+    ended(process)
 
 
 def test_against_mlserver(contest: Contest, mlserver: int) -> None:
