@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Header, Query
@@ -17,13 +17,14 @@ from service.api.replies import Documented, ListQuery, listed, refuses, reply
 from service.api.upload import Received, folder, receive
 from service.api.views.base import ListView
 from service.api.views.dataset import DatasetView, PreviewView
-from service.data import Dataset, Parsed, read
+from service.data import Dataset, Format, Parsed, read
 from service.errors import (
     Conflict,
     Draining,
     Fault,
     InvalidData,
     InvalidSpec,
+    MissingExtra,
     NotFound,
     StorageFull,
     TooLarge,
@@ -32,13 +33,13 @@ from service.errors import (
 from service.storage import DatasetRow, Idempotency
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
-Format = Literal["csv", "jsonl", "json", "npy", "npz", "idx", "text", "safetensors"]
-FORMATS: tuple[Format, ...] = ("csv", "jsonl", "json", "npy", "npz", "idx", "text", "safetensors")
+FORMATS: tuple[Format, ...] = get_args(Format)
 _PARSING = CapacityLimiter(2)  # uploads parsed at once: the others wait on disk
 _TYPES: dict[str, Format] = {
     "text/csv": "csv", "text/plain": "text", "application/json": "json", "application/x-ndjson": "jsonl",
     "application/jsonl": "jsonl", "application/x-jsonlines": "jsonl", "application/x-npy": "npy",
-    "application/x-npz": "npz",
+    "application/x-npz": "npz", "application/vnd.apache.parquet": "parquet",
+    "application/vnd.apache.arrow.file": "arrow", "application/vnd.apache.arrow.stream": "arrow",
 }  # fmt: skip
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FORM = {
@@ -69,7 +70,7 @@ class DatasetsQuery(ListQuery):
 
 @router.post(
     "", response_model=DatasetView, status_code=201, openapi_extra=_BODY,
-    responses=refuses(InvalidData, TooLarge, UnsupportedMedia, StorageFull, Draining, also=_KNOWN),
+    responses=refuses(InvalidData, TooLarge, UnsupportedMedia, MissingExtra, StorageFull, Draining, also=_KNOWN),
 )  # fmt: skip
 async def upload(
     request: Request, here: Here,
@@ -77,7 +78,10 @@ async def upload(
     format: Annotated[Format | None, Query(description="For a raw body, when its type does not tell.")] = None,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
 ) -> Response:  # fmt: skip
-    """Takes CSV, JSON (lines), NPY, NPZ, IDX (.gz too), text or safetensors; streamed to disk, then parsed."""
+    """Takes CSV, JSON (lines), Parquet, Arrow, NPY, NPZ, IDX (.gz too), text or safetensors.
+
+    Streamed to disk, then parsed.
+    """
     here.check_open()
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     with folder(here.settings.data_dir) as into:

@@ -11,6 +11,7 @@ from typing import Literal
 from service.data.columns import Finished
 from service.data.description import Description, Kind, Limits, Parsed, Upload
 from service.data.readers import Read
+from service.data.readers.arrow import ARROW_MAGICS, PARQUET_MAGIC, read_arrow
 from service.data.readers.csv_table import read_csv
 from service.data.readers.idx import is_idx, read_idx
 from service.data.readers.json_rows import read_json_array, read_json_lines, read_rows
@@ -21,7 +22,7 @@ from service.data.source import Source, oversized, unusable
 from service.data.spool import Spool, write
 from service.errors import did_you_mean
 
-Format = Literal["csv", "jsonl", "json", "npy", "npz", "idx", "text", "safetensors"]
+Format = Literal["csv", "jsonl", "json", "parquet", "arrow", "npy", "npz", "idx", "text", "safetensors"]
 Reader = Callable[[Sequence[Source], Spool], Read]
 
 FILE_FORMAT = "netwright.dataset/1"
@@ -29,6 +30,8 @@ READERS: dict[str, Reader] = {
     "csv": read_csv,
     "jsonl": read_json_lines,
     "json": read_json_array,
+    "parquet": read_arrow,
+    "arrow": read_arrow,
     "npy": read_npy,
     "npz": read_npz,
     "idx": read_idx,
@@ -39,7 +42,10 @@ _SUFFIXES = {
     "csv": "csv", "tsv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "json": "json",
     "npy": "npy", "npz": "npz", "txt": "text", "text": "text", "md": "text",
 }  # fmt: skip
-_MAGIC = {b"\x93NUMPY": "npy", b"PK\x03\x04": "npz", b"PK\x05\x06": "npz"}
+_MAGIC = {
+    b"\x93NUMPY": "npy", b"PK\x03\x04": "npz", b"PK\x05\x06": "npz", PARQUET_MAGIC: "parquet",
+    **dict.fromkeys(ARROW_MAGICS, "arrow"),
+}  # fmt: skip
 
 
 def read(files: Sequence[Upload], into: Path, format: str | None = None, limits: Limits = Limits()) -> Parsed:  # noqa: B008
@@ -139,7 +145,7 @@ def _text_format(source: Source, head: bytes) -> str:
     if start == b"[":
         return "jsonl" if all(line.rstrip().endswith(b"]") for line in lines) and len(lines) > 1 else "json"
     if b"\0" in head:
-        hint = "send CSV, JSON lines, NPY, NPZ, IDX or UTF-8 text"
+        hint = "send CSV, JSON lines, Parquet, Arrow, NPY, NPZ, IDX or UTF-8 text"
         raise unusable("unknown_format", f"{source.name} is in no known format", hint)
     for mark in (b",", b"\t", b";"):
         counts = {line.count(mark) for line in lines}

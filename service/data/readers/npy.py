@@ -19,6 +19,7 @@ import numpy as np
 from service.data.columns import Arrays, Numbers, Words
 from service.data.place import shown
 from service.data.readers import Read
+from service.data.readers.inflated import kept, plain
 from service.data.readers.numeric import numeric_column, same_rows
 from service.data.source import BLOCK_BYTES, Source, check_names, oversized, unusable
 from service.data.spool import Spool
@@ -58,7 +59,7 @@ class _Stored:
 
 def read_npy(sources: Sequence[Source], spool: Spool) -> Read:
     """Each file is a column, called as the file. Raises InvalidData, TooLarge."""
-    return _columns([_checked(source.stem, _plain(source, spool), source.name) for source in sources], spool)
+    return _columns([_checked(source.stem, plain(source, spool), source.name) for source in sources], spool)
 
 
 def read_npz(sources: Sequence[Source], spool: Spool) -> Read:
@@ -88,22 +89,9 @@ def _column(array: _Stored, spool: Spool) -> Numbers | Arrays | Words:
     return words
 
 
-def _plain(source: Source, spool: Spool) -> IO[bytes]:
-    """The file, inflated on disk if it was packed."""
-    return _kept(source.blocks(), spool) if source.packed else spool.own(open(source.path, "rb"))
-
-
-def _kept(blocks: Iterator[bytes], spool: Spool) -> IO[bytes]:
-    file = spool.own(tempfile.TemporaryFile(dir=spool.folder))  # noqa: SIM115
-    for block in blocks:
-        file.write(block)
-    file.seek(0)
-    return file
-
-
 def _members(source: Source, spool: Spool) -> Iterator[_Stored]:
     try:
-        with zipfile.ZipFile(_plain(source, spool)) as archive:
+        with zipfile.ZipFile(plain(source, spool)) as archive:
             infos = [info for info in archive.infolist() if not info.filename.endswith("/")]
             _check_members(source, infos)
             check_names((PurePath(info.filename).stem for info in infos), source.name)
@@ -134,7 +122,7 @@ def _member(source: Source, archive: zipfile.ZipFile, info: zipfile.ZipInfo, spo
             first.write(head)
             first.seek(0)
             _header(name, first, info.file_size, source.name)  # refused before the rest is inflated
-        file = _kept(_bounded(head, stream, info.file_size), spool)
+        file = kept(_bounded(head, stream, info.file_size), spool)
     return _checked(name, file, source.name)
 
 
