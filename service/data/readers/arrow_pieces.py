@@ -17,12 +17,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 MEMORY_BYTES = 1 << 30
 PIECE_ROWS, PIECE_BYTES = 1 << 14, 1 << 24
 _TICKS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _DAY_S = 86_400.0
+_LONG_WORD = 100  # bytes; a column of longer ones is text
 
 
 class Refusal(Exception):  # noqa: N818 - as in service.errors
@@ -40,6 +42,7 @@ class Reader:
         self._most_rows, self._most_bytes = most_rows, most_bytes
         with open(path, "rb") as file:
             pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # what is not packed is never copied
+        self._rows = self._size = 0
         self._packed, buffer = len(pages), pa.py_buffer(pages)
         self._read: Any
         if pages[:4] == b"PAR1":
@@ -64,11 +67,12 @@ class Reader:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Pieces of at most so many rows, every offset and letter in them checked."""
-        rows = size = 0
         for batch in self._read:
-            rows, size = rows + batch.num_rows, size + sum(map(_bytes, batch.columns))
-            self._check(rows, size)
+            self._rows, self._size = self._rows + batch.num_rows, self._size + sum(map(_bytes, batch.columns))
+            self._check(self._rows, self._size)
             batch.validate(full=True)
+            self._size += sum(map(_repeated, batch.columns))
+            self._check(self._rows, self._size)
             for start in range(0, batch.num_rows, PIECE_ROWS):
                 yield batch.slice(start, PIECE_ROWS)
 
@@ -83,6 +87,16 @@ class Reader:
 def _bytes(values: pa.Array) -> int:
     """Of a column's values; a dictionary is shared by batches and bounded by the file."""
     return int((values.indices if pa.types.is_dictionary(values.type) else values).nbytes)
+
+
+def _repeated(values: pa.Array) -> int:
+    """What long words of a dictionary take where they are written out: as text, a row its own."""
+    if not pa.types.is_dictionary(values.type) or kind_of(values.type) != "words":
+        return 0
+    counts = values.indices.drop_null().value_counts()
+    sizes = pc.binary_length(values.dictionary).take(counts.field("values")).to_numpy(zero_copy_only=False)
+    times = counts.field("counts").to_numpy(zero_copy_only=False)
+    return int((sizes * times)[sizes > _LONG_WORD].sum())
 
 
 def check_schema(schema: pa.Schema, most_columns: int) -> None:
