@@ -43,17 +43,17 @@ def built(name: str) -> Any:
     """The same network as PyTorch's users write it."""
     from torch import nn
 
-    class Flat(nn.Module):
+    class Flat(nn.Module):  # type: ignore[misc]
         """Channels last, as our flatten has them."""
 
         def forward(self, x: Any) -> Any:
             return x.permute(0, 2, 3, 1).flatten(1)
 
-    class LastLstm(nn.LSTM):
+    class LastLstm(nn.LSTM):  # type: ignore[misc]
         def forward(self, x: Any, hx: Any = None) -> Any:
             return super().forward(x)[0][:, -1]
 
-    class LastGru(nn.GRU):
+    class LastGru(nn.GRU):  # type: ignore[misc]
         def forward(self, x: Any, hx: Any = None) -> Any:
             return super().forward(x)[0][:, -1]
 
