@@ -93,11 +93,13 @@ class Desk:
         for batch in waiting.values():
             self._run(batch)
             answers: list[Any] = batch.answers or [None] * len(batch.parts)
+            lines = b"".join([b"%s: %s\r\n" % line for line in batch.headers()])
             for (caller, request), answer in zip(batch.callers, answers, strict=True):
                 if answer is None:
                     caller.decline(request)
                 else:
-                    caller.answer(self._head(batch, answer), answer)
+                    head = b"content-length: %d\r\n%sx-request-id: %s\r\n\r\n" % (len(answer), lines, self._ids.new())
+                    caller.answer(head, answer)
                     self._timed.add(monotonic_s() - batch.began_s)
 
     def _run(self, batch: Asked) -> None:
@@ -107,7 +109,3 @@ class Desk:
             return
         if served is not None and batch.work(served) <= SMALL:
             batch.run(served)
-
-    def _head(self, batch: Asked, answer: bytes) -> bytes:
-        lines = b"".join([b"%s: %s\r\n" % line for line in batch.headers(answer)])
-        return b"%sx-request-id: %s\r\n\r\n" % (lines, self._ids.new())

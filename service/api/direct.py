@@ -6,6 +6,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+_AGAIN_S = 0.1
 _POST = b"POST /v1/models/"
 
 
@@ -19,7 +20,7 @@ class Direct(HttpToolsProtocol):
         super().__init__(*given, **named)
         app: Any = self.config.app
         self._desk = app.hot.desk
-        self._between, self._waits = True, False
+        self._between, self._waits, self._answered_s = True, False, 0.0
 
     def data_received(self, data: bytes) -> None:
         if self._waits:  # not for the answer to what it asked before: that comes first
@@ -29,7 +30,6 @@ class Direct(HttpToolsProtocol):
         if not (idle and data.startswith(_POST)) or self.flow.write_paused:
             super().data_received(data)
             return
-        self._unset_keepalive_if_required()
         self._waits = True
         soon = self.loop.call_soon if len(self.connections) > 1 else None  # nobody else can come meanwhile
         if self._desk.take(data, self, soon):
@@ -51,13 +51,27 @@ class Direct(HttpToolsProtocol):
             lines += [name, b": ", value, b"\r\n"]
         lines += [headers, body]
         self.transport.write(b"".join(lines))
-        self.on_response_complete()
+        self.server_state.total_requests += 1
+        self._answered_s = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._close_after(self.timeout_keep_alive)
 
     def decline(self, request: bytes) -> None:
         """Lets the framework answer."""
         self._waits = False
         if not self.transport.is_closing():
             super().data_received(request)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """One timer for many answers: it looks when the last one was, instead of being set anew by each."""
+        left_s = self._answered_s + self.timeout_keep_alive - self.loop.time()
+        if self._waits or left_s > 0:
+            self._close_after(max(left_s, _AGAIN_S))
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _close_after(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
 
     def on_message_begin(self) -> None:
         self._between = False

@@ -72,7 +72,11 @@ class Hot:
         if batch is None or answer is None:
             await self._app(scope, _again(body, receive), send)
             return
-        told = [*batch.headers(answer), (b"x-request-id", self._request_id(headers))]
+        told = [
+            (b"content-length", b"%d" % len(answer)),
+            *batch.headers(),
+            (b"x-request-id", self._request_id(headers)),
+        ]
         await send({"type": "http.response.start", "status": 200, "headers": told})
         await send({"type": "http.response.body", "body": answer})
 

@@ -74,12 +74,11 @@ class Batch:
         except Exception:
             _LOG.exception("a pass of %s broke; its requests are answered one by one", served.id)
 
-    def headers(self, answer: bytes) -> list[tuple[bytes, bytes]]:
-        """What stands before an answer, but for the request's id."""
-        size = (b"content-length", b"%d" % len(answer))
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """What stands before every answer, beside its length and the request's id."""
         if self.kind.raw:
-            return [size, (b"content-type", _RAW), (_MODEL_HEADER, self.model)]
-        return [size, (b"content-type", b"application/json")]
+            return [(b"content-type", _RAW), (_MODEL_HEADER, self.model)]
+        return [(b"content-type", b"application/json")]
 
     def _written(self, model: RowModel, y: Array, places: list[slice | None], name: str) -> Iterator[bytes | None]:
         if self.kind.raw:

@@ -202,3 +202,22 @@ async def test_connections_that_ask_together_share_a_pass(tmp_path: Path, monkey
             a, b = json.loads(body)["predictions"][0], one.json()["predictions"][0]
             assert a["probability"] == pytest.approx(b["probability"], abs=1e-6)
         assert (await second.ask(request(ref, bodies[0]))).json() == alone[0].json()
+
+
+async def test_a_connection_is_closed_when_nothing_was_asked_for_long_and_not_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with listening(tmp_path, monkeypatch) as place, place.line() as line:
+        ref = await trained(place.api)
+        asked = request(ref, BODIES[0])
+        for _ in range(3):
+            assert (await line.ask(asked)).status_code == 200
+        assert place.direct == 2
+        (connection,) = place.state.connections
+        assert isinstance(connection, Direct)
+        connection.timeout_keep_alive_handler()  # rings while the last answer is young
+        assert (await line.ask(asked)).status_code == 200
+        connection.timeout_keep_alive = 0
+        connection.timeout_keep_alive_handler()
+        async with asyncio.timeout(PATIENCE_S):
+            assert await line.reader.read() == b""
