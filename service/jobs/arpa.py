@@ -22,7 +22,7 @@ def arpa(work: Work) -> Verdict:
 
 
 def _read(work: Work, spec: ArpaSpec, text: memoryview) -> Made:
-    trained, warnings = listened(work, ngram.import_arpa(_lines(text), spec.tokenizer))
+    trained, warnings = listened(work, ngram.import_arpa(_lines(text), spec))
     facts = {"vocabulary": trained.vocabulary}
     return Made(trained.arrays, trained.metadata, facts, {"ngrams": trained.ngrams, "warnings": warnings})
 

@@ -15,8 +15,8 @@ from service.ngram.model import Model
 from service.ngram.plan import Plan, plan
 from service.ngram.score import Score
 from service.ngram.sources import Source, find_sources
-from service.ngram.spec import NgramSpec
-from service.ngram.tokenizers import Tokenizer, Word
+from service.ngram.spec import NgramSpec, Reading
+from service.ngram.tokenizers import Tokenizer
 from service.ngram.trace import Traced, trace
 from service.ngram.training import train
 from service.ngram.vocabulary import Vocabulary
@@ -38,6 +38,7 @@ __all__ = [
     "Options",
     "Plan",
     "Progressed",
+    "Reading",
     "Sampling",
     "Score",
     "Source",
@@ -48,7 +49,6 @@ __all__ = [
     "Trained",
     "Vocabulary",
     "Warned",
-    "Word",
     "check_alike",
     "export_arpa",
     "find_sources",

@@ -14,8 +14,7 @@ from service.ngram.artifact import pack
 from service.ngram.assembly import Rows, assemble, close_suffixes
 from service.ngram.contract import RESERVED, START
 from service.ngram.events import Event, Progressed, Trained, Warned
-from service.ngram.spec import MAX_ORDER, NgramSpec
-from service.ngram.tokenizers import AnyTokenizer, Word
+from service.ngram.spec import MAX_ORDER, NgramSpec, Reading
 from service.ngram.vocabulary import U32, arranged, arrays_of, digest, inverse
 from service.tensors import Array
 
@@ -44,11 +43,11 @@ class _Lines:
         return InvalidData(f"line {self.number} of the ARPA file: {what}")
 
 
-def import_arpa(lines: Iterable[bytes], tokenizer: AnyTokenizer = Word()) -> Iterator[Event]:  # noqa: B008
-    """Reads a file's lines; the last event is the model. Raises InvalidData naming the line."""
+def import_arpa(lines: Iterable[bytes], reading: Reading = Reading()) -> Iterator[Event]:  # noqa: B008
+    """Reads a file's lines; the last event is the model, which reads texts as is said. Raises InvalidData."""
     source = _Lines(iter(lines))
     sizes = _sizes(source)
-    spec = NgramSpec(order=len(sizes), tokenizer=tokenizer)
+    spec = NgramSpec(order=len(sizes), **{name: getattr(reading, name) for name in Reading.model_fields})
     numbers: dict[bytes, int] = {}
     orders: list[Rows] = []
     for order, size in enumerate(sizes, 1):

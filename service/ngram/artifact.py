@@ -1,4 +1,4 @@
-"""The arrays of a model file: a forward trie, order by order, built for few cache misses (docs/decisions/0010).
+"""The arrays of a model file: a forward trie, order by order, built for few cache misses (docs/decisions/0009).
 
     1.log10       float32 by word
     k.contexts    uint64 by node of order k, one more at the end: 32 bits where its continuations begin in order k + 1,

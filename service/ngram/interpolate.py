@@ -25,7 +25,7 @@ from service.ngram.model import Model, State, streams
 from service.ngram.numbering import Fixed
 from service.ngram.reader import Text
 from service.ngram.score import TokenScores, score_stream
-from service.ngram.spec import NgramSpec
+from service.ngram.spec import NgramSpec, Reading
 from service.ngram.trie import F32
 from service.ngram.vocabulary import U32, Vocabulary, arranged, arrays_of, digest
 from service.tensors import Array
@@ -139,9 +139,8 @@ class Mixture(Static[tuple[State, ...]]):
 
 def check_alike(specs: Sequence[NgramSpec]) -> None:
     """Raises InvalidSpec unless models of these specs can be mixed."""
-    reading = {"tokenizer", "lowercase", "normalize", "sentences", "blank_lines"}
     for spec in specs[1:]:
-        for name in sorted(reading):
+        for name in sorted(Reading.model_fields):
             if getattr(spec, name) != getattr(specs[0], name):
                 raise InvalidSpec(
                     f"the models of a mixture must read text the same way; they differ in {name}",

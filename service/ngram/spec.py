@@ -22,16 +22,21 @@ _PRUNE = (
 )
 
 
-class NgramSpec(Spec):
-    """An n-gram language model."""
+class Reading(Spec):
+    """How a text is cut into sentences and tokens."""
 
-    order: Annotated[int, Field(ge=1, le=MAX_ORDER)] = 3
     tokenizer: Tokenizer = Word()
-    smoothing: Smoothing = ModifiedKneserNey()
     lowercase: bool = False
     normalize: Literal["none", "nfc", "nfkc"] = "none"
     sentences: Annotated[Literal["line", "paragraph", "document"], Field(description=_SENTENCES)] = "line"
     blank_lines: Literal["keep", "skip"] = "keep"
+
+
+class NgramSpec(Reading):
+    """An n-gram language model."""
+
+    order: Annotated[int, Field(ge=1, le=MAX_ORDER)] = 3
+    smoothing: Smoothing = ModifiedKneserNey()
     prune: Annotated[list[Threshold], Field(max_length=MAX_ORDER, description=_PRUNE)] = []
 
     @field_validator("prune")

@@ -9,7 +9,7 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 from service.data import DatasetSpec, PartName
 from service.engine import Loss, NetworkSpec, Optimizer, Recipe, TrainingSpec
-from service.ngram import NgramSpec, Tokenizer, Word
+from service.ngram import NgramSpec, Reading
 
 SPEC_VERSION: Literal[1] = 1
 Label = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -141,15 +141,15 @@ class EvaluateJob(_Job):
     spec: EvaluateSpec
 
 
-class ArpaSpec(_Spec):
+class ArpaSpec(Reading):
     """An ARPA file, uploaded as a text (`format` text), whose n-grams become a model.
 
-    `tokenizer`: how texts are cut for it; a file of characters or bytes names blanks <0x20>.
+    The file does not say how texts are to be read for it: `tokenizer` and the options beside it do, as when its model
+    was counted. A file of characters or bytes names blanks <0x20>.
     """
 
     spec_version: Literal[1] = SPEC_VERSION
     dataset: DatasetSpec
-    tokenizer: Tokenizer = Word()
     max_memory_bytes: MemoryBytes | None = None
 
 

@@ -10,13 +10,13 @@ import pytest
 from ngram_models import GOLDEN, golden_arpa, golden_text, model_of
 
 from service.errors import Conflict, InvalidData
-from service.ngram import Model, NgramSpec, Trained, Warned, export_arpa, import_arpa
+from service.ngram import Model, NgramSpec, Reading, Trained, Warned, export_arpa, import_arpa
 from service.ngram.tokenizers import Character
 from service.tensors import Tensors
 
 
 def read(lines: list[bytes], **options: Any) -> tuple[Model, list[str]]:
-    *events, last = import_arpa(lines, **options)
+    *events, last = import_arpa(lines, Reading(**options))
     assert isinstance(last, Trained)
     return Model(Tensors(dict(last.arrays), dict(last.metadata))), [e.message for e in events if isinstance(e, Warned)]
 
@@ -44,6 +44,16 @@ def test_an_imported_model_scores_as_kenlm() -> None:
 def test_counts_of_an_imported_model_are_not_known() -> None:
     model, _ = read(gzip.decompress((GOLDEN / "ngram_ts_o3_prune.arpa.gz").read_bytes()).splitlines())
     assert model.explain(model.start(), [1], model.vocabulary.id(b"the")).count is None
+
+
+def test_texts_are_read_for_an_imported_model_as_for_the_one_it_was() -> None:
+    how: dict[str, Any] = {"lowercase": True, "normalize": "nfkc", "sentences": "paragraph"}
+    model = model_of(NgramSpec(order=2, **how), "Die Stra\u00dfe\nF\u00fchrt\n\nnach Hause\n" * 3)
+    again, _ = read(b"".join(export_arpa(model)).splitlines(), **how)
+    text = "DIE STRA\u00dfE\nFU\u0308HRT\n\nnach"
+    assert (score := again.score(text)).oov == 0
+    assert score.log10_prob == pytest.approx(model.score(text).log10_prob, rel=1e-5)
+    assert score.sentences == 2
 
 
 @pytest.mark.oracle
