@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from service import engine, ngram
 from service.data import DatasetSpec, Outline, Reference, holds_text, outline
 from service.engine import Recipe
-from service.errors import Fault, InvalidSpec
+from service.errors import InvalidSpec
 from service.ngram import NgramSpec
 from service.specs.admitted import SLACK_BYTES, Admitted, JobPlan, check_size, inside
 from service.specs.dataset import Source, source
@@ -22,7 +22,7 @@ from service.specs.initial import pinned
 from service.specs.job import JOB, ArpaJob, EvaluateJob, Job, MixtureJob, NgramJob, NgramJobSpec, TrainSpec
 from service.specs.letters import check_letters, letters
 from service.specs.target import loss_for
-from service.specs.text import admit_arpa, admit_mixture
+from service.specs.text import admit_arpa, admit_mixture, with_column
 from service.storage import Store
 
 _FLOPS_PER_S = 2e10  # of one core, products of middling size
@@ -106,11 +106,8 @@ def _outlined(
 
 
 def _ngram(spec: NgramJobSpec, data: Source) -> tuple[NgramJobSpec, JobPlan]:
-    kind = data.description.kind
-    if kind != "text" and spec.dataset.column is None:
-        fault = Fault("/spec/dataset", "not_a_text", f"an n-gram model needs a text, this is of kind {kind}")
-        raise InvalidSpec(fault.message, hint="Upload a text, or name a `column` of text.", faults=[fault])
-    text = data.open().text() if kind == "text" else None
+    spec = spec.model_copy(update={"dataset": with_column(spec.dataset, data.description, "an n-gram model needs")})
+    text = data.open().text() if data.description.kind == "text" else None
     size = data.bytes if text is None else len(text)
     planned = ngram.plan(ngram_spec(spec), size, b"" if text is None else bytes(text[:_SAMPLE_BYTES]))
     seconds = round(0.1 + size * spec.order / _NGRAM_BYTES_PER_S, 1)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from service import ngram, tensors
-from service.data import DatasetSpec
-from service.errors import Conflict, Fault, InvalidSpec, NotFound
+from service.data import DatasetSpec, Description
+from service.errors import Conflict, Fault, InvalidSpec, NotFound, did_you_mean
 from service.ngram import Model
 from service.specs import artifact
 from service.specs.admitted import SLACK_BYTES, Admitted, JobPlan, check_size, inside
-from service.specs.dataset import Source, source
+from service.specs.dataset import source
 from service.specs.job import ArpaJob, MixtureJob
 from service.storage import Resolved, Store
 
@@ -46,7 +46,8 @@ def admit_mixture(job: MixtureJob, store: Store, limit_bytes: int) -> Admitted:
         except InvalidSpec as error:
             raise _refusal("/models", "not_alike", error.message, error.hint) from error
     with source(spec.dataset, store) as data:
-        size = _text_bytes(data, spec.dataset)
+        dataset = with_column(spec.dataset, data.description, "weights are tuned on")
+        size = len(data.open().text()) if data.description.kind == "text" else data.bytes
         words = sum(len(model.vocabulary) for model in models)
         plan = _plan(_FIXED_BYTES + _WORD_BYTES * words + 40 * size, size / _MIXED_BYTES_PER_S)
         check_size(plan.bytes, limit_bytes, "/spec/dataset")
@@ -54,7 +55,7 @@ def admit_mixture(job: MixtureJob, store: Store, limit_bytes: int) -> Admitted:
     update = {
         "models": [each.run_id if each.name is None else f"{each.name}:{each.version}" for each in found],
         "runs": [each.run_id for each in found], "blobs": [each.blob for each in found],
-        "dataset": spec.dataset.model_copy(update={"id": row.id, "sample": None, "rows": None}),
+        "dataset": dataset.model_copy(update={"id": row.id, "sample": None, "rows": None}),
     }  # fmt: skip
     memory = spec.max_memory_bytes or 2 * plan.bytes + SLACK_BYTES
     return Admitted(spec.model_copy(update=update).model_dump(mode="json"), row.id, memory, plan)
@@ -84,12 +85,25 @@ def _model(found: Resolved, at: int, store: Store) -> Model:
     raise _refusal(pointer, "not_an_ngram_model", f"{found.ref} is {what}: only n-gram models can be mixed")
 
 
-def _text_bytes(data: Source, dataset: DatasetSpec) -> int:
-    kind = data.description.kind
-    if kind != "text" and dataset.column is None:
-        hint = "Upload a text, or name a `column` of text."
-        raise _refusal("/spec/dataset", "not_a_text", f"weights are tuned on a text, this is of kind {kind}", hint)
-    return len(data.open().text()) if kind == "text" else data.bytes
+def with_column(dataset: DatasetSpec, data: Description, user: str) -> DatasetSpec:
+    """Of a table with the column that holds the text: the one that is named, `text`, or the only one of long texts.
+
+    Raises InvalidSpec when there is none such; `user`: what needs a text.
+    """
+    if data.kind == "text":
+        return dataset
+    words = [column.name for column in data.columns if column.type in {"text", "category"}]
+    named = "text" if dataset.column is None and "text" in words else dataset.column
+    if named is None:
+        texts = [column.name for column in data.columns if column.type == "text"]
+        if len(texts) != 1:
+            hint = f'Upload a text, or name a "column" of words: {", ".join(words[:10]) or "there is none"}.'
+            raise _refusal("/spec/dataset", "not_a_text", f"{user} a text, this is of kind {data.kind}", hint)
+        named = texts[0]
+    if named not in words:
+        hint = did_you_mean(named, words) or f"Columns of words: {', '.join(words[:10]) or 'none'}."
+        raise _refusal("/spec/dataset/column", "unknown_column", f"no column of words {named!r}", hint)
+    return dataset.model_copy(update={"column": named})
 
 
 def _refusal(pointer: str, code: str, message: str, hint: str | None = None) -> InvalidSpec:

@@ -57,18 +57,33 @@ async def test_a_text_becomes_a_model_with_every_tokenizer_and_smoothing(tmp_pat
 
 
 async def test_the_lines_of_json_become_a_model_without_what_is_rare(tmp_path: Path) -> None:
-    rows = [{"id": at, "words": line} for at, line in enumerate((TALE + "a rare line\n").splitlines())]
+    rows = [{"id": at, "text": line} for at, line in enumerate((TALE + "a rare line\n").splitlines())]
     lines = "\n".join(json.dumps(row) for row in rows)
     async with serving(tmp_path) as api:
         found = [
-            await job(api, lines, "tale.jsonl", order=3, prune=prune, dataset={"column": "words"})
-            for prune in ([], [0, 1])
+            await job(api, lines, "tale.jsonl", order=3, prune=prune, dataset=dataset)
+            for prune, dataset in (([], {"column": "text"}), ([0, 1], {}))
         ]
         whole, pruned = [(await api.http.get(f"/v1/runs/{run_id}")).json()["text"] for run_id in found]
         assert whole["tokens"] == pruned["tokens"] == 20 * 12 + 3
         assert whole["ngrams"][0] == pruned["ngrams"][0]
         assert whole["ngrams"][1] - pruned["ngrams"][1] == 4  # <s> a, a rare, rare line, line </s>
         assert (await ask(api, "scores", model=found[1], text="the cat sat"))["oov"] == 0
+
+
+async def test_a_column_without_words_is_refused_at_the_door(tmp_path: Path) -> None:
+    rows = [{"number": at, "title": f"a b {at % 2}", "body": f"c {at % 3}"} for at in range(9)]
+    async with serving(tmp_path) as api:
+        dataset = (await api.upload("\n".join(map(json.dumps, rows)), "rows.jsonl")).json()["id"]
+        for column, pointer, hint in (
+            ("number", "/spec/dataset/column", "title, body"),
+            ("titel", "/spec/dataset/column", "title"),
+            (None, "/spec/dataset", "title, body"),
+        ):
+            spec = {"dataset": {"id": dataset, "column": column}}
+            refused = await api.http.post("/v1/jobs", json={"type": "ngram", "spec": spec})
+            assert pointers(refused) == [pointer]
+            assert hint in refused.json()["errors"][0]["hint"]
 
 
 async def test_odd_texts_become_models_with_warnings(tmp_path: Path) -> None:
@@ -84,14 +99,14 @@ async def test_odd_texts_become_models_with_warnings(tmp_path: Path) -> None:
 
 async def test_a_text_too_large_for_the_memory_is_refused_before_it_is_counted(tmp_path: Path) -> None:
     text = "".join(f"w{at} x{at * 7 % 1000} y{at * 13 % 777}\n" for at in range(60_000))
-    async with serving(tmp_path, max_model_bytes=88_000_000) as api:
+    async with serving(tmp_path, max_model_bytes=72_000_000) as api:
         dataset = (await api.upload(text, "many.txt")).json()["id"]
         spec = {"dataset": {"id": dataset}, "order": 5}
         for path in ("jobs", "plans"):
             refused = await api.http.post(f"/v1/{path}", json={"type": "ngram", "spec": spec})
             assert pointers(refused, 413) == ["/spec/order"]
         plan = (await api.http.post("/v1/plans", json={"type": "ngram", "spec": spec | {"order": 1}})).json()
-        assert plan["bytes"] < 88_000_000
+        assert plan["bytes"] < 72_000_000
 
 
 # --- completions
