@@ -45,7 +45,7 @@ BENCHES := $(subst _,-,$(patsubst tests/benchmarks/bench_%.py,bench-%,$(wildcard
 bench: $(BENCHES) ## every benchmark; one alone: make bench-start, bench-engine, ...
 $(BENCHES): bench-%: $(DEV)
 	$(BIN)/python -m pytest -s -m benchmark tests/benchmarks/bench_$(subst -,_,$*).py
-bench-engine bench-engine-cnn bench-engine-recurrent: $(ORACLE)
+bench-engine bench-engine-cnn bench-engine-recurrent bench-engine-two: $(ORACLE)
 
 .PHONY: power-cut
 power-cut: $(DEV) ## cut the power 10,000 times at a store that works, open what is left (needs Linux and a C compiler)

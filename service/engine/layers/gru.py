@@ -51,11 +51,11 @@ class Gru(LayerSpec):
 
 def _cell(tape: Tape) -> Cell:
     """x brings p to n, r, z; h brings u to r, z, n, and the reset gate weighs the last of it."""
-    w, u, h, a = tape.units, tape.u, tape.h, tape.scratch("a", 3)
-    n, sigmoids, r, z = a[:, :w], a[:, w:], a[:, w : 2 * w], a[:, 2 * w :]
-    p, entering, product = [(p[:, :w], p[:, w:]) for p in tape.p], u[:, : 2 * w], u[:, 2 * w :]
-    both, gap, bias = tape.scratch("both", 2), tape.scratch("gap", 1), tape.site.theta["bias_hh_l0"][2 * w :]
-    rq, held = both[:, :w], both[:, w:]
+    u, h, a = tape.u, tape.h, tape.scratch("a", 3)
+    n, sigmoids, r, z = a[0], a[1:], a[1], a[2]
+    p, entering, product = [(p[0], p[1:]) for p in tape.p], u[:2], u[2]
+    both, gap, bias = tape.scratch("both", 2), tape.scratch("gap", 1)[0], tape.site.theta["bias_hh_l0"][-tape.units :]
+    rq, held = both
     half = np.array(0.5, a.dtype)
     keep = _factors(tape, a, both) if tape.factors else None
 
@@ -78,8 +78,7 @@ def _cell(tape: Tape) -> Cell:
     if keep is None:
         return Cell(step, step)
     rest, dh = tape.rest, tape.dh
-    k, d = ([[each[:, j : j + w] for j in range(0, each.shape[1], w)] for each in whole]
-            for whole in (tape.factors, tape.d))  # fmt: skip
+    k, d = ([list(each) for each in whole] for whole in (tape.factors, tape.d))
     assert rest is not None
 
     def back(t: int) -> None:
@@ -95,10 +94,10 @@ def _cell(tape: Tape) -> Cell:
 
 def _factors(tape: Tape, a: Array, both: Array) -> AtTime:
     """dh/dn = (1 - z)(1 - n^2), dn/dr = q r (1 - r), dh/dz = (h - n) z (1 - z); and r, z."""
-    w, n, sigmoids, one = tape.units, a[:, : tape.units], a[:, tape.units :], np.array(1, a.dtype)
-    left, part = tape.scratch("left", 2), tape.scratch("part", 1)
-    left_z = left[:, w:]
-    outs = [(k[:, :w], k[:, w : 3 * w], k[:, 3 * w :]) for k in tape.factors]
+    n, sigmoids, one = a[0], a[1:], np.array(1, a.dtype)
+    left, part = tape.scratch("left", 2), tape.scratch("part", 1)[0]
+    left_z = left[1]
+    outs = [(k[0], k[1:3], k[3:]) for k in tape.factors]
 
     def keep(t: int) -> None:
         k_n, k_rz, rz = outs[t]

@@ -53,11 +53,10 @@ class Lstm(LayerSpec):
 def _cell(tape: Tape) -> Cell:
     """Gates in the order o, i, f, g. sigmoid(a) = tanh(a / 2) / 2 + 1 / 2, so one tanh covers them; the halves are in
     the weights. c stands behind g, so that one product makes i g and f c."""
-    n, p, u, h, a = tape.units, tape.p, tape.u, tape.h, tape.scratch("a", 5)
-    gates, sigmoids, entering, values = a[:, : 4 * n], a[:, : 3 * n], a[:, n : 3 * n], a[:, 3 * n :]
-    o, c = a[:, :n], a[:, 4 * n :]
-    both, tanh_c = tape.scratch("both", 2), tape.scratch("tanh_c", 1)
-    ig, fc = both[:, :n], both[:, n:]
+    p, u, h, a = tape.p, tape.u, tape.h, tape.scratch("a", 5)
+    gates, sigmoids, entering, values, o, c = a[:4], a[:3], a[1:3], a[3:], a[0], a[4]
+    both, tanh_c = tape.scratch("both", 2), tape.scratch("tanh_c", 1)[0]
+    ig, fc = both
     half = np.array(0.5, a.dtype)
     keep = _factors(tape, a, both, tanh_c) if tape.factors else None
 
@@ -75,17 +74,16 @@ def _cell(tape: Tape) -> Cell:
 
     if keep is None:
         return Cell(step, step, (c,))
-    dc, part, dh = tape.scratch("dc", 1), tape.scratch("part", 1), tape.dh
-    dc_each = np.broadcast_to(dc[:, None], (len(dc), 3, n))
-    k = [(k[:, :n], k[:, n : 4 * n].reshape(-1, 3, n), k[:, 4 * n : 5 * n], k[:, 5 * n :]) for k in tape.factors]
-    d = [(d[:, :n], d[:, n:].reshape(-1, 3, n)) for d in tape.d]
+    dc, part, dh = tape.scratch("dc", 1)[0], tape.scratch("part", 1)[0], tape.dh
+    k = [(k[0], k[1:4], k[4], k[5]) for k in tape.factors]
+    d = [(d[0], d[1:]) for d in tape.d]
 
     def back(t: int) -> None:
         (k_o, k_ifg, k_c, f), (d_o, d_ifg), dh_t = k[t], d[t], dh[t + 1]
         np.multiply(dh_t, k_o, d_o)
         np.multiply(dh_t, k_c, part)
         np.add(dc, part, dc)
-        np.multiply(dc_each, k_ifg, d_ifg)
+        np.multiply(dc, k_ifg, d_ifg)
         np.multiply(dc, f, dc)
 
     return Cell(step, back, (c,), (dc,))
@@ -96,11 +94,11 @@ def _factors(tape: Tape, a: Array, both: Array, tanh_c: Array) -> AtTime:
 
     By o: (1 - o) h; by i, f: (1 - i) i g, (1 - f) f c; by g: i - i g g; by c: o - h tanh(c); and f.
     """
-    n, h, one, part = tape.units, tape.h, np.array(1, a.dtype), tape.scratch("part", 1)
-    sigmoids, (o, i, f, g) = a[:, : 3 * n], (a[:, k * n : (k + 1) * n] for k in range(4))
-    left, ig = tape.scratch("left", 3), both[:, :n]
-    left_o, left_if = left[:, :n], left[:, n:]
-    outs = [(k[:, :n], k[:, n : 3 * n], *(k[:, j * n : (j + 1) * n] for j in (3, 4, 5))) for k in tape.factors]
+    h, one, part = tape.h, np.array(1, a.dtype), tape.scratch("part", 1)[0]
+    sigmoids, (o, i, f, g, _) = a[:3], a
+    left, ig = tape.scratch("left", 3), both[0]
+    left_o, left_if = left[0], left[1:]
+    outs = [(k[0], k[1:3], k[3], k[4], k[5]) for k in tape.factors]
 
     def keep(t: int) -> None:
         (k_o, k_if, k_g, k_c, k_f), told = outs[t], h[t + 1]

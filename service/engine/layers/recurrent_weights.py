@@ -22,12 +22,17 @@ def side_by_side(site: Site, name: str, rows: int, width: int) -> Array:
     return site.loose(name, (rows, width if width % SAME_SET else width + LINE))[:, :width]
 
 
+def by_gate(gates: Array, units: int) -> Array:
+    """(B, G H) seen as (G, B, H)."""
+    return gates.reshape(len(gates), -1, units).swapaxes(0, 1)
+
+
 class Gates:
     """The arrays of all gates. With `apart` the last of PyTorch's gates has two: what x and what h bring to it.
 
     `all`: (T B, G H), with `apart` (T B, (G + 1) H): scale (x W + b) going forward, the gradients going back. The last
     of PyTorch's gates stands first, so that with `apart` both sides are neighbours: x brings to n, r, z, h to r, z, n.
-    `U`: (H, G H), scale times the weights; `u`: (B, G H), what h brings to a step.
+    `U`: (H, G H), scale times the weights; `u`: (G, B, H), what h brings to a step.
     """
 
     def __init__(self, site: Site, scale: Sequence[float], units: int, apart: bool) -> None:
@@ -38,7 +43,7 @@ class Gates:
         self.of_input = self.all[:, : self.wide]
         self.scale = np.repeat(np.array(scale, site.dtype), units)
         self.U = site.loose("U", (units, self.wide))
-        self.u = side_by_side(site, "u", site.rows, self.wide)
+        self.u = site.loose("u", (len(scale), site.rows, units))
 
     def times(self, gates: Array) -> list[Array]:
         """(B, G H) of every step."""
@@ -114,34 +119,36 @@ def bind_projection(site: Site, gates: Gates, source: Source, cut: Step) -> Step
 
 
 def bind_state_product(site: Site, gates: Gates, h: list[Array]) -> tuple[Step, AtTime]:
-    """(what is done once U is there, t: u = h[t] U)."""
-    return _in_columns(site, "U_pieces", gates.U, h, [gates.u] * gates.time)
+    """(what is done once U is there, t: u = h[t] U), gate by gate."""
+    rows, units = site.rows, gates.units
+    width = _width(rows, units, units)
+    pieces = site.loose("U_pieces", (len(gates.u), units // width, units, width))
+    source = gates.U.reshape(units, *pieces.shape[:2], width).transpose(1, 2, 0, 3)
+    u = gates.u.reshape(len(gates.u), rows, -1, width).swapaxes(1, 2)
+    return lambda: np.copyto(pieces, source), lambda t: np.matmul(h[t], pieces, u)
 
 
 def bind_back_product(site: Site, gates: Gates, d: list[Array], dh: list[Array]) -> tuple[Step, AtTime]:
     """(what is done once a step, t: dh[t] = d[t] U' without the scale)."""
     weight, U_back = site.theta["weight_hh_l0"], site.loose("U_back", (gates.wide, gates.units))
     pairs = [(U_back[ours], weight[:, theirs].T) for ours, theirs in gates.turned(state=True)]
-    cut, product = _in_columns(site, "U_back_pieces", U_back, [gates.to_state(each) for each in d], dh)
+    width = _width(site.rows, gates.wide, gates.units)
+    pieces = site.loose("U_back_pieces", (gates.units // width, gates.wide, width))
+    source = U_back.reshape(gates.wide, -1, width).swapaxes(0, 1)
+    da = [gates.to_state(each) for each in d]
+    outs = [each.reshape(site.rows, -1, width).swapaxes(0, 1) for each in dh]
 
     def fetch() -> None:
         for ours, theirs in pairs:
             np.copyto(ours, theirs)
-        cut()
+        np.copyto(pieces, source)
 
-    return fetch, product
+    return fetch, lambda t: np.matmul(da[t], pieces, outs[t])
 
 
-def _in_columns(site: Site, name: str, weights: Array, a: list[Array], out: list[Array]) -> tuple[Step, AtTime]:
-    """(the step that cuts the weights, t: out[t] = a[t] weights), in columns narrow enough for the quick kernel."""
-    k, n = weights.shape
-    width = next((c for c in COLUMNS if n % c == 0 and n > c and site.rows * k * c <= UNPACKED), n)
-    if width == n:
-        return lambda: None, lambda t: np.matmul(a[t], weights, out[t])
-    pieces = site.loose(name, (n // width, k, width))
-    source = weights.reshape(k, -1, width).swapaxes(0, 1)
-    outs = [each.reshape(site.rows, -1, width).swapaxes(0, 1) for each in out]
-    return lambda: np.copyto(pieces, source), lambda t: np.matmul(a[t], pieces, outs[t])
+def _width(rows: int, k: int, n: int) -> int:
+    """Columns of a piece of (rows, k) (k, n): narrow enough for OpenBLAS's kernel without packing, else all of them."""
+    return next((c for c in COLUMNS if n % c == 0 and rows * k * c <= UNPACKED), n)
 
 
 def bind_gradients(site: Site, gates: Gates, source: Source, before: Array) -> Step:

@@ -48,8 +48,8 @@ class SimpleRnn(LayerSpec):
 
 
 def _cell(tape: Tape) -> Cell:
-    p, u, h, dh, d, factors = tape.p, tape.u, tape.h, tape.dh, tape.d, tape.factors
-    a, one = tape.scratch("a", 1), np.array(1, tape.u.dtype)
+    u, h, dh, a, one = tape.u[0], tape.h, tape.dh, tape.scratch("a", 1)[0], np.array(1, tape.u.dtype)
+    p, d, factors = ([each[0] for each in whole] for whole in (tape.p, tape.d, tape.factors))
 
     def step(t: int) -> None:
         np.add(u, p[t], a)
