@@ -17,7 +17,7 @@ from service.api.replies import Documented, ListQuery, listed, refuses, reply
 from service.api.upload import Received, folder, receive
 from service.api.views.base import ListView
 from service.api.views.dataset import DatasetView, PreviewView
-from service.data import Dataset, Format, Parsed, read
+from service.data import Dataset, Format, Parsed, Wishes, parse_wishes, read
 from service.errors import (
     Conflict,
     Draining,
@@ -41,6 +41,10 @@ _TYPES: dict[str, Format] = {
     "application/x-npz": "npz", "application/vnd.apache.parquet": "parquet",
     "application/vnd.apache.arrow.file": "arrow", "application/vnd.apache.arrow.stream": "arrow",
 }  # fmt: skip
+_ABOUT_TYPES = (
+    "Columns' types where they are not what the values look like: `zip:category,age:number,note:text,when:date`, or a"
+    " JSON object. number refuses other words, by row; date reads ISO 8601 as seconds since 1970 (UTC)."
+)
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FORM = {
     "type": "object",
@@ -49,6 +53,8 @@ _FORM = {
         "file": {"type": "array", "items": {"type": "string", "contentMediaType": "application/octet-stream"}},
         "name": {"type": "string", "maxLength": 200},
         "format": {"type": "string", "enum": list(FORMATS)},
+        "types": {"type": "string", "description": "As in the query."},
+        "resize": {"type": "string", "description": "As in the query."},
     },
 }
 _KNOWN: Documented = {200: {"description": "This content is known already", "model": DatasetView}}
@@ -76,9 +82,11 @@ async def upload(
     request: Request, here: Here,
     name: Annotated[str | None, Query(max_length=200, description="For a raw body: its file name.")] = None,
     format: Annotated[Format | None, Query(description="For a raw body, when its type does not tell.")] = None,
+    types: Annotated[str | None, Query(max_length=64_000, description=_ABOUT_TYPES)] = None,
+    resize: Annotated[str | None, Query(max_length=40, description="The size pictures are scaled to: 28x28.")] = None,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
 ) -> Response:  # fmt: skip
-    """Takes CSV, JSON (lines), Parquet, Arrow, NPY, NPZ, IDX (.gz too), text or safetensors.
+    """Takes CSV, JSON (lines), Parquet, Arrow, NPY, NPZ, IDX (.gz too), a zip of pictures, text or safetensors.
 
     Streamed to disk, then parsed.
     """
@@ -88,11 +96,12 @@ async def upload(
         received = await receive(request, into, name or "")
         chosen = _format(received.fields.get("format")) or format or _TYPES.get(kind)
         label = (received.fields.get("name") or name or received.files[0].name or "dataset")[:200]
-        sha256, known = _known(here, received.sha256, chosen)
+        wishes = parse_wishes(received.fields.get("types") or types, received.fields.get("resize") or resize)
+        sha256, known = _known(here, _wished(received.sha256, wishes), chosen)
         key = None if idempotency_key is None else Idempotency(idempotency_key, sha256)
         if known is None:
             parsed_at = into / "parsed"
-            parsed = await to_thread.run_sync(_parse, received, parsed_at, chosen, limiter=_PARSING)
+            parsed = await to_thread.run_sync(_parse, received, parsed_at, chosen, wishes, limiter=_PARSING)
             row = await in_thread(_keep, here, label, sha256, received.bytes, parsed, parsed_at, key)
         else:
             row = await in_thread(_again, here, known, key)
@@ -116,8 +125,13 @@ def _known(here: Context, sha256: str, format: Format | None) -> tuple[str, Data
     return other, here.store.datasets.find(other)
 
 
-def _parse(received: Received, into: Path, format: Format | None) -> Parsed:
-    return read(received.files, into, format)
+def _wished(sha256: str, wishes: Wishes) -> str:
+    """The content's name; with other types it is another data set."""
+    return hashlib.sha256(f"{sha256} with {wishes.words}".encode()).hexdigest() if wishes.words else sha256
+
+
+def _parse(received: Received, into: Path, format: Format | None, wishes: Wishes) -> Parsed:
+    return read(received.files, into, format, wishes=wishes)
 
 
 def _keep(

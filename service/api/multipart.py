@@ -12,8 +12,8 @@ from service.errors import Fault, InvalidSpec, did_you_mean
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
-MAX_FIELD_BYTES = 1_000
-FIELDS = ("file", "name", "format")
+MAX_FIELD_BYTES = 64_000
+FIELDS = ("file", "name", "format", "types", "resize")
 
 
 class Sink(Protocol):

@@ -18,6 +18,7 @@ from service.data.spec import DatasetSpec, Reference
 from service.data.targets import BinaryTarget, ClassTarget, DistributionTarget, NumberTarget, Target
 from service.data.text_parts import TextParts, text_parts
 from service.data.windows import holds_text, outline_letters, prepare_letters
+from service.data.wishes import Wishes, parse_wishes
 
 __all__ = [
     "MISSING",
@@ -51,10 +52,12 @@ __all__ = [
     "TextParts",
     "Upload",
     "Whole",
+    "Wishes",
     "apply",
     "holds_text",
     "outline",
     "outline_letters",
+    "parse_wishes",
     "piece_rows",
     "prepare",
     "prepare_letters",

@@ -16,13 +16,15 @@ from service.data.readers.csv_table import read_csv
 from service.data.readers.idx import is_idx, read_idx
 from service.data.readers.json_rows import read_json_array, read_json_lines, read_rows
 from service.data.readers.npy import read_npy, read_npz
+from service.data.readers.pictures import holds_pictures, read_pictures
 from service.data.readers.text import read_text
 from service.data.readers.weights import is_weights, read_weights
-from service.data.source import Source, oversized, unusable
+from service.data.source import NO_WISHES, Source, oversized, unusable
 from service.data.spool import Spool, write
+from service.data.wishes import Wishes
 from service.errors import did_you_mean
 
-Format = Literal["csv", "jsonl", "json", "parquet", "arrow", "npy", "npz", "idx", "text", "safetensors"]
+Format = Literal["csv", "jsonl", "json", "parquet", "arrow", "npy", "npz", "images", "idx", "text", "safetensors"]
 Reader = Callable[[Sequence[Source], Spool], Read]
 
 FILE_FORMAT = "netwright.dataset/1"
@@ -34,9 +36,11 @@ READERS: dict[str, Reader] = {
     "arrow": read_arrow,
     "npy": read_npy,
     "npz": read_npz,
+    "images": read_pictures,
     "idx": read_idx,
     "text": read_text,
 }
+_TABLES = ("csv", "jsonl", "json", "parquet", "arrow")
 FORMATS = (*READERS, "safetensors")
 _SUFFIXES = {
     "csv": "csv", "tsv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "json": "json",
@@ -48,7 +52,10 @@ _MAGIC = {
 }  # fmt: skip
 
 
-def read(files: Sequence[Upload], into: Path, format: str | None = None, limits: Limits = Limits()) -> Parsed:  # noqa: B008
+def read(
+    files: Sequence[Upload], into: Path, format: str | None = None, limits: Limits = Limits(),  # noqa: B008
+    wishes: Wishes = NO_WISHES,
+) -> Parsed:  # fmt: skip
     """Parses one or more files into the file `into`.
 
     Raises InvalidData (naming row and column where it can) or TooLarge; nothing is left at `into` then.
@@ -60,14 +67,22 @@ def read(files: Sequence[Upload], into: Path, format: str | None = None, limits:
     if format is not None and format not in FORMATS:
         hint = did_you_mean(format, FORMATS) or "one of " + ", ".join(FORMATS)
         raise unusable("unknown_format", f"unknown format {format[:40]!r}", hint)
-    sources = [Source(file, limits) for file in files]
+    sources = [Source(file, limits, wishes) for file in files]
     formats = {format or guess_format(source) for source in sources}
     if len(formats) > 1:
         raise unusable("mixed_formats", f"the files are of several formats: {', '.join(sorted(formats))}")
     found = formats.pop()
+    _check_wishes(wishes, found)
     if found == "safetensors":
         return read_weights(sources, into)
     return save(lambda spool: READERS[found](sources, spool), into, text=found == "text")
+
+
+def _check_wishes(wishes: Wishes, format: str) -> None:
+    if wishes.types and format not in _TABLES:
+        raise unusable("no_types", f"types are for tables ({', '.join(_TABLES)}), this is {format}")
+    if wishes.resize and format != "images":
+        raise unusable("no_resize", f"resize is for a zip of pictures, this is {format}")
 
 
 def rows_to_dataset(rows: Sequence[object], into: Path, limits: Limits = Limits()) -> Parsed:  # noqa: B008
@@ -122,7 +137,7 @@ def guess_format(source: Source) -> str:
         raise unusable("empty", f"{source.name} is empty")
     for magic, name in _MAGIC.items():
         if head.startswith(magic):
-            return name
+            return "images" if name == "npz" and holds_pictures(source) else name
     if is_idx(head):
         return "idx"
     if is_weights(head, source.packed_bytes):
@@ -145,7 +160,7 @@ def _text_format(source: Source, head: bytes) -> str:
     if start == b"[":
         return "jsonl" if all(line.rstrip().endswith(b"]") for line in lines) and len(lines) > 1 else "json"
     if b"\0" in head:
-        hint = "send CSV, JSON lines, Parquet, Arrow, NPY, NPZ, IDX or UTF-8 text"
+        hint = "send CSV, JSON lines, Parquet, Arrow, NPY, NPZ, IDX, a zip of pictures or UTF-8 text"
         raise unusable("unknown_format", f"{source.name} is in no known format", hint)
     for mark in (b",", b"\t", b";"):
         counts = {line.count(mark) for line in lines}

@@ -9,9 +9,11 @@ from pathlib import PurePath
 from typing import IO
 
 from service.data.description import Limits, Upload
+from service.data.wishes import Wishes
 from service.errors import Fault, InvalidData, TooLarge
 
 BLOCK_BYTES = 1 << 20
+NO_WISHES = Wishes()
 _NAME_CHARACTERS = 256
 _GZIP, _GZIP_BITS = b"\x1f\x8b", 31
 _WEIGHED_BYTES = 1 << 14
@@ -40,8 +42,8 @@ def check_names(names: Iterable[str], source: str) -> None:
 class Source:
     """One uploaded file, read any number of times, always from its beginning."""
 
-    def __init__(self, upload: Upload, limits: Limits) -> None:
-        self.path, self.limits = upload.path, limits
+    def __init__(self, upload: Upload, limits: Limits, wishes: Wishes = NO_WISHES) -> None:
+        self.path, self.limits, self.wishes = upload.path, limits, wishes
         self.packed_bytes = upload.path.stat().st_size
         with open(upload.path, "rb") as file:
             self.packed = file.read(2) == _GZIP

@@ -137,3 +137,20 @@ async def test_an_idempotency_key_of_an_upload_names_its_content(tmp_path: Path)
         assert again.json() == first.json()
         other = await api.http.post("/v1/datasets", content=ROWS.encode() + b"4,red,4\n", headers=headers)
         assert problem(other, 422)["errors"][0]["code"] == "idempotency_mismatch"
+
+
+async def test_types_may_be_said_and_make_another_data_set(tmp_path: Path) -> None:
+    async with serving(tmp_path) as api:
+        plain = await api.upload(ROWS)
+        path = "/v1/datasets?types=size:category"
+        typed = await api.http.post(path, content=ROWS.encode(), headers={"content-type": "text/csv"})
+        again = await api.http.post(
+            "/v1/datasets", files=[("file", ("a.csv", ROWS))], data={"types": '{"size": "category"}'}
+        )
+        assert (typed.status_code, again.status_code) == (201, 200)
+        assert [each["type"] for each in typed.json()["columns"]] == ["category", "category", "number"]
+        assert typed.json()["id"] == again.json()["id"] != plain.json()["id"]
+        wrong = await api.http.post(
+            "/v1/datasets?types=colour:number", content=ROWS.encode(), headers={"content-type": "text/csv"}
+        )
+        assert pointers(wrong) == [f"/rows/{row}/colour" for row in range(3)]

@@ -10,9 +10,10 @@ import numpy as np
 from service.data.columns.finished import Finished, is_number
 from service.data.columns.text import Text
 from service.data.description import ColumnDescription, Counted
-from service.data.place import shown
+from service.data.place import refusal, shown
 from service.data.spool import Piece, Spool, spooled, stream_of
 from service.data.statistics import MOST_CLASSES, TOP
+from service.errors import Fault
 from service.tensors import Array
 
 MOST_WORDS = 65_536  # distinct values of a category; beyond it a column is text
@@ -68,15 +69,18 @@ class Words:
             text.add([words[code] for code in self._spool.get(piece).tolist()])
         return text
 
-    def finish(self, name: str) -> Finished:
-        """The column as category or text, by what it holds."""
+    def finish(self, name: str, wish: str | None = None) -> Finished:
+        """The column as the category or text that it is to be, else by what it holds."""
+        if self._text is not None and wish == "category":
+            message = f"column {name!r} has more than {MOST_WORDS:,} different words: too many for a category"
+            raise refusal([Fault("/types", "too_many_words", message, "let it be text")])
         if self._text is not None:
             return self._text.finish(name)
         words, counts = self._vocabulary.words, self._counts()
         present = int(counts.sum())
         few = len(words) <= max(FEW, present // 2)
         prose = sum(map(len, words)) > LONG_WORD * max(1, len(words))
-        if not few or prose:
+        if wish == "text" or (wish is None and (not few or prose)):
             return self._decoded().finish(name)
         return self._category(name, words, counts, present)
 

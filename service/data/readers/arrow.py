@@ -34,7 +34,7 @@ def read_arrow(sources: Sequence[Source], spool: Spool) -> Read:
     if find_spec("pyarrow") is None:
         message, hint = "this server cannot read Parquet and Arrow", 'install the extra: pip install "netwright[data]"'
         raise MissingExtra(message, hint=hint, faults=[Fault("/file", "missing_extra", message, hint)])
-    table, schema = Table(spool, _NONE), None
+    table, schema = Table(spool, _NONE, wishes=sources[0].wishes.types), None
     for source in sources:
         with _decoder(source, spool) as pieces:
             found = _line(pieces, source)

@@ -40,10 +40,11 @@ class Head:
 def read_csv(sources: Sequence[Source], spool: Spool) -> Read:
     """Raises InvalidData naming row and column, TooLarge."""
     head = read_head(sources[0])
-    table = _pass(sources, head, Table(spool, MISSING))
+    wishes = sources[0].wishes.types
+    table = _pass(sources, head, Table(spool, MISSING, wishes=wishes))
     if table.again:  # a word came late in a column of numbers: its spelling is needed from the start
         spool.clear()
-        table = _pass(sources, head, Table(spool, MISSING, frozenset(table.again)))
+        table = _pass(sources, head, Table(spool, MISSING, frozenset(table.again), wishes))
     if not table.rows:
         raise unusable("no_rows", f"{sources[0].name} has a header but no rows")
     return table.rows, table.finish(), head.warnings

@@ -11,9 +11,10 @@ import pydantic_core
 from service.data.place import MOST_FAULTS, pointer, refusal, row_words, shown
 from service.data.readers import Read
 from service.data.readers.table import Table
-from service.data.source import Source, check_names, oversized, unusable
+from service.data.source import NO_WISHES, Source, check_names, oversized, unusable
 from service.data.spool import Spool
 from service.data.statistics import Floats
+from service.data.wishes import Wishes
 from service.errors import Fault, InvalidData
 from service.tensors import Array
 
@@ -25,13 +26,14 @@ _WORDS = {str, bool, *_NUMBERS}
 
 def read_json_lines(sources: Sequence[Source], spool: Spool) -> Read:
     """A row a line. Raises InvalidData naming row and column, TooLarge."""
-    return _read(lambda: chain.from_iterable(map(_line_pieces, sources)), spool, sources[0].limits.columns)
+    first = sources[0]
+    return _read(lambda: chain.from_iterable(map(_line_pieces, sources)), spool, first.limits.columns, first.wishes)
 
 
 def read_json_array(sources: Sequence[Source], spool: Spool) -> Read:
     """A file is one array of rows, held whole. Raises InvalidData naming row and column, TooLarge."""
     pieces = [_array(source) for source in sources]
-    return _read(lambda: iter(pieces), spool, sources[0].limits.columns)
+    return _read(lambda: iter(pieces), spool, sources[0].limits.columns, sources[0].wishes)
 
 
 def read_rows(rows: Rows, spool: Spool, most_columns: int) -> Read:
@@ -39,11 +41,11 @@ def read_rows(rows: Rows, spool: Spool, most_columns: int) -> Read:
     return _read(lambda: iter([rows]), spool, most_columns)
 
 
-def _read(pieces: Callable[[], Iterator[Rows]], spool: Spool, most_columns: int) -> Read:
-    table = _pass(pieces(), Table(spool, _NONE), most_columns)
+def _read(pieces: Callable[[], Iterator[Rows]], spool: Spool, most_columns: int, wishes: Wishes = NO_WISHES) -> Read:
+    table = _pass(pieces(), Table(spool, _NONE, wishes=wishes.types), most_columns)
     if table.again:  # a word came late in a column of numbers: its spelling is needed from the start
         spool.clear()
-        table = _pass(pieces(), Table(spool, _NONE, frozenset(table.again)), most_columns)
+        table = _pass(pieces(), Table(spool, _NONE, frozenset(table.again), wishes.types), most_columns)
     if not table.rows:
         raise unusable("no_rows", "there are no rows")
     return table.rows, table.finish(), []

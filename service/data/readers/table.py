@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from service.data.columns import Arrays, Finished, Numbers, Words
-from service.data.place import pointer, refusal, row_words
+import numpy as np
+
+from service.data.columns import MISSING, Arrays, Finished, Numbers, Words, is_number, number_text
+from service.data.place import MOST_FAULTS, pointer, refusal, row_words, shown
 from service.data.spool import Spool
 from service.data.statistics import Floats
-from service.errors import Fault, InvalidData
+from service.data.wishes import WishedType, seconds
+from service.errors import Fault, InvalidData, did_you_mean
 from service.tensors import Array
+
+_NO_WISHES: Mapping[str, WishedType] = {}
+_TYPE_HINT = "mend the value, leave it empty, or ask for another type of the column"
+
+
+def _number(word: str) -> float:
+    if not is_number(word):
+        raise ValueError(word)
+    return float(word)
 
 
 class Table:
@@ -19,8 +31,11 @@ class Table:
     more of it is kept, and the file is read once more with that name in `words`.
     """
 
-    def __init__(self, spool: Spool, missing: frozenset[str], words: frozenset[str] = frozenset()) -> None:
-        self._spool, self._missing, self._words = spool, missing, words
+    def __init__(
+        self, spool: Spool, missing: frozenset[str], words: frozenset[str] = frozenset(),
+        wishes: Mapping[str, WishedType] = _NO_WISHES,
+    ) -> None:  # fmt: skip
+        self._spool, self._missing, self._words, self._wishes = spool, missing, words, wishes
         self._columns: dict[str, Numbers | Words | Arrays] = {}
         self.again: set[str] = set()
         self.rows = 0
@@ -32,7 +47,8 @@ class Table:
 
     def wants_words(self, name: str) -> bool:
         """Whether the next piece of a column must come as words, numbers or not."""
-        return name in self._words or name in self.again or isinstance(self._columns.get(name), Words)
+        wanted = name in self._words or self._wishes.get(name) in {"category", "text", "date"}
+        return wanted or name in self.again or isinstance(self._columns.get(name), Words)
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """The shape of a row of a column of arrays; None when it is not one."""
@@ -41,6 +57,9 @@ class Table:
 
     def add_numbers(self, name: str, values: Floats) -> None:
         """The next piece of a column, as numbers; NaN is missing."""
+        if self._wishes.get(name) in {"category", "text"}:
+            self.add_words(name, [None if np.isnan(value) else number_text(value) for value in values.tolist()])
+            return
         column = self._columns.get(name)
         if column is None:
             column = self._columns[name] = Numbers(self._spool)
@@ -51,6 +70,9 @@ class Table:
 
     def add_words(self, name: str, values: Sequence[str | None]) -> None:
         """The next piece of a column, as words; None is missing."""
+        if (wish := self._wishes.get(name)) in {"number", "date"}:
+            self.add_numbers(name, self._converted(name, values, _number if wish == "number" else seconds))
+            return
         column = self._columns.get(name)
         if name in self.again or (isinstance(column, Numbers) and not column.empty):
             self.again.add(name)
@@ -77,7 +99,40 @@ class Table:
 
     def finish(self) -> list[Finished]:
         """All columns, as they will be written."""
-        return [column.finish(name) for name, column in self._columns.items()]
+        unknown = [name for name in self._wishes if name not in self._columns]
+        faults = [Fault("/types", "no_such_column", f"types: there is no column {name[:100]!r}",
+                        did_you_mean(name, self.names)) for name in unknown]  # fmt: skip
+        if faults:
+            raise refusal(faults)
+        return [self._finished(name, column) for name, column in self._columns.items()]
+
+    def _finished(self, name: str, column: Numbers | Words | Arrays) -> Finished:
+        wish = self._wishes.get(name)
+        if isinstance(column, Words):
+            return column.finish(name, wish if wish in {"category", "text"} else None)
+        if wish is not None and isinstance(column, Arrays):
+            raise refusal([Fault("/types", "mixed_types", f"types: column {name!r} holds lists, which stay lists")])
+        return column.finish(name)
+
+    def _converted(self, name: str, values: Sequence[str | None], convert: Callable[[str], float]) -> Floats:
+        """Words as the numbers that they were said to be. Raises InvalidData naming row and column."""
+        found, faults = np.full(len(values), np.nan), list[Fault]()
+        for at, word in enumerate(values):
+            if word is None or word.strip() in MISSING:
+                continue
+            try:
+                found[at] = convert(word.strip())
+            except (ValueError, OverflowError):
+                expected = (
+                    "a number" if convert is _number else "an ISO date such as 2024-02-29 or 2024-02-29T12:00:00Z"
+                )
+                words = f"{row_words(self.rows + at)}, column {name!r}: expected {expected}, got {shown(word)}"
+                faults.append(Fault(pointer("rows", self.rows + at, name), "wrong_type", words, _TYPE_HINT))
+                if len(faults) == MOST_FAULTS:
+                    break
+        if faults:
+            raise refusal(faults)
+        return found
 
     def _clash(self, name: str, what: str) -> InvalidData:
         message = (
