@@ -117,6 +117,17 @@ class Preprocessor:
             return None
         return self._packed(encoder, data, len(rows))
 
+    def floats(self, data: bytes) -> Array | None:
+        """x of rows of little-endian float32, where the network takes them as they are; else, or when it cannot, None.
+
+        What is not None is what `array` gives.
+        """
+        encoder = self.encoder
+        if not isinstance(encoder, Whole) or encoder.dtype != "float32":
+            return None
+        x = np.frombuffer(data, "<f4").reshape(-1, *encoder.shape)
+        return x if finite(x) else None
+
     def _packed(self, encoder: Flat | Whole, data: bytes, rows: int) -> Array | None:
         if isinstance(encoder, Flat):
             numbers = np.frombuffer(data, np.float64).reshape(rows, -1)

@@ -46,7 +46,9 @@ def _joint(model: RowModel, parts: Sequence[Any], plain: bool) -> Array | None:
     for part in parts:
         if not row_bytes or len(part) % row_bytes or not part:
             return None
-    return _alone(model, parts[0] if len(parts) == 1 else b"".join(parts))
+    data = parts[0] if len(parts) == 1 else b"".join(parts)
+    x = model.preprocessor.floats(data)
+    return x if x is not None else _alone(model, data)
 
 
 def _alone(model: RowModel, part: Part) -> Array | None:

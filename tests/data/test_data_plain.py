@@ -68,3 +68,22 @@ def test_a_lone_vector_may_be_sent_without_a_list_around_it(tmp_path: Path) -> N
 def test_missing_numbers_do_not_widen_what_is_sent(tmp_path: Path) -> None:
     model = _models(tmp_path)[0][0]
     assert (model.width, model.shape) == (2, (3,))  # the third is the mark of a missing b
+
+
+def test_bytes_of_floats_are_taken_as_an_array_of_them_is_or_not_at_all(tmp_path: Path) -> None:
+    taken = 0
+    for model, values in _models(tmp_path):
+        assert model.width is not None
+        rows = np.array([values[: model.width]] * 3, "<f4")
+        huge = rows.copy()
+        huge[1] = np.finfo(np.float32).max  # whose squares overflow, and which are numbers all the same
+        for x in (rows, huge):
+            found = model.floats(x.tobytes())
+            if found is not None:
+                taken += 1
+                told = model.array(x)
+                assert (found.dtype, found.shape, found.tobytes()) == (told.dtype, told.shape, told.tobytes())
+        for wrong in (np.nan, np.inf, -np.inf):
+            rows[2, -1] = wrong
+            assert model.floats(rows.tobytes()) is None
+    assert taken == 2
