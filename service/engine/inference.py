@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Mapping
+from contextvars import Context
 from copy import copy
 
 import numpy as np
@@ -124,14 +125,17 @@ class _Answering:
         bound = network.bind(rows)
         self._feed, self._lengths, self._y, self._steps = bound.feed, bound.lengths, bound.y, bound.steps
         self.nbytes = bound.nbytes
+        self._context = Context()  # NumPy's settings live in it: entering it is far less than setting them
+        self._context.run(np.seterr, all="ignore")
+        self._context.run(np.setbufsize, BUFFER)
 
     def __call__(self, x: Array, lengths: Array | None, rows: int) -> Array:
         self._feed.put(x)
         if lengths is not None:
             self._lengths[:rows] = lengths
-        with np.errstate(all="ignore"):
-            if rows > 1:  # one row has no long runs, and would feel the microsecond
-                np.setbufsize(BUFFER)
-            for step in self._steps:
-                step()
+        self._context.run(self._pass)
         return self._y[:rows].copy()
+
+    def _pass(self) -> None:
+        for step in self._steps:
+            step()
