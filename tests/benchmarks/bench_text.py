@@ -143,6 +143,7 @@ def test_training(text: Path, folder: Path) -> None:
     print(f"  {ours['cpu']:.1f} CPU s, {ours['wall']:.1f} s: {rate:,.0f} tokens/s; NLTK {other:,.0f} tokens/s")
     print(f"  {rate / other:.0f} x NLTK (asked 50)")
     print(f"  peak {ours['peak'] / tokens:.0f} bytes a token (asked 110), planned {ours['planned'] / tokens:.0f}")
+    assert ours["peak"] < ours["planned"]
     print(f"  file {ours['file'] / ours['ngrams']:.1f} bytes an n-gram (asked 17)")
 
 
