@@ -1,17 +1,15 @@
 """How soon a job begins: from the first byte of the request to the first step of training, as an observer sees it.
 
-`python tests/benchmarks/bench_jobs.py` starts a server of its own. "seen" is when the store tells an observer, "done"
+"seen" is when the store tells an observer, "done"
 the worker's own time at the end of the first epoch, which is three steps.
 """
 
 from __future__ import annotations
 
-import argparse
 import re
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,10 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from service import storage
 from service.storage import Store
 
+pytestmark = pytest.mark.benchmark
+COUNT = 100
 JOB = {
     "type": "train",
     "spec": {
@@ -77,21 +78,15 @@ def until(store: Store, job_id: str, kind: str) -> float:
         time.sleep(0.0002)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=100)
-    count = parser.parse_args().jobs
-    with tempfile.TemporaryDirectory() as folder, server(Path(folder)) as url:
-        store = storage.open(f"sqlite:///{folder}/netwright.db", Path(folder))
+def test_a_job_begins_soon(tmp_path: Path) -> None:
+    with server(tmp_path) as url:
+        store = storage.open(f"sqlite:///{tmp_path}/netwright.db", tmp_path)
         with httpx.Client(base_url=url, timeout=30) as client:
             for _ in range(5):
                 one(client, store)
-            taken = [one(client, store) for _ in range(count)]
+            taken = [one(client, store) for _ in range(COUNT)]
         store.close()
+    print()
     for name, values in zip(NAMES, zip(*taken, strict=True), strict=True):
         ordered = sorted(values)
-        print(f"{name:17} p50 {statistics.median(ordered):6.1f} ms   p99 {ordered[int(0.99 * count)]:6.1f} ms")
-
-
-if __name__ == "__main__":
-    main()
+        print(f"{name:17} p50 {statistics.median(ordered):6.1f} ms   p99 {ordered[int(0.99 * COUNT)]:6.1f} ms")

@@ -1,7 +1,7 @@
-"""What the service costs a training: MNIST through HTTP, against the engine called directly on the same spec.
+"""What the service and its durability cost a training: MNIST through HTTP.
 
-`python tests/benchmarks/bench_overhead.py`: the ratio of the job's wall time (from submit to its end) to preparing and
-training in one process with one BLAS thread; and of the same job with checkpoints every 0.5 s (ten times the usual).
+A job with checkpoints every 5 s against the same job without any (wall time from submit to end, in turns, on two
+servers), and a job with checkpoints every 0.5 s, ten times the usual, against the engine called directly.
 Needs ../shared/data.
 """
 
@@ -13,20 +13,24 @@ import re
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from service import storage
 from service.client import Client
+from service.storage import Checkpoint
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 LAYERS = [{"kind": "flatten"}, {"kind": "dense", "units": 128, "activation": "relu"},
           {"kind": "dense", "units": 10, "activation": "softmax"}]  # fmt: skip
 ROUNDS = 3
+LONG_S = 12.0  # of one job, so that some checkpoints fall due
+pytestmark = pytest.mark.benchmark
 DIRECT = """
 import json, sys, time
 from pathlib import Path
@@ -78,25 +82,59 @@ def directly(run: dict[str, Any], blobs: list[Path]) -> dict[str, Any]:
     return found
 
 
-def main() -> None:
+@pytest.fixture(scope="module", autouse=True)
+def data() -> None:
     if not DATA.is_dir():
-        sys.exit("needs the MNIST files in ../shared/data")
-    for checkpoint_s in ("5", "0.5"):
-        with tempfile.TemporaryDirectory() as folder:
-            compare(Path(folder), checkpoint_s)
+        pytest.skip("needs the MNIST files of ../shared/data")
 
 
-def compare(folder: Path, checkpoint_s: str) -> None:
-    with server(folder, NETWRIGHT_CHECKPOINT_S=checkpoint_s) as url, Client(url) as client:
+def spec_of(parts: list[dict[str, Any]], epochs: int) -> dict[str, Any]:
+    return {
+        "dataset": {"id": parts[0]["id"], "target": "label", "test": {"id": parts[1]["id"]}},
+        "network": {"layers": LAYERS},
+        "training": {"epochs": epochs, "batch_size": 128, "seed": 1},
+    }
+
+
+def test_checkpoints_every_five_seconds_cost_next_to_nothing(tmp_path: Path) -> None:
+    folders = {"5": tmp_path / "with", "1e9": tmp_path / "without"}
+    with ExitStack() as stack:
+        clients = []
+        for seconds, folder in folders.items():
+            url = stack.enter_context(server(folder, NETWRIGHT_CHECKPOINT_S=seconds))
+            clients.append(stack.enter_context(Client(url)))
+        specs = [spec_of([upload(client, part) for part in ("train", "t10k")], 1) for client in clients]
+        for client, spec in zip(clients, specs, strict=True):
+            took_s, _ = through_http(client, spec)
+        epochs = max(1, round(LONG_S / took_s))
+        pairs = []
+        for _ in range(ROUNDS):
+            ended = []
+            for client, spec in zip(clients, specs, strict=True):
+                ended.append(through_http(client, spec | {"training": spec["training"] | {"epochs": epochs}}))
+            assert ended[0][1]["weights_sha256"] == ended[1][1]["weights_sha256"], "the same bits"
+            pairs.append((ended[0][0], ended[1][0]))
+    states = [len(checkpoints(folder)) for folder in folders.values()]
+    shown = ", ".join(f"{a:.2f}/{b:.2f}" for a, b in pairs)
+    print(f"\n{epochs} epochs with checkpoints every 5 s / without: {shown} s; the last runs kept {states} states")
+    print(f"median ratio {statistics.median(a / b for a, b in pairs):.3f}")
+
+
+def checkpoints(folder: Path) -> tuple[Checkpoint, ...]:
+    """Of the newest run; at most three are kept, one of them that of its end."""
+    store = storage.open(f"sqlite:///{folder / 'netwright.db'}", folder)
+    found = store.runs.checkpoints(store.runs.list(limit=1).data[0].id, "state")
+    store.close()
+    return found
+
+
+def test_a_job_takes_little_longer_than_its_training(tmp_path: Path) -> None:
+    with server(tmp_path, NETWRIGHT_CHECKPOINT_S="0.5") as url, Client(url) as client:
         parts = [upload(client, part) for part in ("train", "t10k")]
-        store = storage.open(f"sqlite:///{folder / 'netwright.db'}", folder)
+        store = storage.open(f"sqlite:///{tmp_path / 'netwright.db'}", tmp_path)
         blobs = [store.blobs.path(store.datasets.get(part["id"]).blob) for part in parts]
         store.close()
-        spec = {
-            "dataset": {"id": parts[0]["id"], "target": "label", "test": {"id": parts[1]["id"]}},
-            "network": {"layers": LAYERS},
-            "training": {"epochs": 5, "batch_size": 128, "seed": 1},
-        }
+        spec = spec_of(parts, 5)
         through_http(client, spec)
         pairs = []
         for _ in range(ROUNDS):
@@ -104,11 +142,7 @@ def compare(folder: Path, checkpoint_s: str) -> None:
             direct = directly(run, blobs)
             assert run["weights_sha256"] == direct["sha256"], "the same bits"
             pairs.append((took_s, direct["s"]))
-        ratio = statistics.median(a / b for a, b in pairs)
-        shown = ", ".join(f"{a:.2f}/{b:.2f}" for a, b in pairs)
-        print(f"checkpoints every {checkpoint_s} s: job / engine {shown} s, median ratio {ratio:.3f}")
-        print(f"test accuracy {direct['scores']['test_accuracy']:.4f}")
-
-
-if __name__ == "__main__":
-    main()
+    shown = ", ".join(f"{a:.2f}/{b:.2f}" for a, b in pairs)
+    print(f"\njob with checkpoints every 0.5 s / engine: {shown} s")
+    print(f"median ratio {statistics.median(a / b for a, b in pairs):.3f}")
+    print(f"test accuracy {direct['scores']['test_accuracy']:.4f}")
