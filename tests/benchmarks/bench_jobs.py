@@ -52,6 +52,7 @@ def server(data_dir: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait()
+        process.stdout.close()
 
 
 def one(client: httpx.Client, store: Store) -> tuple[float, float, float, float]:

@@ -61,6 +61,7 @@ def server(data_dir: Path, **environ: str) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait()
+        process.stdout.close()
 
 
 def upload(client: Client, part: str) -> dict[str, Any]:

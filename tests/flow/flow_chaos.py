@@ -95,10 +95,12 @@ class Drill:
         threads = [threading.Thread(target=self._be_client, args=(number,)) for number in range(clients)]
         for thread in threads:
             thread.start()
+        told = 0
         while self.books.kills.total() < kills:
             time.sleep(self.chance.uniform(0.1, 1.9) * pause_s)
             self._kill()
-            if self.books.kills.total() % 50 == 0:
+            if self.books.kills.total() >= told + 50:
+                told = self.books.kills.total()
                 sys.stderr.write(f"{time.monotonic() - began_s:.0f} s: {self.books}\n")
         self.over.set()
         for thread in threads:
