@@ -193,9 +193,11 @@ class Client:
 
     # --- models
 
-    def take_in(self, bundle: bytes, name: str | None = None) -> Document:
-        """A run made of another server's bundle."""
-        sent = {"content": bundle, "headers": {"Content-Type": "application/octet-stream"}}
+    def take_in(self, bundle: bytes, name: str | None = None, *, idempotency_key: str | None = None) -> Document:
+        """A run made of another server's bundle. With a key, sending it again returns the first answer."""
+        headers = {"Content-Type": "application/octet-stream"}
+        headers |= {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        sent: dict[str, Any] = {"content": bundle, "headers": headers}
         return self._document("POST", "/v1/runs/import", params={"name": name} if name else {}, **sent)
 
     def publish(self, name: str, run: str) -> Document:

@@ -42,6 +42,9 @@ class Settings(BaseModel):
         default=10.0, gt=0.5, description="Seconds without a sign of life until a run is taken over."
     )
     checkpoint_s: float = Field(default=5.0, gt=0, description="Most seconds between two checkpoints of a run.")
+    keep_checkpoints: int = Field(
+        default=3, ge=2, le=1_000, description="Newest checkpoints kept of each run, beside its best model."
+    )
 
     webhook_url: str = Field(default="", description="Who is told of the end of every job that names nobody itself.")
     webhook_secret: str = Field(default="", description="Signs what webhooks are sent, unless a job brings its own.")

@@ -154,13 +154,17 @@ def _hint(body: bytes) -> str | None:
     return None
 
 
-async def _idempotency(
-    request: Request,
-    idempotency_key: Annotated[
-        str | None,
-        Header(min_length=1, max_length=200, description="Sent again, the same request creates nothing new."),
-    ] = None,
-) -> Idempotency | None:
+UploadKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key", min_length=1, max_length=200,
+        description="Sent again, the same request creates nothing new.",
+    ),
+]  # fmt: skip
+"""For a body that goes to the disk as it comes: what is read may be told from its sha256."""
+
+
+async def _idempotency(request: Request, idempotency_key: UploadKey = None) -> Idempotency | None:
     if idempotency_key is None:
         return None
     asked = request.url.path.encode() + b"\n" + await request.body()

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.api.bodies import UploadKey
 from service.api.context import Context, Here, in_thread
 from service.api.problems import UnsupportedMedia
 from service.api.replies import Documented, ListQuery, listed, refuses, reply
@@ -84,7 +85,7 @@ async def upload(
     format: Annotated[Format | None, Query(description="For a raw body, when its type does not tell.")] = None,
     types: Annotated[str | None, Query(max_length=64_000, description=_ABOUT_TYPES)] = None,
     resize: Annotated[str | None, Query(max_length=40, description="The size pictures are scaled to: 28x28.")] = None,
-    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
+    idempotency_key: UploadKey = None,
 ) -> Response:  # fmt: skip
     """Takes CSV, JSON (lines), Parquet, Arrow, NPY, NPZ, IDX (.gz too), a zip of pictures, text or safetensors.
 

@@ -11,7 +11,7 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 
 from service import exchange, storage, tensors
 from service.api import upload
-from service.api.bodies import IdempotencyKey
+from service.api.bodies import UploadKey
 from service.api.context import Context, Here, in_thread
 from service.api.problems import UnsupportedMedia
 from service.api.replies import Documented, refuses, reply
@@ -89,11 +89,13 @@ def _arpa(served: Served) -> Iterator[bytes]:
     openapi_extra={"requestBody": {"required": True, "content": {_TYPE: _BINARY}}},
 )  # fmt: skip
 async def import_bundle(
-    here: Here, request: Request, key: IdempotencyKey, name: Annotated[str | None, Query(max_length=200)] = None
-) -> Response:
+    here: Here, request: Request, name: Annotated[str | None, Query(max_length=200)] = None,
+    idempotency_key: UploadKey = None,
+) -> Response:  # fmt: skip
     """Takes in a bundle of another server: a run with its model, which predicts bit for bit as it did there."""
     with upload.folder(here.settings.data_dir) as into:
         received = await upload.receive(request, into, "bundle")
+        key = None if idempotency_key is None else Idempotency(idempotency_key, received.sha256)
         run = await in_thread(_taken, here, received.files[0].path, name, key)
     return reply(RunView.of(run), 201, {"Location": f"/v1/runs/{run.id}"})
 

@@ -78,7 +78,7 @@ async def pause(here: Here, job_id: str) -> Response:
 
 @router.post("/{job_id}/resume", response_model=JobView, responses=refuses(NotFound, Conflict, Draining))
 async def resume(here: Here, job_id: str) -> Response:
-    """Puts a paused job at the end of the queue; it goes on bit for bit where it stopped."""
+    """Puts a paused job back at its place in the queue; it goes on bit for bit where it stopped."""
     here.check_open()
     job = await in_thread(here.store.jobs.resume, job_id)
     here.wake()

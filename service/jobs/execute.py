@@ -33,7 +33,8 @@ def execute(store: Store, attempt: Attempt, settings: Settings, leaving: Callabl
     Raises what nobody foresaw, after the run was given back to be tried by another process: a fault of ours comes
     again and ends it at the third time, one of the machine may not.
     """
-    with log.about(run_id=attempt.run_id), Reporter(store, attempt, leaving) as reporter:
+    keep = settings.keep_checkpoints
+    with log.about(run_id=attempt.run_id), Reporter(store, attempt, leaving, keep=keep) as reporter:
         try:
             _settle(store, attempt, reporter, _judge(store, attempt, settings, reporter))
         except Fenced:

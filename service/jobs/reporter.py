@@ -74,8 +74,8 @@ class _Told:
 class Reporter:
     """Tells the store about one attempt. Use as a context manager; its verbs belong to one thread."""
 
-    def __init__(self, store: Store, attempt: Attempt, leaving: Callable[[], bool]) -> None:
-        self.store, self.attempt, self._leaving = store, attempt, leaving
+    def __init__(self, store: Store, attempt: Attempt, leaving: Callable[[], bool], *, keep: int = 3) -> None:
+        self.store, self.attempt, self._leaving, self._keep = store, attempt, leaving, keep
         self._lock = threading.Lock()
         self._told = _Told()
         self._snapshots: list[Snapshot] = []
@@ -200,7 +200,7 @@ class Reporter:
 
     def _tidy(self) -> None:
         """Lets go of older checkpoints; a file younger than the blob store's grace stays until a later time."""
-        forgotten = (*self._forgotten, *self.store.runs.retain(self.attempt.run_id))
+        forgotten = (*self._forgotten, *self.store.runs.retain(self.attempt.run_id, states=self._keep))
         self.store.blobs.delete(forgotten)
         self._forgotten = tuple(each for each in forgotten if self.store.blobs.path(each).exists())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import Connection, Row, delete, insert, select
 
 from service.errors import Conflict, NotFound
 from service.storage import cursor, idempotency, ids, moment, references
@@ -27,8 +27,10 @@ class Datasets:
         """A new data set; or the one that has this content (the sha256 of the upload) already, as it is."""
         with self._database.write() as connection:
             before = idempotency.made(connection, "datasets", idempotency_key)
-            known = datasets.c.sha256 == sha256 if before is None else datasets.c.id == before
-            row = connection.execute(select(datasets).where(known)).one_or_none()
+            if before is not None:
+                with idempotency.looked_up("data set"):
+                    return _one(connection, before)
+            row = connection.execute(select(datasets).where(datasets.c.sha256 == sha256)).one_or_none()
             if row is None:
                 row = connection.execute(
                     insert(datasets)
@@ -38,13 +40,13 @@ class Datasets:
                     )
                     .returning(datasets)
                 ).one()  # fmt: skip
-            if before is None:
-                idempotency.keep(connection, "datasets", idempotency_key, row.id)
+            idempotency.keep(connection, "datasets", idempotency_key, row.id)
             return _dataset(row)
 
     def get(self, dataset_id: str) -> DatasetRow:
         """Raises NotFound."""
-        return self._one(datasets.c.id == dataset_id, f"no data set {dataset_id}")
+        with self._database.read() as connection:
+            return _one(connection, dataset_id)
 
     def find(self, sha256: str) -> DatasetRow | None:
         """The data set with this content, if there is one."""
@@ -74,12 +76,12 @@ class Datasets:
             if not connection.execute(delete(datasets).where(datasets.c.id == dataset_id)).rowcount:
                 raise NotFound(f"no data set {dataset_id}")
 
-    def _one(self, condition: Any, message: str) -> DatasetRow:
-        with self._database.read() as connection:
-            row = connection.execute(select(datasets).where(condition)).one_or_none()
-        if row is None:
-            raise NotFound(message)
-        return _dataset(row)
+
+def _one(connection: Connection, dataset_id: str) -> DatasetRow:
+    row = connection.execute(select(datasets).where(datasets.c.id == dataset_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"no data set {dataset_id}")
+    return _dataset(row)
 
 
 def _dataset(row: Row[Any]) -> DatasetRow:

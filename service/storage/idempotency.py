@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from sqlalchemy import Connection, delete, insert, select
 
-from service.errors import Fault, InvalidSpec
+from service.errors import Conflict, Fault, InvalidSpec, NotFound
 from service.storage import moment
 from service.storage.rows import Idempotency
 from service.storage.tables import idempotency
@@ -27,6 +30,16 @@ def made(connection: Connection, scope: str, given: Idempotency | None) -> str |
         message = "this Idempotency-Key was used for another request"
         raise InvalidSpec(message, faults=[Fault("", "idempotency_mismatch", message, "Choose a new key.")])
     return str(row.resource_id)
+
+
+@contextmanager
+def looked_up(what: str) -> Iterator[None]:
+    """Around reading what `made` names. Raises Conflict when that has been deleted since."""
+    try:
+        yield
+    except NotFound as error:
+        message = f"the {what} made with this Idempotency-Key has been deleted"
+        raise Conflict(message, hint="Choose a new key.") from error
 
 
 def keep(connection: Connection, scope: str, given: Idempotency | None, resource_id: str) -> None:

@@ -123,12 +123,12 @@ class Jobs:
             return job_view.one(connection, job_id)
 
     def resume(self, job_id: str) -> Job:
-        """Puts a paused job at the end of the queue. Raises NotFound, Conflict when it is not paused."""
+        """Puts a paused job back at its place in the queue. Raises NotFound, Conflict when it is not paused."""
         with self._database.write() as connection:
             run = _run_of(connection, job_id)
             if run.status != "paused":
                 raise Conflict(f"a {run.status} job cannot be resumed", hint="Only a paused one can.")
-            status.move(connection, run.id, "queued", place=NEXT_PLACE)
+            status.move(connection, run.id, "queued")
             return job_view.one(connection, job_id)
 
     def delete(self, job_id: str) -> None:
@@ -150,10 +150,8 @@ class Jobs:
 
 
 def _made_before(connection: Connection, job_id: str) -> Job:
-    try:
+    with idempotency.looked_up("job"):
         return job_view.one(connection, job_id)
-    except NotFound as error:
-        raise Conflict("the job made with this Idempotency-Key has been deleted", hint="Choose a new key.") from error
 
 
 def _check(connection: Connection, dataset_id: str | None, max_queue: int) -> None:

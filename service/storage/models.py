@@ -32,7 +32,8 @@ class Models:
         with self._database.write() as connection:
             before = idempotency.made(connection, f"models/{name}", idempotency_key)
             if before is not None:
-                return _version(_row(connection, name, int(before)))
+                with idempotency.looked_up("version"):
+                    return _version(_row(connection, name, int(before)))
             blob = _of_run(connection, run_id, run_id, latest=False).blob
             of_name = select(func.coalesce(func.max(model_versions.c.version), 0) + 1).where(
                 model_versions.c.name == name

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from service.errors import NotFound
 from service.storage import (
@@ -207,16 +207,17 @@ class Runs:
         """A run that another program trains and logs into; it is running at once. Raises InvalidSpec."""
         with self._database.write() as connection:
             run_id = idempotency.made(connection, "runs", idempotency_key)
-            if run_id is None:
-                run_id = ids.new("run")
-                jobs.check_dataset(connection, dataset_id, "/dataset_id")
-                jobs.insert_run(
-                    connection, id=run_id, type="external", status="running", name=name, spec=dict(spec or {}),
-                    tags=list(dict.fromkeys(tags)), notes=notes, dataset_id=dataset_id,
-                    started_at=moment.now() if started_at is None else moment.pack(started_at),
-                )  # fmt: skip
-                events.record(connection, run_id, None, "started", {})
-                idempotency.keep(connection, "runs", idempotency_key, run_id)
+            if run_id is not None:
+                return _made_before(connection, run_id)
+            run_id = ids.new("run")
+            jobs.check_dataset(connection, dataset_id, "/dataset_id")
+            jobs.insert_run(
+                connection, id=run_id, type="external", status="running", name=name, spec=dict(spec or {}),
+                tags=list(dict.fromkeys(tags)), notes=notes, dataset_id=dataset_id,
+                started_at=moment.now() if started_at is None else moment.pack(started_at),
+            )  # fmt: skip
+            events.record(connection, run_id, None, "started", {})
+            idempotency.keep(connection, "runs", idempotency_key, run_id)
             return run_view.one(connection, run_id)
 
     def adopt(
@@ -227,15 +228,16 @@ class Runs:
         """A run that succeeded elsewhere, with its model's file."""
         with self._database.write() as connection:
             run_id = idempotency.made(connection, "runs", idempotency_key)
-            if run_id is None:
-                run_id = ids.new("run")
-                jobs.insert_run(
-                    connection, id=run_id, type=type, status="succeeded", name=name, spec=dict(spec), tags=["imported"],
-                    report=dict(report), receipt=None if receipt is None else dict(receipt),
-                    weights_sha256=weights_sha256, model_blob=model_blob, ended_at=moment.now(),
-                )  # fmt: skip
-                events.record(connection, run_id, None, "imported", {})
-                idempotency.keep(connection, "runs", idempotency_key, run_id)
+            if run_id is not None:
+                return _made_before(connection, run_id)
+            run_id = ids.new("run")
+            jobs.insert_run(
+                connection, id=run_id, type=type, status="succeeded", name=name, spec=dict(spec), tags=["imported"],
+                report=dict(report), receipt=None if receipt is None else dict(receipt),
+                weights_sha256=weights_sha256, model_blob=model_blob, ended_at=moment.now(),
+            )  # fmt: skip
+            events.record(connection, run_id, None, "imported", {})
+            idempotency.keep(connection, "runs", idempotency_key, run_id)
             return run_view.one(connection, run_id)
 
     def log(self, run_id: str, said: Said) -> None:
@@ -279,3 +281,8 @@ class Runs:
             if tags is not None:
                 run_tag.write(connection, key, values["tags"])
             return run_view.one(connection, run_id)
+
+
+def _made_before(connection: Connection, run_id: str) -> Run:
+    with idempotency.looked_up("run"):
+        return run_view.one(connection, run_id)

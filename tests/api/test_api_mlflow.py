@@ -106,6 +106,14 @@ async def test_what_is_written_is_read_again(tmp_path: Path) -> None:
         await post(api, "runs/log-metric", **metric)
 
 
+async def test_a_run_created_again_under_its_key_is_the_same_run(tmp_path: Path) -> None:
+    async with serving(tmp_path) as api:
+        asked: dict[str, Any] = {"json": {"run_name": "r"}, "headers": {"Idempotency-Key": "k"}}
+        first, again = [(await api.http.post(f"{ROOT}/runs/create", **asked)).json() for _ in range(2)]
+        assert first["run"]["info"]["run_id"] == again["run"]["info"]["run_id"]
+        assert len(api.store.runs.list().data) == 1
+
+
 async def test_runs_are_searched_by_experiment_filter_stage_and_order(tmp_path: Path) -> None:
     async with serving(tmp_path) as api:
         made = {}

@@ -60,6 +60,18 @@ def test_every_route_tells_how_it_refuses(document: dict[str, Any]) -> None:
             assert {"400", "415"} <= refusals.keys(), (path, method)
 
 
+def test_every_route_that_creates_takes_an_idempotency_key(document: dict[str, Any]) -> None:
+    creates = []
+    for path, method, operation in _operations(document):
+        takes = any(each["name"].lower() == "idempotency-key" for each in operation.get("parameters", ()))
+        if method == "post" and {"201", "202"} & operation["responses"].keys():
+            creates.append(path)
+            assert takes, path
+        else:
+            assert not takes, (path, method)
+    assert {"/v1/jobs", "/v1/datasets", "/v1/runs", "/v1/runs/import", "/v1/jobs/{job_id}/fork"} <= set(creates)
+
+
 def test_every_route_says_what_it_does(document: dict[str, Any]) -> None:
     for path, method, operation in _operations(document):
         assert operation.get("description"), (path, method)

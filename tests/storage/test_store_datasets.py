@@ -41,6 +41,16 @@ def test_a_key_used_again_gives_the_same_data_set_or_is_refused(store: Store) ->
     assert len(store.datasets.list().data) == 1
 
 
+def test_a_key_whose_data_set_was_deleted_makes_no_second_one(store: Store) -> None:
+    key = Idempotency("k", "1")
+    store.datasets.delete(add(store, idempotency_key=key).id)
+    for anew in range(2):
+        with pytest.raises(Conflict, match="has been deleted"):
+            add(store, idempotency_key=key)
+        assert len(store.datasets.list().data) == anew
+        add(store)
+
+
 def test_a_data_set_that_a_job_refers_to_is_not_deleted(store: Store, submit: Callable[..., Job]) -> None:
     row = add(store)
     job = submit(dataset_id=row.id)

@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 
 from service.errors import Conflict, InvalidSpec, NotFound, TooLarge
-from service.storage import Job, Said, Store, metrics
+from service.storage import Idempotency, Job, Run, Said, Store, metrics
 from service.storage.params import params
 
 
@@ -65,6 +66,28 @@ def test_an_ended_run_takes_nothing_until_it_is_opened_again(store: Store) -> No
     store.runs.delete_external(run_id)
     with pytest.raises(NotFound):
         store.runs.get(run_id)
+
+
+def test_a_key_whose_run_was_deleted_makes_no_second_one(store: Store) -> None:
+    keys = Idempotency("made", "1"), Idempotency("taken in", "2")
+
+    def made() -> Run:
+        return store.runs.create_external(idempotency_key=keys[0])
+
+    def taken_in() -> Run:
+        blob = store.blobs.put({"x": np.zeros(3)}, {}).sha256
+        return store.runs.adopt(
+            type="train", name=None, spec={}, report={}, receipt=None, weights_sha256=None, model_blob=blob,
+            idempotency_key=keys[1],
+        )  # fmt: skip
+
+    run, other = made(), taken_in()
+    assert (made().id, taken_in().id) == (run.id, other.id)
+    store.runs.end_external(run.id, "succeeded")
+    store.runs.delete_external(run.id)
+    with pytest.raises(Conflict, match="has been deleted"):
+        made()
+    assert [each.id for each in store.runs.list().data] == [other.id]
 
 
 def test_an_external_run_of_an_unknown_data_set_is_refused(store: Store) -> None:

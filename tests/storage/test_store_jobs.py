@@ -111,13 +111,18 @@ def test_a_running_job_is_asked_to_stop_and_its_worker_hears_of_it(store: Store,
     assert (ended.status, job.status, job.stop_requested, job.stopped_by) == ("cancelled", "cancelled", None, "user")
 
 
-def test_a_paused_job_goes_on_from_the_end_of_the_queue(store: Store, submit: Submit, claim: Claim) -> None:
-    first, second = submit(), submit()
-    store.jobs.request_stop(first.id, "pause")
-    resumed = store.jobs.resume(first.id)
-    assert (resumed.status, resumed.queue_position) == ("queued", 2)
-    assert store.runs.get(claim().run_id).job_id == second.id
-    assert [move["status"] for move in resumed.transitions] == ["queued", "paused", "queued"]
+def test_a_paused_job_keeps_its_place_in_the_queue(store: Store, submit: Submit, claim: Claim) -> None:
+    first, second, third = submit(), submit(), submit()
+    attempt = claim()
+    for job in (first, second):
+        store.jobs.request_stop(job.id, "pause")
+    store.runs.finish(attempt, "paused")
+    assert store.jobs.get(third.id).queue_position == 1
+    later = submit()
+    resumed = [store.jobs.resume(job.id) for job in (second, first)]
+    assert [store.jobs.get(job.id).queue_position for job in (first, second, third, later)] == [1, 2, 3, 4]
+    assert store.runs.get(claim().run_id).job_id == first.id
+    assert [move["status"] for move in resumed[0].transitions] == ["queued", "paused", "queued"]
 
 
 def test_a_paused_job_can_be_cancelled(store: Store, submit: Submit) -> None:

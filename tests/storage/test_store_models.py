@@ -125,6 +125,9 @@ def test_a_key_used_again_makes_no_second_version(store: Store, trained: Trained
     version = store.models.add_version("m", run_id, idempotency_key=key)
     assert store.models.add_version("m", run_id, idempotency_key=key) == version
     assert len(store.models.versions("m")) == 1
+    store.models.delete("m")
+    with pytest.raises(Conflict, match="has been deleted"):
+        store.models.add_version("m", run_id, idempotency_key=key)
 
 
 @pytest.mark.parametrize("name", ["", "run_x", "a b", "a:b", "a@b", "../a", ".a", "a/b", "ä", "a" * 101, "a\n"])

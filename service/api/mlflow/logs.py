@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends
 from pydantic import Field
 from starlette.responses import Response
 
-from service.api.bodies import JsonBody
+from service.api.bodies import IdempotencyKey, JsonBody
 from service.api.context import Context, Here, in_thread
 from service.api.mlflow import shapes
 from service.api.mlflow.runs import one
@@ -17,7 +17,7 @@ from service.api.mlflow.shapes import Asked, Pair
 from service.api.points import LARGEST, MAX_POINTS
 from service.api.replies import reply
 from service.errors import Fault, InvalidSpec
-from service.storage import DEFAULT_EXPERIMENT, EXPERIMENT, Said
+from service.storage import DEFAULT_EXPERIMENT, EXPERIMENT, Idempotency, Said
 
 router = APIRouter(prefix="/runs")
 Step = Annotated[int, Field(ge=0, lt=LARGEST)]
@@ -68,8 +68,8 @@ class LogBatch(OfRun):
 
 
 @router.post("/create")
-async def create(here: Here, asked: Annotated[Create, Depends(JsonBody(Create))]) -> Response:
-    return reply({"run": await in_thread(_create, here, asked)})
+async def create(here: Here, asked: Annotated[Create, Depends(JsonBody(Create))], key: IdempotencyKey) -> Response:
+    return reply({"run": await in_thread(_create, here, asked, key)})
 
 
 @router.post("/update")
@@ -123,7 +123,7 @@ async def _said(here: Context, run_id: str, said: Said) -> Response:
     return reply({})
 
 
-def _create(here: Context, asked: Create) -> dict[str, Any]:
+def _create(here: Context, asked: Create, key: Idempotency | None) -> dict[str, Any]:
     given, name, notes = shapes.tags_of(asked.tags)
     experiment = shapes.name_of(asked.experiment_id)
     tags = shapes.with_user(given, asked.user_id) | (
@@ -131,7 +131,8 @@ def _create(here: Context, asked: Create) -> dict[str, Any]:
     )
     run = here.store.runs.create_external(
         name=asked.run_name or name, notes=notes or "", started_at=shapes.moment(asked.start_time),
-        tags=[f"{key}={value}" if value else key for key, value in tags.items()],
+        tags=[f"{tag}={value}" if value else tag for tag, value in tags.items()],
+        idempotency_key=key,
     )  # fmt: skip
     return one(here, run.id)
 
