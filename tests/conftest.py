@@ -50,7 +50,7 @@ class Served:
     data_dir: Path
     log: Path
 
-    def stop(self, timeout_s: float = 10.0) -> int:
+    def stop(self, timeout_s: float = 30.0) -> int:
         """Sends SIGTERM and returns the exit code; the test fails when the server does not leave."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout_s)

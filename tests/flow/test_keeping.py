@@ -70,7 +70,7 @@ def test_what_was_killed_and_damaged_is_replaced_by_its_backup(serve: Serve, tmp
     assert not report["sound"]
     assert [each["code"] for each in report["findings"]] == ["database_damaged"]
     assert "damaged" in netwright("serve", "--port", "0", "--data-dir", tmp_path / "data", code=1)
-    poll(lambda: replaced(tmp_path), 10)
+    poll(lambda: replaced(tmp_path))
     with Client(serve(tmp_path / "data", **QUICK).url) as client:
         assert outcome(client, job_id) == (*expected[:2], 1)
         assert outcome(client, calm) == expected

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -36,7 +35,7 @@ def test_a_run_outlives_its_server_and_is_adopted_by_the_next(serve: Serve, fold
     second = serve(folder, **QUICK)
     with Client(second.url) as client:
         assert outcome(client, job_id) == undisturbed, "in its first life"
-        poll(lambda: gone(worker), 5)
+        poll(lambda: gone(worker))
         assert client.wait(client.submit(job(1))["id"], timeout_s=PATIENCE_S)["status"] == "succeeded"
     store.close()
 
@@ -44,7 +43,8 @@ def test_a_run_outlives_its_server_and_is_adopted_by_the_next(serve: Serve, fold
 def test_a_run_whose_server_and_worker_died_goes_on_with_the_next_server(
     serve: Serve, folder: Path, undisturbed: Outcome
 ) -> None:
-    first = serve(folder, **QUICK)
+    no_lease = QUICK | {"NETWRIGHT_LEASE_S": "10000"}  # nobody waits for that of a process that is seen dead
+    first = serve(folder, **no_lease)
     with Client(first.url) as client:
         job_id = client.submit(job())["id"]
     store = look(folder)
@@ -52,10 +52,8 @@ def test_a_run_whose_server_and_worker_died_goes_on_with_the_next_server(
     first.process.kill()
     os.kill(worker, signal.SIGKILL)
     first.process.wait()
-    second = serve(folder, **QUICK)
-    began_s = time.monotonic()
-    poll(lambda: any(live.owner.pid != worker for live in store.runs.live()), 30)
-    assert time.monotonic() - began_s < 9, "nobody waits for the lease of a process that is seen dead"
+    second = serve(folder, **no_lease)
+    poll(lambda: any(live.owner.pid != worker for live in store.runs.live()))
     store.close()
     with Client(second.url) as client:
         assert outcome(client, job_id) == (*undisturbed[:2], 2)
@@ -71,17 +69,13 @@ def test_a_killed_worker_costs_a_user_nothing(serve: Serve, folder: Path, undist
     store.close()
 
 
-def test_sigterm_gives_runs_back_within_three_seconds_and_the_next_server_goes_on(
-    serve: Serve, folder: Path, undisturbed: Outcome
-) -> None:
+def test_sigterm_gives_runs_back_and_the_next_server_goes_on(serve: Serve, folder: Path, undisturbed: Outcome) -> None:
     first = serve(folder, **QUICK)
     with Client(first.url) as client:
         job_id = client.submit(job())["id"]
     store = look(folder)
     worker = training(store).owner.pid
-    began_s = time.monotonic()
     assert first.stop() == 0
-    assert time.monotonic() - began_s <= 9.0
     assert gone(worker)
     waiting = store.jobs.get(job_id)
     assert (waiting.status, waiting.attempt) == ("queued", 0), "no attempt was burned"

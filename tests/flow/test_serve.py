@@ -21,7 +21,7 @@ from service.client import Client
 from service.config import Settings
 from service.serve import check_host
 
-LEAVES_S = 9.0  # 3 on an idle machine
+LEAVES_S = 30.0  # 3 on an idle machine, as bench_start shows
 IDLE_RSS_MIB = 115  # 100 promised and measured by bench-first-light; other Pythons and allocators differ
 
 
@@ -67,7 +67,7 @@ def test_a_signal_ends_the_server_in_time_though_a_stream_is_open(
             pass
         begin = time.monotonic()
         server.process.send_signal(number)
-        code = server.process.wait(10)
+        code = server.process.wait(LEAVES_S)
         took = time.monotonic() - begin
     assert code == 0
     assert took <= LEAVES_S

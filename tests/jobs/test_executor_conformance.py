@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
@@ -20,7 +19,7 @@ from service.storage import Job
 pytestmark = pytest.mark.parametrize("executor", EXECUTORS)
 
 
-SOON_S = 12.0  # of 2, 3 and 5 promised on an idle machine, less than any wait for a lease
+NO_LEASE_S = 10_000.0  # what happens all the same does not wait for a lease; how soon: bench_recovery.py
 
 Outcome = tuple[str | None, dict[str, tuple[list[int], list[float]]]]
 
@@ -68,14 +67,12 @@ def test_a_killed_worker_is_replaced_and_nothing_shows(build: Build, executor: s
     assert [each.kind for each in machine.events(job) if each.kind in ("lost", "resumed")] == ["lost", "resumed"] * 2
 
 
-def test_a_dead_worker_is_replaced_within_two_seconds(build: Build, executor: str) -> None:
-    machine = build(executor=executor, workers=2)
+def test_a_dead_worker_is_replaced_without_waiting_for_its_lease(build: Build, executor: str) -> None:
+    machine = build(executor=executor, workers=2, lease_s=NO_LEASE_S)
     job = machine.submit(digits(LONG))
     machine.saved(job)
     os.kill(machine.live(job).owner.pid, signal.SIGKILL)
-    killed_s = time.monotonic()
     machine.poll(lambda: len(machine.events(job, "started")) == 2)
-    assert time.monotonic() - killed_s < SOON_S
 
 
 def test_a_cancel_is_heeded_and_leaves_a_model(build: Build, executor: str) -> None:
@@ -83,25 +80,21 @@ def test_a_cancel_is_heeded_and_leaves_a_model(build: Build, executor: str) -> N
     job = machine.submit(digits(100_000))
     pid = machine.live(job).owner.pid
     machine.saved(job)
-    asked_s = time.monotonic()
     machine.stop(job, "cancel")
     job = machine.until(job, "cancelled")
-    assert time.monotonic() - asked_s < SOON_S
     assert job.stopped_by == "user"
     assert machine.store.blobs.verify(machine.run(job).model_blob or "")
     assert not gone(pid), "a worker that heeds is not killed"
 
 
-def test_a_worker_that_never_looks_is_stopped_within_five_seconds(build: Build, executor: str) -> None:
-    machine = build(executor=executor)
+def test_a_worker_that_never_looks_is_stopped_without_waiting_for_its_lease(build: Build, executor: str) -> None:
+    machine = build(executor=executor, lease_s=NO_LEASE_S)
     job = machine.submit(digits(100_000))
     pid = machine.live(job).owner.pid
     machine.poll(lambda: machine.store.runs.checkpoints(job.run_ids[0], "model"))
     freeze(machine, pid)
-    asked_s = time.monotonic()
     machine.stop(job, "cancel")
     job = machine.until(job, "cancelled")
-    assert time.monotonic() - asked_s < SOON_S
     assert gone(pid)
     assert machine.run(job).model_blob, "the best model published before stays the run's"
     next_job = machine.until(machine.submit(digits()), "succeeded")
@@ -195,15 +188,11 @@ def test_a_pause_frees_the_worker_and_a_resume_goes_on_bit_for_bit(
     assert outcome(machine, job) == undisturbed
 
 
-def test_a_drain_gives_runs_back_within_three_seconds_and_burns_no_attempt(
-    build: Build, executor: str, undisturbed: Outcome
-) -> None:
+def test_a_drain_gives_runs_back_and_burns_no_attempt(build: Build, executor: str, undisturbed: Outcome) -> None:
     machine = build(executor=executor)
     job = machine.submit(digits(LONG))
     pid = machine.live(job).owner.pid
-    asked_s = time.monotonic()
     machine.drain()
-    assert time.monotonic() - asked_s < SOON_S
     assert gone(pid)
     waiting = machine.store.jobs.get(job.id)
     assert (waiting.status, waiting.attempt) == ("queued", 0)

@@ -64,7 +64,7 @@ def test_a_cancelled_count_ends_at_once_without_a_model(machine: Machine) -> Non
     job = long_text(machine)
     reading(machine, job)
     machine.stop(job, "cancel")
-    job = machine.until(job, "cancelled", timeout_s=5)
+    job = machine.until(job, "cancelled")
     assert machine.run(job).model_blob is None
 
 

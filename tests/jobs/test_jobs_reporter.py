@@ -84,13 +84,13 @@ def test_as_many_checkpoints_are_kept_as_was_asked_for_and_the_best_model(machin
 def test_a_quiet_run_still_gives_signs_of_life(machine: Machine, attempt: Attempt, reporter: Reporter) -> None:
     before = machine.store.runs.live()[0].lease_left_s
     time.sleep(0.3)
-    machine.poll(lambda: machine.store.runs.live()[0].lease_left_s > before - 0.3, 5)
+    machine.poll(lambda: machine.store.runs.live()[0].lease_left_s > before - 0.3)
 
 
 def test_a_stop_is_learned_without_asking_the_store(machine: Machine, attempt: Attempt, reporter: Reporter) -> None:
     assert reporter.asked() is None
     machine.store.jobs.request_stop(machine.store.runs.get(attempt.run_id).job_id or "", "pause")
-    machine.poll(lambda: reporter.asked() == "pause", 5)
+    machine.poll(lambda: reporter.asked() == "pause")
 
 
 def test_a_run_that_is_anothers_is_written_no_more(machine: Machine, attempt: Attempt, reporter: Reporter) -> None:
@@ -103,7 +103,7 @@ def test_a_run_that_is_anothers_is_written_no_more(machine: Machine, attempt: At
             return True
         return False
 
-    machine.poll(fenced, 5)
+    machine.poll(fenced)
     assert steps(machine, attempt) == []
     with pytest.raises(Fenced):
         reporter.rest()
@@ -140,4 +140,4 @@ def test_a_worker_on_a_full_disk_can_still_be_asked_to_leave(build: Build) -> No
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
     time.sleep(0.5)
     os.kill(pid, signal.SIGTERM)
-    machine.poll(lambda: machine.events(job, "lost") or machine.store.jobs.get(job.id).attempt > 1, 5)
+    machine.poll(lambda: machine.events(job, "lost") or machine.store.jobs.get(job.id).attempt > 1)
