@@ -6,9 +6,9 @@ import json
 import logging
 import random
 import threading
-import time
 from collections.abc import Sequence
 
+from service.clock import monotonic_s, now
 from service.errors import NotFound, ServiceError
 from service.storage import Delivery, Store
 from service.webhook.address import Refused, parse
@@ -18,6 +18,7 @@ from service.webhook.sign import headers
 RETRIES_S = (5, 60, 300, 1800, 7200, 18_000, 36_000, 36_000)  # as the specification proposes: over a day
 TIMEOUT_S = 10.0
 POLL_S = 0.25
+LOOK_S = 60.0  # at least so often, for the clock may be set
 CALLS = 4  # at a time
 _GONE = 410  # the receiver wants no more of it
 _REST_S = 2.0
@@ -55,9 +56,9 @@ class Courier:
         while not self._closing.wait(POLL_S):
             try:
                 now_version = self._store.events.version()
-                if now_version != version or time.time() >= next_s:
+                if now_version != version or monotonic_s() >= next_s:
                     version = now_version
-                    next_s = self._turn()
+                    next_s = monotonic_s() + self._turn()
             except ServiceError as error:
                 _LOG.warning("the store refuses the courier: %s", error)
                 self._closing.wait(_REST_S)
@@ -66,7 +67,7 @@ class Courier:
                 self._closing.wait(_REST_S)
 
     def _turn(self) -> float:
-        """Begins the calls that are due; seconds of the clock when to look again though nothing happens."""
+        """Begins the calls that are due; returns in how many seconds to look again though nothing happens."""
         with self._lock:
             busy = set(self._calls)
         for delivery in self._store.webhooks.due(limit=CALLS + len(busy)):
@@ -74,7 +75,9 @@ class Courier:
                 busy.add(delivery.id)
                 self._begin(delivery)
         waiting = self._store.webhooks.next_due_s() if len(busy) < CALLS else None
-        return max(time.time() + POLL_S, waiting) if waiting is not None else time.time() + (1.0 if busy else 60.0)
+        if waiting is None:
+            return 1.0 if busy else LOOK_S
+        return min(max(POLL_S, waiting - now().timestamp()), LOOK_S)
 
     def _begin(self, delivery: Delivery) -> None:
         target = parse(delivery.url)
@@ -88,7 +91,7 @@ class Courier:
             body = message(self._store, delivery)
             status, words, last = None, None, delivery.attempts >= len(self._retries_s)
             try:
-                status = call.post(body, headers(delivery.id, int(time.time()), body, delivery.secret))
+                status = call.post(body, headers(delivery.id, int(now().timestamp()), body, delivery.secret))
             except (Unheard, Refused) as error:
                 words, last = str(error), last or isinstance(error, Refused)
             if not self._closing.is_set():

@@ -6,13 +6,8 @@ the worker's own time at the end of the first epoch, which is three steps.
 
 from __future__ import annotations
 
-import re
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,21 +35,6 @@ JOB = {
 NAMES = ("reply", "claim seen", "training seen", "three steps done")
 
 
-@contextmanager
-def server(data_dir: Path) -> Iterator[str]:
-    command = [sys.executable, "-m", "service", "serve", "--port", "0", "--data-dir", str(data_dir), "--workers", "1"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    said = re.search(r"http://\S+", process.stdout.readline())
-    assert said is not None
-    try:
-        yield said.group()
-    finally:
-        process.terminate()
-        process.wait()
-        process.stdout.close()
-
-
 def one(client: httpx.Client, store: Store) -> tuple[float, float, float, float]:
     """Milliseconds to the reply, to the claim, to the beginning of training, and to the first steps."""
     began_s, began_at = time.perf_counter(), time.time()
@@ -79,14 +59,14 @@ def until(store: Store, job_id: str, kind: str) -> float:
         time.sleep(0.0002)
 
 
-def test_a_job_begins_soon(tmp_path: Path) -> None:
-    with server(tmp_path) as url:
-        store = storage.open(f"sqlite:///{tmp_path}/netwright.db", tmp_path)
-        with httpx.Client(base_url=url, timeout=30) as client:
-            for _ in range(5):
-                one(client, store)
-            taken = [one(client, store) for _ in range(COUNT)]
-        store.close()
+def test_a_job_begins_soon(serve: Any, tmp_path: Path) -> None:
+    url = serve(tmp_path).url
+    store = storage.open(f"sqlite:///{tmp_path}/netwright.db", tmp_path)
+    with httpx.Client(base_url=url, timeout=30) as client:
+        for _ in range(5):
+            one(client, store)
+        taken = [one(client, store) for _ in range(COUNT)]
+    store.close()
     print()
     for name, values in zip(NAMES, zip(*taken, strict=True), strict=True):
         ordered = sorted(values)

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -47,21 +45,6 @@ for event in training:
     pass
 print(json.dumps({"s": time.perf_counter() - began_s, "sha256": training.weights_sha256(), "scores": event.scores}))
 """
-
-
-@contextmanager
-def server(data_dir: Path, **environ: str) -> Iterator[str]:
-    command = [sys.executable, "-m", "service", "serve", "--port", "0", "--data-dir", str(data_dir), "--workers", "1"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | environ)
-    assert process.stdout is not None
-    said = re.search(r"http://\S+", process.stdout.readline())
-    assert said is not None
-    try:
-        yield said.group()
-    finally:
-        process.terminate()
-        process.wait()
-        process.stdout.close()
 
 
 def upload(client: Client, part: str) -> dict[str, Any]:
@@ -97,12 +80,12 @@ def spec_of(parts: list[dict[str, Any]], epochs: int) -> dict[str, Any]:
     }
 
 
-def test_checkpoints_every_five_seconds_cost_next_to_nothing(tmp_path: Path) -> None:
+def test_checkpoints_every_five_seconds_cost_next_to_nothing(serve: Any, tmp_path: Path) -> None:
     folders = {"5": tmp_path / "with", "1e9": tmp_path / "without"}
     with ExitStack() as stack:
         clients = []
         for seconds, folder in folders.items():
-            url = stack.enter_context(server(folder, NETWRIGHT_CHECKPOINT_S=seconds))
+            url = serve(folder, NETWRIGHT_CHECKPOINT_S=seconds).url
             clients.append(stack.enter_context(Client(url)))
         specs = [spec_of([upload(client, part) for part in ("train", "t10k")], 1) for client in clients]
         for client, spec in zip(clients, specs, strict=True):
@@ -129,8 +112,8 @@ def checkpoints(folder: Path) -> tuple[Checkpoint, ...]:
     return found
 
 
-def test_a_job_takes_little_longer_than_its_training(tmp_path: Path) -> None:
-    with server(tmp_path, NETWRIGHT_CHECKPOINT_S="0.5") as url, Client(url) as client:
+def test_a_job_takes_little_longer_than_its_training(serve: Any, tmp_path: Path) -> None:
+    with Client(serve(tmp_path, NETWRIGHT_CHECKPOINT_S="0.5").url) as client:
         parts = [upload(client, part) for part in ("train", "t10k")]
         store = storage.open(f"sqlite:///{tmp_path / 'netwright.db'}", tmp_path)
         blobs = [store.blobs.path(store.datasets.get(part["id"]).blob) for part in parts]

@@ -64,7 +64,7 @@ def verified(receiver: Receiver) -> tuple[str, dict[str, Any]]:
     signed = number.encode() + b"." + at.encode() + b"." + heard.body
     expected = base64.b64encode(hmac.new(SECRET.encode(), signed, hashlib.sha256).digest()).decode()
     assert heard.headers["webhook-signature"].split(" ") == [f"v1,{expected}"]
-    assert abs(time.time() - int(at)) < 5
+    assert abs(time.time() - int(at)) < 60
     return number, json.loads(heard.body)
 
 
