@@ -9,7 +9,7 @@ CORE   := $(VENV)/.core-installed
 DEV    := $(VENV)/.dev-installed
 ORACLE := $(VENV)/.oracle-installed
 
-.PHONY: help demo serve test chaos lint oracle clean
+.PHONY: help demo serve test chaos chaos-short lint oracle clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -29,6 +29,9 @@ test: $(DEV) ## every gate: ruff, mypy strict, import-linter, pytest
 
 chaos: $(DEV) ## 1,000 processes killed at random while clients submit; nothing may be lost (about 20 minutes)
 	$(BIN)/python tests/flow/flow_chaos.py --kills 1000
+
+chaos-short: $(DEV) ## 60 of them, about a minute
+	$(BIN)/python tests/flow/flow_chaos.py --kills 60
 
 lint: $(DEV) ## the gates without pytest; all of them, even if the first one fails
 	@failed=0; \

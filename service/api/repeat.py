@@ -69,7 +69,7 @@ async def fork(
 async def verify(
     here: Here, job_id: str, asked: Annotated[Verify, Depends(JsonBody(Verify, optional=True))], key: IdempotencyKey
 ) -> Response:
-    """A new job that trains this one again and says in its run's report whether the weights came out equal."""
+    """A new job that trains this one again and tells in its run, under `verify`, whether the weights came out equal."""
     with _asked_here():
         return await submitted(here, key, lambda: _worded(specs.verify(_run(here, job_id), asked.step), asked))
 

@@ -101,18 +101,25 @@ class Lesson:
         return {"progress": progress, "eta_s": eta_s}
 
     def _save_when_due(self, step: int) -> None:
-        """The state every `checkpoint_s` seconds, less often when that costs much; the best model as it appears."""
-        now, reporter = monotonic_s(), self.work.reporter
-        if reporter.busy:
+        """The state every `checkpoint_s` seconds, less often when that costs much; the best model as it appears.
+
+        When both are due, the one that waits longer: a slow disk must not keep either from ever being written.
+        """
+        if self.work.reporter.busy:
             return
+        now = monotonic_s()
         due_s = self._saved_s + max(self.work.settings.checkpoint_s, 50 * self._cost_s)
-        if now >= due_s and step > self._saved_step:
+        better = self._better if now - self._published_s >= _NEWS_S else None
+        if now >= due_s and step > self._saved_step and not (better and self._published_s < self._saved_s):
             self._save(step)
-        elif self._better is not None and now - self._published_s >= _NEWS_S:
-            better, self._better, self._published_s = self._better, None, now
-            model = self.model({better.monitor: better.value})
-            reporter.tell(events=[("improved", {"step": better.step, better.monitor: better.value})])
-            reporter.publish(Snapshot("model", better.step, model.facts["weights_sha256"], *artifact.pack(model)))
+        elif better:
+            self._publish_best(better, now)
+
+    def _publish_best(self, better: Improved, now_s: float) -> None:
+        self._better, self._published_s = None, now_s
+        reporter, model = self.work.reporter, self.model({better.monitor: better.value})
+        reporter.tell(events=[("improved", {"step": better.step, better.monitor: better.value})])
+        reporter.publish(Snapshot("model", better.step, model.facts["weights_sha256"], *artifact.pack(model)))
 
     def _save(self, step: int) -> None:
         began_s = processor_s()

@@ -38,7 +38,7 @@ def alive(pid: int) -> bool:
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-def until(found: Callable[[], Any], most_s: float = 20.0) -> Any:
+def until(found: Callable[[], Any], most_s: float = 60.0) -> Any:
     """What `found` says, once it says something."""
     end_s = time.monotonic() + most_s
     while not (value := found()):

@@ -11,6 +11,8 @@ from jobs_machine import LONG, Build, Machine, digits
 
 from service import tensors
 from service.data import Dataset, Preprocessor
+from service.jobs import lesson, process
+from service.jobs.execute import execute
 from service.specs import artifact
 
 WIDE = [{"kind": "flatten"}, {"kind": "dense", "units": 3000, "activation": "relu"}, {"kind": "dense", "units": 10}]
@@ -118,6 +120,20 @@ def test_a_harmed_checkpoint_is_refused_and_the_one_before_it_taken(build: Build
     assert [each.data["step"] for each in resumed] == [before.step]
     assert machine.run(job).weights_sha256 == machine.run(whole).weights_sha256
     assert machine.points(job) == machine.points(whole)
+
+
+def test_states_that_are_always_due_keep_no_model_from_being_published(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that needs longer for a state than lies between two of them."""
+    monkeypatch.setattr(lesson, "processor_s", float)
+    machine = build(start=False, checkpoint_s=1e-9)
+    job = machine.submit(digits(100))
+    attempt = machine.store.runs.claim(process.owner_of(os.getpid()), 60)
+    assert attempt is not None
+    execute(machine.store, attempt, machine.settings, lambda: False)
+    assert machine.store.jobs.get(job.id).status == "succeeded"
+    assert len(machine.events(job, "improved")) > 1
 
 
 def test_old_checkpoints_are_forgotten(machine: Machine) -> None:

@@ -40,6 +40,24 @@ class TextFactsView(View):
         return cls.model_validate({name: report.get(name) for name in cls.model_fields})
 
 
+class RepeatedView(View):
+    """Whether a run that repeats another came out the same."""
+
+    run: str = Field(description="The one that it repeats.")
+    equal: bool | None = Field(description="Whether the weights are, bit for bit; null when that run was deleted.")
+    expected: str | None = Field(description="The hash of that run's weights.")
+    found: str | None
+    receipt_differs: dict[str, list[Any]] = Field(description="By word of the receipts: that run's, and this one's.")
+
+    @classmethod
+    def of(cls, report: Mapping[str, Any]) -> Self | None:
+        if "verify" not in report:
+            return None
+        found = report["verify"]
+        same = {name: found.get(name) for name in ("run", "equal", "expected", "found")}
+        return cls(**same, receipt_differs=found.get("receipt_differs", {}))
+
+
 class RunView(View):
     """The record of one training of one resolved spec."""
 
@@ -60,6 +78,7 @@ class RunView(View):
     receipt: dict[str, Any] | None
     warnings: list[str]
     text: TextFactsView | None = Field(description="Of a model of n-grams.")
+    verify: RepeatedView | None = Field(description="Of a run that was to repeat another, at its end; not in lists.")
     error: ErrorView | None
     created_at: datetime
     started_at: datetime | None
@@ -75,7 +94,7 @@ class RunView(View):
             tags=list(run.tags), spec=dict(run.spec), best=best, summary=summary, model_sha256=run.model_blob,
             receipt=None if run.receipt is None else dict(run.receipt),
             warnings=list(run.report.get("warnings", [])), text=TextFactsView.of(run.report),
-            error=ErrorView.of(run.error),
+            verify=RepeatedView.of(run.report), error=ErrorView.of(run.error),
         )  # fmt: skip
 
 
