@@ -171,7 +171,10 @@ def bind_gradients(site: Site, gates: Gates, source: Source, before: Array) -> S
             np.matmul(source.flat.T, d_in, found["weight_ih_l0"])
         np.matmul(h, d_state, found["weight_hh_l0"])
         np.matmul(ones, d_in, found["bias_ih_l0"])
-        np.matmul(ones, d_state, found["bias_hh_l0"])
+        if gates.apart:
+            np.matmul(ones, d_state, found["bias_hh_l0"])
+        else:  # the same sum
+            np.copyto(found["bias_hh_l0"], found["bias_ih_l0"])
         for theirs, ours in moves:
             np.copyto(theirs, ours)
         if back is not None:
