@@ -20,6 +20,7 @@ LONG_FUNCTIONS: dict[str, str] = {
 HIDDEN_IMPORTS: dict[str, str] = {
     "service/exchange/__init__.py::to_onnx": "onnx is an extra, and this its one door",
     "service/data/packed.py::_picture": "Pillow is an extra, and this its door for one picture",
+    "service/data/readers/csv_fast.py::_library": "pyarrow is an extra, and this its one door",
     "service/data/readers/pictures.py::_library": "Pillow is an extra, and this its door for many",
     "service/storage/migrate.py::_upgrade": "Alembic costs 0.4 s, paid only when something is migrated",
 }

@@ -8,17 +8,22 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from service.data.columns import MISSING, is_number
 from service.data.place import MOST_FAULTS, pointer, refusal, row_words
 from service.data.readers import Read
+from service.data.readers.csv_fast import LARGE_BYTES, cut, numbers, stripped
 from service.data.readers.table import Table
 from service.data.source import Source, check_names, oversized, unusable
 from service.data.spool import Spool
 from service.data.statistics import Floats
 from service.errors import Fault, InvalidData
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 DELIMITERS = ",;\t|"
 SNIFFED_LINES = 20
@@ -58,7 +63,13 @@ def _pass(sources: Sequence[Source], head: Head, table: Table) -> Table:
 
 def _read_one(source: Source, head: Head, table: Table) -> None:
     rest, first, fresh = b"", 1, head.header
+    large = source.packed_bytes > LARGE_BYTES
     for block, line in source.line_blocks():
+        columns = cut(block, head.delimiter, len(head.names)) if large and not rest and not fresh else None
+        if columns is not None:
+            _add_columns(table, head.names, columns)
+            _check_rows(source, table)
+            continue
         text, first = rest + block, line - rest.count(b"\n")
         rows = _records(source, text, first, table.rows, head)
         if rows is None:  # a quoted field goes on in the next block
@@ -69,10 +80,14 @@ def _read_one(source: Source, head: Head, table: Table) -> None:
         rest, fresh = b"", False
         _check_lengths(rows, head.names, table.rows, first)
         _add(table, head.names, [row for row in rows if row])
-        if table.rows > source.limits.rows:
-            raise oversized(f"{source.name} has more than {source.limits.rows:,} rows")
+        _check_rows(source, table)
     if rest:
         _records(source, rest, first, table.rows, head, last=True)
+
+
+def _check_rows(source: Source, table: Table) -> None:
+    if table.rows > source.limits.rows:
+        raise oversized(f"{source.name} has more than {source.limits.rows:,} rows")
 
 
 def _records(source: Source, text: bytes, line: int, before: int, head: Head, *, last: bool = False) -> Rows | None:
@@ -102,6 +117,19 @@ def _add(table: Table, names: list[str], rows: Rows) -> None:
         else:
             table.add_numbers(name, found)
     table.end_piece(len(rows))
+
+
+def _add_columns(table: Table, names: list[str], columns: list[pa.Array]) -> None:
+    """As `_add`, of a block that pyarrow has cut."""
+    for name, words in zip(names, columns, strict=True):
+        found = None if table.wants_words(name) else numbers(words)
+        if found is None and not table.wants_words(name):
+            found = floats(words.to_pylist())
+        if found is None:
+            table.add_words(name, stripped(words))
+        else:
+            table.add_numbers(name, found)
+    table.end_piece(len(columns[0]))
 
 
 def floats(values: Sequence[str]) -> Floats | None:

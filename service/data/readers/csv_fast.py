@@ -1,0 +1,74 @@
+"""Cuts plain blocks of a large CSV with pyarrow, where it is installed: the same columns, or none at all."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from service.data.columns import MISSING
+from service.data.statistics import Floats
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LARGE_BYTES = 4_000_000  # a smaller file is read sooner than pyarrow is imported
+_FIELD_BYTES = 1 << 17  # what Python's csv takes in a field
+
+
+@cache
+def _library() -> Any:
+    """pyarrow with its parts csv and compute; None where it is not installed."""
+    try:
+        import pyarrow.compute  # noqa: PLC0415 - an extra
+        import pyarrow.csv  # noqa: PLC0415
+    except ImportError:
+        return None
+    return pyarrow
+
+
+def cut(block: bytes, delimiter: str, width: int) -> list[pa.Array] | None:
+    """Whole lines as columns of words; None when Python's csv could see them otherwise, or would refuse them."""
+    arrow = _library()
+    if arrow is None or b'"' in block or (b"\r" in block and block.count(b"\r") != block.count(b"\r\n")):
+        return None
+    names = [str(at) for at in range(width)]
+    try:
+        table = arrow.csv.read_csv(
+            arrow.py_buffer(block),
+            arrow.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names),
+            arrow.csv.ParseOptions(delimiter=delimiter, quote_char=False, double_quote=False),
+            arrow.csv.ConvertOptions(column_types=dict.fromkeys(names, arrow.string()), strings_can_be_null=False),
+        )
+    except (arrow.ArrowException, ValueError):  # a row of another length, which the careful reader names
+        return None
+    columns = [column.combine_chunks() for column in table.columns]
+    longest = [arrow.compute.max(arrow.compute.binary_length(column)).as_py() or 0 for column in columns]
+    return columns if columns and max(longest) < _FIELD_BYTES else None
+
+
+def numbers(words: pa.Array) -> Floats | None:
+    """Plain numbers, NaN where missing; None when a word is not plain: Python's float then decides."""
+    arrow = _library()
+    assert arrow is not None
+    for values in (words, None):
+        try:
+            if values is None:
+                gone = arrow.compute.is_in(words, value_set=arrow.array(sorted(MISSING)))
+                values = arrow.compute.if_else(gone, None, words)
+            found = values.cast(arrow.float64())
+            break
+        except arrow.ArrowException:
+            continue
+    else:
+        return None
+    floats = np.asarray(found.to_numpy(zero_copy_only=False), np.float64)
+    return floats if int(np.isfinite(floats).sum()) == len(floats) - found.null_count else None
+
+
+def stripped(words: pa.Array) -> list[str]:
+    """The words without the blanks around them."""
+    coded = words.dictionary_encode()
+    distinct = [word.strip() for word in coded.dictionary.to_pylist()]
+    return [distinct[code] for code in coded.indices.to_pylist()]

@@ -1,0 +1,65 @@
+"""With pyarrow a large CSV is the data set that it is without: the same file, to the last byte, or the same refusal."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.data import Upload, read
+from service.data.readers import csv_fast, csv_table
+from service.data.source import Source
+from service.errors import RequestError
+
+CELLS = st.sampled_from([
+    "1", "2.5", "-3e2", " 4", "5 ", "", "?", "NA", "nan", "NaN", "inf", "-Infinity", "1_000", "0x1p3", "1e999",
+    "1e-400", "٣", "nan(1)", ".5", "5.", "+7", "-0", "00", "1d5", "true", "a", " a ", "é", "'x'", "a\"b", '"q,r"',
+    '"two\nlines"', "x\ry", "\t", "\x1c1", "\u2003x", "0.1000000000000000055511151231257827", "1234567890" * 3,
+])  # fmt: skip
+ROWS = st.lists(st.lists(CELLS, min_size=3, max_size=3), min_size=1, max_size=40)
+ENDS = st.sampled_from(["\n", "\r\n", "\n\n", "\r", "\n \n", "\n1,2\n"])
+
+
+def outcome(content: bytes, folder: Path, large: int) -> str:
+    """The sha256 of the data set, or what was told instead."""
+    (folder / "upload").write_bytes(content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_table, "LARGE_BYTES", large)
+        patch.setattr(Source.blocks, "__defaults__", (200,))
+        try:
+            return read([Upload("a.csv", folder / "upload")], folder / "parsed", "csv").sha256
+        except RequestError as error:
+            return str([(fault.pointer, fault.message) for fault in error.faults])
+
+
+@settings(deadline=None, max_examples=150)
+@given(ROWS, ENDS, st.booleans())
+def test_fast_and_careful_reading_give_the_same_bytes(rows: list[list[str]], end: str, named: bool) -> None:
+    pytest.importorskip("pyarrow")
+    lines = ["a,b,c" if named else "1,2,3", *(",".join(row) for row in rows)]
+    content = (lines[0] + "\n" + end.join(lines[1:]) + "\n").encode()
+    with tempfile.TemporaryDirectory() as folder:
+        assert outcome(content, Path(folder), 0) == outcome(content, Path(folder), 1 << 40)
+
+
+def test_every_number_is_pythons(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    bits = np.random.default_rng(3).integers(0, 1 << 64, 20_000, np.uint64).view(np.float64)
+    words = [repr(value) for value in bits[np.isfinite(bits)].tolist()]
+    words += [f"{value:.{digits}g}" for digits in (3, 17, 25) for value in np.random.default_rng(4).normal(size=500)]
+    found = csv_fast.numbers(pa.array(words))
+    assert found is not None
+    assert found.tobytes() == np.array([float(word) for word in words]).tobytes()
+
+
+def test_it_is_the_fast_way_that_plain_blocks_take(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    columns = csv_fast.cut(b"1,x\n2, y\n", ",", 2)
+    assert columns is not None
+    assert csv_fast.stripped(columns[1]) == ["x", "y"]
+    for block in (b'1,"x"\n', b"1,x\r2,y\n", b"1\n", b"1,2,3\n", b"1," + b"x" * 200_000 + b"\n"):
+        assert csv_fast.cut(block, ",", 2) is None
