@@ -85,14 +85,18 @@ def _arpa(served: Served) -> Iterator[bytes]:
 
 @router.post(
     "/import", status_code=201, response_model=RunView,
-    responses=refuses(InvalidData, UnsupportedMedia, TooLarge, StorageFull),
+    responses=refuses(InvalidData, UnsupportedMedia, TooLarge, StorageFull, MissingExtra),
     openapi_extra={"requestBody": {"required": True, "content": {_TYPE: _BINARY}}},
 )  # fmt: skip
 async def import_bundle(
     here: Here, request: Request, name: Annotated[str | None, Query(max_length=200)] = None,
     idempotency_key: UploadKey = None,
 ) -> Response:  # fmt: skip
-    """Takes in a bundle of another server: a run with its model, which predicts bit for bit as it did there."""
+    """Takes in a bundle of another server, a run with its model that predicts bit for bit as it did there; or ONNX.
+
+    An ONNX model (extra `onnx`) must be a row of layers of our vocabulary: what is not is told by its node's name.
+    Pictures and series are sent channels last, whatever the file's order.
+    """
     with upload.folder(here.settings.data_dir) as into:
         received = await upload.receive(request, into, "bundle")
         key = None if idempotency_key is None else Idempotency(idempotency_key, received.sha256)
@@ -101,9 +105,18 @@ async def import_bundle(
 
 
 def _taken(here: Context, path: Path, name: str | None, key: Idempotency | None) -> storage.Run:
-    bundle = exchange.opened(path)
+    bundle = _of_onnx(path) if exchange.is_onnx(path) else exchange.opened(path)
     blob = here.store.blobs.adopt(path)
     return here.store.runs.adopt(
         type=bundle.type, name=name, spec=bundle.spec, report=bundle.report, receipt=bundle.receipt,
         weights_sha256=bundle.weights_sha256, model_blob=blob.sha256, idempotency_key=key,
     )  # fmt: skip
+
+
+def _of_onnx(path: Path) -> exchange.Bundle:
+    """The file's model in its place, in our format; and the record of a run that was trained elsewhere."""
+    model = exchange.from_onnx(path)
+    path.unlink()
+    tensors.write(path, *artifact.pack(model))
+    told = {"network": model.network.model_dump(mode="json"), "loss": model.loss.model_dump(mode="json")}
+    return exchange.Bundle("train", told | {"imported": dict(model.facts)}, {}, None, None)

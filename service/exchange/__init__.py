@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from service.errors import MissingExtra
 from service.exchange.bundle import Bundle, bundled, opened
 from service.exchange.event_file import event_file
 from service.exchange.python_export import to_python
 from service.specs.artifact import NetworkModel
 
-__all__ = ["Bundle", "bundled", "event_file", "opened", "to_onnx", "to_python"]
+__all__ = ["Bundle", "bundled", "event_file", "from_onnx", "is_onnx", "opened", "to_onnx", "to_python"]
 
 
 def to_onnx(model: NetworkModel) -> bytes:
@@ -19,3 +21,20 @@ def to_onnx(model: NetworkModel) -> bytes:
         hint = 'install the extra: pip install "netwright[onnx]"'
         raise MissingExtra("this server cannot write ONNX", hint=hint) from error
     return onnx_export.to_onnx(model)
+
+
+def is_onnx(path: Path) -> bool:
+    """Whether a file begins as ONNX does, with its version, and not with the header of a bundle."""
+    with open(path, "rb") as file:
+        begin = file.read(9)
+    return begin[:1] == b"\x08" and begin[8:] != b"{"
+
+
+def from_onnx(path: Path) -> NetworkModel:
+    """The network of an ONNX file. Raises InvalidData, TooLarge, MissingExtra without the package that reads it."""
+    try:
+        from service.exchange import onnx_import  # noqa: PLC0415  an extra, at its one door
+    except ImportError as error:
+        hint = 'install the extra: pip install "netwright[onnx]"'
+        raise MissingExtra("this server cannot read ONNX", hint=hint) from error
+    return onnx_import.from_onnx(path)

@@ -101,6 +101,34 @@ def test_onnx_comes_with_the_extra_and_is_refused_without(client: Client, run: J
         assert [each.name for each in model.graph.output] == ["probabilities", "label"]
 
 
+def test_an_onnx_model_of_another_program_answers_here(other: Client) -> None:
+    """y = 2 x0 - x1 + 0.5, by hand."""
+    try:
+        from onnx import TensorProto, helper
+    except ImportError:
+        with pytest.raises(ApiError) as caught:
+            other.take_in(b"\x08\x09\x12\x00\x00\x00\x00\x00\x00\x00")
+        assert (caught.value.status, caught.value.code) == (501, "missing_extra")
+        return
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", wide]) for name, wide in (("x", 2), ("y", 1))]
+    weights = [helper.make_tensor("w", TensorProto.FLOAT, [1, 2], [2.0, -1.0])]
+    weights.append(helper.make_tensor("b", TensorProto.FLOAT, [1], [0.5]))
+    node = helper.make_node("Gemm", ["x", "w", "b"], ["y"], transB=1)
+    graph = helper.make_graph([node], "by hand", ends[:1], ends[1:], weights)
+    taken = other.take_in(helper.make_model(graph, producer_name="a person").SerializeToString(), "by hand")
+    assert (taken["status"], taken["name"]) == ("succeeded", "by hand")
+    assert other.predict(taken["id"], [[1.0, 0.5], [0.0, 3.0]]) == [{"value": 2.0}, {"value": -2.5}]
+    again = other.take_in(other.export(taken["id"], "bundle"))["id"]
+    assert other.predict(again, [[1.0, 0.5]]) == [{"value": 2.0}]
+    other.publish("by-hand", taken["id"])
+    assert other.ask("GET", "/v1/models/by-hand/card")["version"] == 1
+    before = len(other.runs())
+    graph.node[0].op_type = "Einsum"
+    with pytest.raises(ApiError, match="Einsum") as caught:
+        other.take_in(helper.make_model(graph).SerializeToString())
+    assert (caught.value.status, len(other.runs())) == (422, before)
+
+
 @pytest.mark.parametrize("harm", ["cut", "flipped", "no bundle", "hollow"])
 def test_a_damaged_bundle_is_refused_and_nothing_is_kept(
     client: Client, other: Client, run: Json, tmp_path: Path, harm: str

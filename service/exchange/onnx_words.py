@@ -1,0 +1,350 @@
+"""ONNX's operators as layers of ours: each takes the row so far and the tensor that flows, and gives what flows on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from service.exchange.onnx_flow import Flow, Row, fresh, refused
+from service.tensors import Array
+
+Attributes = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A node and what it is called with: the flowing tensor, and its constants by their place (None: left out)."""
+
+    node: Any
+    flow: Flow
+    at: int  # which input flows
+    constants: tuple[Array | None, ...]
+    about: Attributes
+
+    def constant(self, at: int) -> Array | None:
+        return self.constants[at] if at < len(self.constants) else None
+
+    def needed(self, at: int) -> Array:
+        found = self.constant(at)
+        if found is None:
+            raise self.no(f"its input {at} is not a constant")
+        return found
+
+    def no(self, why: str) -> Exception:
+        return refused(self.node, why)
+
+
+def _order(rank: int) -> tuple[int, ...]:
+    """Channels from second to last."""
+    return (0, *range(2, rank), 1)
+
+
+def _second(ids: Array) -> Array:
+    """Channels from last to second."""
+    return ids.transpose(0, ids.ndim - 1, *range(1, ids.ndim - 1))
+
+
+# --- dense ------------------------------------------------------------------------------------------------------
+
+
+def gemm(row: Row, call: Call) -> Array:
+    about = call.about
+    if about.get("transA") or call.at != 0:
+        raise call.no("the rows must be its first matrix, as they are")
+    weight = call.needed(1) if about.get("transB") else call.needed(1).T  # (out, in)
+    bias = call.constant(2)
+    shift = None if bias is None else about.get("beta", 1.0) * np.broadcast_to(bias, (1, len(weight)))[0]
+    return _dense(row, call, about.get("alpha", 1.0) * weight, shift)
+
+
+def matmul(row: Row, call: Call) -> Array:
+    if call.at != 0 or call.needed(1).ndim != 2:
+        raise call.no("only rows times one constant matrix is a layer")
+    return _dense(row, call, call.needed(1).T, None)
+
+
+def _dense(row: Row, call: Call, weight: Array, bias: Array | None) -> Array:
+    ids = call.flow.ids
+    places = row.flat(ids) if ids.ndim == 2 else None
+    if places is not None:
+        turned = np.empty_like(weight)
+        turned[:, places] = weight
+        weight = turned
+    elif not row.shaped(ids):
+        raise call.no("its input does not lie as rows of ours do")
+    if weight.shape[1] != row.dims[-1]:
+        raise call.no("its matrix does not fit its input")
+    more = {} if bias is None else {"bias": bias}
+    layer = {"kind": "dense", "units": len(weight), "bias": bias is not None}
+    row.add(layer, (*row.dims[:-1], len(weight)), weight=weight, **more)
+    return row.fresh()
+
+
+def affine(row: Row, call: Call) -> Array:
+    """Plus, minus, times, by a constant a channel: into the layer before it, or as a normalisation that is learned."""
+    kind, ids, c = call.node.op_type, call.flow.ids, row.dims[-1]
+    if kind in ("Sub", "Div") and call.at != 0:
+        raise call.no("only a constant taken from what flows is a layer")
+    given = call.needed(1 - call.at)
+    if np.broadcast_shapes(given.shape, ids.shape) != ids.shape:
+        raise call.no("its constant is larger than what flows")
+    spread, place, values = np.broadcast_to(given, ids.shape), ids % c, np.zeros(c)
+    values[place.reshape(-1)] = spread.reshape(-1)
+    if not np.array_equal(values[place], spread):
+        raise call.no("its constant is not one number a channel")
+    scale = {"Mul": values, "Div": 1 / values}.get(kind, np.ones(c)) if kind in ("Mul", "Div") else np.ones(c)
+    shift = {"Add": values, "Sub": -values}.get(kind, np.zeros(c))
+    _scaled(row, scale, shift)
+    return ids
+
+
+def _scaled(row: Row, scale: Array, shift: Array) -> None:
+    prefix = f"{len(row.layers) - 1}."
+    layer = row.layers[-1] if row.layers else {}
+    if layer.get("kind") == "dense" or layer.get("kind", "").startswith("conv"):
+        weight = row.weights[prefix + "weight"]
+        bias = row.weights.get(prefix + "bias", np.zeros(len(weight), np.float32))
+        by_row = scale.reshape(-1, *(1,) * (weight.ndim - 1))
+        row.weights[prefix + "weight"] = np.ascontiguousarray(weight * by_row, np.float32)
+        row.weights[prefix + "bias"] = np.ascontiguousarray(bias * scale + shift, np.float32)
+        layer["bias"] = True
+        return
+    _norm(row, scale, shift, np.zeros(len(scale)), np.ones(len(scale)) - 1e-5, 1e-5)
+
+
+# --- normalisation ----------------------------------------------------------------------------------------------
+
+
+def batch_norm(row: Row, call: Call) -> Array:
+    if call.about.get("training_mode"):
+        raise call.no("it is in training mode")
+    ids = call.flow.ids
+    if ids.ndim == 2:
+        row.flat(ids)
+    elif not row.layers:
+        row.turned(ids, _order(ids.ndim))
+        ids = _second(row.fresh())
+    places = row.channels(ids, 1)
+    if places is None:
+        raise call.no("its channels are not our last axis")
+    arrays = [np.empty(len(places)) for _ in range(4)]
+    for at, array in enumerate(arrays):
+        array[places] = call.needed(1 + at)
+    scale, shift, mean, variance = arrays
+    _norm(row, scale, shift, mean, variance, call.about.get("epsilon", 1e-5))
+    return ids
+
+
+def _norm(row: Row, scale: Array, shift: Array, mean: Array, variance: Array, epsilon: float) -> None:
+    row.add({"kind": "batch_norm", "epsilon": epsilon}, row.dims, weight=scale, bias=shift, running_mean=mean,
+            running_var=variance)  # fmt: skip
+    row.weights[f"{len(row.layers) - 1}.num_batches_tracked"] = np.zeros((), np.int64)
+
+
+def layer_norm(row: Row, call: Call) -> Array:
+    ids = call.flow.ids
+    if ids.ndim == 2:
+        row.flat(ids)
+    places = row.channels(ids, -1)
+    if call.about.get("axis", -1) not in (-1, ids.ndim - 1) or places is None:
+        raise call.no("only the last axis is normalised by a layer")
+    scale, shift = np.ones(len(places)), np.zeros(len(places))
+    scale[places] = call.needed(1)
+    shift[places] = 0.0 if call.constant(2) is None else call.needed(2)
+    row.add({"kind": "layer_norm", "epsilon": call.about.get("epsilon", 1e-5)}, row.dims, weight=scale, bias=shift)
+    return ids
+
+
+# --- windows ----------------------------------------------------------------------------------------------------
+
+
+def _padding(call: Call, size: Any, reach: Any, strides: Any) -> str:
+    """The word for the zeros around. Raises when there is none."""
+    auto, pads = call.about.get("auto_pad", b"NOTSET").decode(), call.about.get("pads") or [0] * 2 * len(size)
+    if auto in ("VALID", "SAME_UPPER"):
+        return {"VALID": "valid", "SAME_UPPER": "same"}[auto]
+    if auto == "NOTSET" and not any(pads):
+        return "valid"
+    total = [max((-(-n // s) - 1) * s + r - n, 0) for n, s, r in zip(size, strides, reach, strict=True)]
+    if auto == "NOTSET" and list(pads) == [*(t // 2 for t in total), *(t - t // 2 for t in total)]:
+        return "same"
+    raise call.no(f"its padding {auto if auto != 'NOTSET' else list(pads)} is neither valid nor same")
+
+
+def _window(row: Row, call: Call, kernel: tuple[int, ...]) -> tuple[dict[str, Any], tuple[int, ...]]:
+    """(strides, padding and so on; the space behind it), the input turned."""
+    ids, rank, about = call.flow.ids, len(kernel), call.about
+    if ids.ndim != rank + 2 or rank > 3 or not row.turned(ids, _order(ids.ndim)):
+        raise call.no("its input is not (batch, channels, space) as convolutions have it")
+    strides = tuple(about.get("strides", (1,) * rank))
+    dilation = tuple(about.get("dilations", (1,) * rank))
+    size, reach = row.dims[:-1], [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    padding = _padding(call, size, reach, strides)
+    each = zip(size, reach, strides, strict=True)
+    out = tuple(-(-n // s) if padding == "same" else (n - r) // s + 1 for n, r, s in each)
+    if min(out) < 1:
+        raise call.no("its window is larger than its input")
+    if about.get("ceil_mode") and any((n - r) % s for n, r, s in zip(size, reach, strides, strict=True)):
+        raise call.no("its last window hangs over (ceil_mode)")
+    return {"strides": strides, "padding": padding, "dilation": dilation}, out
+
+
+def conv(row: Row, call: Call) -> Array:
+    weight = call.needed(1)
+    if weight.ndim < 3:
+        raise call.no("its weight is not (filters, channels, space)")
+    about, out = _window(row, call, weight.shape[2:])
+    bias = call.constant(2)
+    layer = {"kind": f"conv{weight.ndim - 2}d", "filters": len(weight), "kernel_size": list(weight.shape[2:]),
+             "groups": call.about.get("group", 1), "bias": bias is not None, **about}  # fmt: skip
+    fresh(row.batch, (*out, len(weight)))
+    row.add(layer, (*out, len(weight)), weight=weight, **({} if bias is None else {"bias": bias}))
+    return _second(row.fresh())
+
+
+def pool(kind: str) -> Callable[[Row, Call], Array]:
+    def read(row: Row, call: Call) -> Array:
+        kernel = tuple(call.about["kernel_shape"])
+        about, out = _window(row, call, kernel)
+        if max(about.pop("dilation")) > 1 or call.about.get("storage_order"):
+            raise call.no("dilated windows are no pool of ours")
+        if kind == "average" and about["padding"] == "same" and call.about.get("count_include_pad"):
+            raise call.no("its padding counts (count_include_pad)")
+        row.add({"kind": f"{kind}_pool{len(kernel)}d", "pool_size": list(kernel), **about}, (*out, row.dims[-1]))
+        return _second(row.fresh())
+
+    return read
+
+
+def global_pool(kind: str) -> Callable[[Row, Call], Array]:
+    def read(row: Row, call: Call) -> Array:
+        ids, keep = call.flow.ids, True
+        axes = tuple(range(2, ids.ndim))
+        if call.node.op_type.startswith("Reduce"):
+            given, keep = call.constant(1), bool(call.about.get("keepdims", 1))
+            told = call.about.get("axes", ()) if given is None else given.reshape(-1).tolist()
+            axes = tuple(sorted(int(axis) % ids.ndim for axis in told))
+        rest = [axis for axis in range(ids.ndim) if axis not in axes]
+        if not axes or len(rest) != 2 or rest[0] != 0 or not row.turned(ids, (0, *axes, rest[1])):
+            raise call.no("only all places of a channel together are a layer")
+        row.add({"kind": f"global_{kind}_pool"}, (row.dims[-1],))
+        return np.expand_dims(row.fresh(), axes) if keep else row.fresh()
+
+    return read
+
+
+# --- sequences --------------------------------------------------------------------------------------------------
+
+
+def embedding(row: Row, call: Call) -> Array:
+    table = call.needed(0)
+    if row.layers or table.ndim != 2 or call.about.get("axis", 0) or not row.shaped(call.flow.ids):
+        raise call.no("only whole numbers that come in may pick rows of a table")
+    row.vocabulary = len(table)
+    row.add({"kind": "embedding", "units": table.shape[1]}, (*row.dims, table.shape[1]), weight=table)
+    return row.fresh()
+
+
+_GATES = {"RNN": (0,), "LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2)}
+"""Where PyTorch's gates stand among ONNX's: i f g o of i o f c; r z n of z r h."""
+_KINDS = {"RNN": "simple_rnn", "LSTM": "lstm", "GRU": "gru"}
+_USUAL = {"RNN": ("Tanh",), "LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh")}
+
+
+def recurrent(row: Row, call: Call) -> tuple[Array, Array]:
+    """The ids of every step, (time, ways, batch, units); and of the last, (ways, batch, units)."""
+    kind, ids, about = call.node.op_type, call.flow.ids, call.about
+    ways = {b"forward": 1, b"bidirectional": 2}.get(about.get("direction", b"forward"), 0)
+    _plain(call, kind, ways)
+    if ids.ndim != 3 or not row.turned(ids, (1, 0, 2)):
+        raise call.no("its input is not (time, batch, numbers)")
+    units, (time, _) = call.needed(2).shape[2], row.dims
+    weights: dict[str, Array] = {}
+    for way, end in enumerate(("", "_reverse")[:ways]):
+        b = np.zeros(2 * len(_GATES[kind]) * units) if call.constant(3) is None else call.needed(3)[way]
+        of_input, of_state = np.split(b, 2)
+        for name, array in (("weight_ih", call.needed(1)[way]), ("weight_hh", call.needed(2)[way]),
+                            ("bias_ih", of_input), ("bias_hh", of_state)):  # fmt: skip
+            parts = np.split(array, len(_GATES[kind]))
+            weights[f"{name}_l0{end}"] = np.concatenate([parts[at] for at in _GATES[kind]])
+    layer: dict[str, Any] = {"kind": _KINDS[kind], "units": units, "output": "sequence"}
+    if ways == 2:
+        layer = {"kind": "bidirectional", "layer": layer}
+    row.add(layer, (time, ways * units), **weights)
+    every = row.fresh().reshape(row.batch, time, ways, units).transpose(1, 2, 0, 3)
+    return every, (every[-1] if ways == 1 else every[:0])  # the last of both ways is two steps: no layer's output
+
+
+def _plain(call: Call, kind: str, ways: int) -> None:
+    """Refuses what the operator can and our layers cannot."""
+    about, names = call.about, _USUAL[kind] * ways
+    if not ways or about.get("layout") or about.get("clip") or about.get("input_forget"):
+        raise call.no("only layout 0, forward or bidirectional, without clip and input_forget")
+    if about.get("activations") and tuple(each.decode() for each in about["activations"]) != names:
+        raise call.no("its gates have other activations")
+    if kind == "GRU" and not about.get("linear_before_reset"):
+        raise call.no("its reset gate comes before the product (linear_before_reset is 0)")
+    begins = [array for at in (5, 6, 7) if (array := call.constant(at)) is not None]
+    if any(np.any(array) for array in begins):
+        raise call.no("its state does not begin at 0, or it has peepholes")
+    lengths = call.constant(4)
+    if lengths is not None and (lengths != call.flow.ids.shape[0]).any():
+        raise call.no("rows of different lengths")
+
+
+# --- activations ------------------------------------------------------------------------------------------------
+
+
+def plain(kind: str, **fields: tuple[str, float]) -> Callable[[Row, Call], Array]:
+    """An activation whose fields are attributes with defaults."""
+
+    def read(row: Row, call: Call) -> Array:
+        row.add({"kind": kind, **{own: call.about.get(name, usual) for own, (name, usual) in fields.items()}}, row.dims)
+        return call.flow.ids
+
+    return read
+
+
+def gelu(row: Row, call: Call) -> Array:
+    row.add({"kind": "gelu", "approximate": call.about.get("approximate", b"none").decode()}, row.dims)
+    return call.flow.ids
+
+
+def softmax(kind: str) -> Callable[[Row, Call], Array]:
+    def read(row: Row, call: Call) -> Array:
+        ids = call.flow.ids
+        if ids.ndim == 2:
+            row.flat(ids)
+        if row.channels(ids, call.about.get("axis", -1)) is None:
+            raise call.no("it is not over the last axis")
+        row.add({"kind": kind}, row.dims)
+        return ids
+
+    return read
+
+
+WORDS: Mapping[str, Callable[[Row, Call], Array]] = {
+    "Gemm": gemm,
+    "MatMul": matmul,
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div"), affine),
+    "BatchNormalization": batch_norm,
+    "LayerNormalization": layer_norm,
+    "Conv": conv,
+    "MaxPool": pool("max"),
+    "AveragePool": pool("average"),
+    **dict.fromkeys(("GlobalMaxPool", "ReduceMax"), global_pool("max")),
+    **dict.fromkeys(("GlobalAveragePool", "ReduceMean"), global_pool("average")),
+    "Gather": embedding,
+    "Sigmoid": plain("sigmoid"),
+    "Tanh": plain("tanh"),
+    "Relu": plain("relu"),
+    "Softplus": plain("softplus"),
+    "LeakyRelu": plain("leaky_relu", slope=("alpha", 0.01)),
+    "Elu": plain("elu", alpha=("alpha", 1.0)),
+    "Gelu": gelu,
+    "Softmax": softmax("softmax"),
+    "LogSoftmax": softmax("log_softmax"),
+}
