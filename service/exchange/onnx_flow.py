@@ -120,3 +120,26 @@ def refused(node: Any, why: str) -> InvalidData:
     """The node by its name and operator."""
     hint = "A row of layers of our vocabulary is read; GET /openapi.json lists them."
     return InvalidData(f"node {node.name or node.output[0]!r} ({node.op_type}): {why}"[:500], hint=hint)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A node and what it is called with: the flowing tensor, and its constants by their place (None: left out)."""
+
+    node: Any
+    flow: Flow
+    at: int  # which input flows
+    constants: tuple[Array | None, ...]
+    about: dict[str, Any]
+
+    def constant(self, at: int) -> Array | None:
+        return self.constants[at] if at < len(self.constants) else None
+
+    def needed(self, at: int) -> Array:
+        found = self.constant(at)
+        if found is None:
+            raise self.no(f"its input {at} is not a constant")
+        return found
+
+    def no(self, why: str) -> Exception:
+        return refused(self.node, why)

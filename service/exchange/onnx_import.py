@@ -16,8 +16,9 @@ from pydantic import TypeAdapter, ValidationError
 from service.data import BinaryTarget, ClassTarget, NumberTarget, Preprocessor, Whole
 from service.engine import Loss, NetworkSpec, Signature
 from service.errors import InvalidData, InvalidSpec, TooLarge
-from service.exchange.onnx_flow import BATCH, NUMBERS, Flow, Row, fresh, refused
-from service.exchange.onnx_words import WORDS, Call, recurrent
+from service.exchange.onnx_flow import BATCH, NUMBERS, Call, Flow, Row, fresh, refused
+from service.exchange.onnx_sequence import recurrent
+from service.exchange.onnx_words import WORDS
 from service.specs.artifact import NetworkModel
 from service.tensors import Array
 

@@ -19,6 +19,7 @@ LONG_FUNCTIONS: dict[str, str] = {
 }
 HIDDEN_IMPORTS: dict[str, str] = {
     "service/exchange/__init__.py::to_onnx": "onnx is an extra, and this its one door",
+    "service/exchange/__init__.py::from_onnx": "onnx is an extra, and this its one door",
     "service/data/packed.py::_picture": "Pillow is an extra, and this its door for one picture",
     "service/data/readers/csv_fast.py::_library": "pyarrow is an extra, and this its one door",
     "service/data/readers/pictures.py::_library": "Pillow is an extra, and this its door for many",
