@@ -194,7 +194,7 @@ class Client:
     # --- models
 
     def take_in(self, bundle: bytes, name: str | None = None, *, idempotency_key: str | None = None) -> Document:
-        """A run made of another server's bundle, or of an ONNX file. With a key, sending it again returns the first answer."""
+        """A run made of a bundle, or of an ONNX file. With a key, sending it again returns the first answer."""
         headers = {"Content-Type": "application/octet-stream"}
         headers |= {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         sent: dict[str, Any] = {"content": bundle, "headers": headers}
