@@ -1,0 +1,185 @@
+"""Metrics over HTTP against a real MLflow server: batches, single points and histories, by one plain client.
+
+Both servers keep their runs in SQLite in the same folder's disk; the client keeps its connection and its bodies are
+made beforehand. `MLFLOW=/path/to/mlflow make bench-mlflow` names the program; without it, the one on the PATH is used.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
+from http.client import HTTPConnection
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.benchmark
+ROOT = Path(__file__).parents[2]
+BATCH, HISTORY = 1_000, 20_000
+PATIENCE_S = 180.0
+IDLE_S = 1.0  # a connection that has rested so long is made anew: the server may have closed it
+API = "/api/2.0/mlflow"
+Sent = list[tuple[str, bytes]]  # paths and bodies
+
+
+class Peer:
+    """One server, its run, and a connection that stays."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = HTTPConnection("127.0.0.1", port, timeout=60)
+        self._asked_s = 0.0
+
+    def ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        if time.monotonic() > self._asked_s + IDLE_S:
+            self._connection.close()
+        self._connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+        answer = self._connection.getresponse()
+        data = answer.read()
+        self._asked_s = time.monotonic()
+        assert answer.status in (200, 201), data[:500]
+        return data
+
+    def post(self, sent: Sent) -> list[float]:
+        """Seconds of each."""
+        return [seconds(partial(self.ask, "POST", path, body)) for path, body in sent]
+
+    def mlflow_run(self, name: str) -> str:
+        made = self.ask("POST", f"{API}/runs/create", json.dumps({"experiment_id": "0", "run_name": name}).encode())
+        return str(json.loads(made)["run"]["info"]["run_id"])
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+@contextmanager
+def serving(words: Sequence[str], folder: Path, port: int, ready: str) -> Iterator[Peer]:
+    environ = os.environ | {"PYTHONPATH": str(ROOT)} if words[0] == sys.executable else dict(os.environ)
+    log = (folder / f"{port}.log").open("wb")
+    with log, subprocess.Popen(words, cwd=folder, env=environ, stdout=log, stderr=log) as process:
+        try:
+            with closing(Peer(port)) as peer:
+                answers(peer, ready, process)
+                yield peer
+        finally:
+            process.terminate()
+
+
+def answers(peer: Peer, path: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            peer.ask("GET", path)
+        except (OSError, AssertionError):
+            peer.close()
+            assert process.poll() is None, "the server ended"
+            assert time.monotonic() < deadline, "the server does not answer"
+            time.sleep(0.1)
+        else:
+            return
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Peer, Peer]]:
+    """Ours and MLflow's."""
+    program = shutil.which(os.environ.get("MLFLOW", "mlflow"))
+    if program is None:
+        pytest.skip("needs MLflow's server: MLFLOW=/path/to/mlflow")
+    folder, (ours, theirs) = tmp_path_factory.mktemp("mlflow"), (free_port(), free_port())
+    serve = [sys.executable, "-m", "service", "serve", "--port", str(ours), "--data-dir", "ours", "--workers", "0"]
+    mlflow = [program, "server", "--port", str(theirs), "--workers", "1", "--backend-store-uri", "sqlite:///mlflow.db"]
+    with ExitStack() as stack:
+        found = stack.enter_context(serving(serve, folder, ours, "/health/ready"))
+        yield found, stack.enter_context(serving(mlflow, folder, theirs, "/health"))
+
+
+def external(ours: Peer) -> str:
+    return str(json.loads(ours.ask("POST", "/v1/runs", b'{"type": "external"}'))["id"])
+
+
+def as_mlflow(run: str, cuts: Sequence[range]) -> Sent:
+    def body(steps: range) -> bytes:
+        points = [{"key": "loss", "value": 1 / (step + 1), "timestamp": step, "step": step} for step in steps]
+        return json.dumps({"run_id": run, "metrics": points}).encode()
+
+    return [(f"{API}/runs/log-batch", body(cut)) for cut in cuts]
+
+
+def as_columns(run: str, cuts: Sequence[range]) -> Sent:
+    def body(steps: range) -> bytes:
+        columns = {"steps": list(steps), "values": [1 / (step + 1) for step in steps], "times": list(steps)}
+        return json.dumps({"series": {"loss": columns}}).encode()
+
+    return [(f"/v1/runs/{run}/metrics", body(cut)) for cut in cuts]
+
+
+def test_batches_single_points_and_histories(peers: tuple[Peer, Peer]) -> None:
+    ours, theirs = peers
+    cuts = [range(start, start + BATCH) for start in range(0, HISTORY, BATCH)]
+    many = [range(start, start + BATCH) for start in range(0, 10 * HISTORY, BATCH)]
+    run, run_like_mlflow, their_run = external(ours), ours.mlflow_run("like"), theirs.mlflow_run("theirs")
+    slow = BATCH / median(theirs.post(as_mlflow(their_run, cuts)))
+    ratios = {"batches of 1,000": tell("log-batch", BATCH / median(ours.post(as_columns(run, many))), slow)}
+    like = BATCH / median(ours.post(as_mlflow(run_like_mlflow, many)))
+    tell("log-batch, as MLflow's clients send it", like, slow)
+    ratios["histories"] = histories(ours, run, run_like_mlflow, theirs, their_run)
+    ratios["single points"] = singles(ours, theirs)
+    assert ratios["batches of 1,000"] >= 80
+    assert ratios["histories"] >= 50
+    assert ratios["single points"] >= 15
+
+
+def histories(ours: Peer, run: str, like: str, theirs: Peer, their_run: str) -> float:
+    def read(peer: Peer, path: str, count: Callable[[Any], int], times: int) -> float:
+        data = peer.ask("GET", path)
+        assert count(json.loads(data)) == HISTORY
+        return HISTORY / median(seconds(lambda: peer.ask("GET", path)) for _ in range(times))
+
+    def history(of: str) -> str:
+        return f"{API}/metrics/get-history?run_id={of}&metric_key=loss&max_results={HISTORY}"
+
+    slow = read(theirs, history(their_run), lambda found: len(found["metrics"]), 3)
+    series = f"/v1/runs/{run}/metrics/series?to_step={HISTORY - 1}"
+    found = tell("history", read(ours, series, lambda found: len(found["series"]["loss"]["steps"]), 20), slow)
+    tell("history, as MLflow's clients ask", read(ours, history(like), lambda found: len(found["metrics"]), 20), slow)
+    return found
+
+
+def singles(ours: Peer, theirs: Peer) -> float:
+    run, like, their_run = external(ours), ours.mlflow_run("like"), theirs.mlflow_run("theirs")
+
+    def as_metric(of: str, n: int) -> Sent:
+        told = [{"run_id": of, "key": "loss", "value": 0.5, "timestamp": step, "step": step} for step in range(n)]
+        return [(f"{API}/runs/log-metric", json.dumps(each).encode()) for each in told]
+
+    slow = 1 / median(theirs.post(as_metric(their_run, 100)))
+    point = [json.dumps({"step": step, "metrics": {"loss": 0.5}}).encode() for step in range(1000)]
+    found = tell("single points", 1 / median(ours.post([(f"/v1/runs/{run}/metrics", each) for each in point])), slow)
+    tell("single points, as MLflow's clients send them", 1 / median(ours.post(as_metric(like, 1000))), slow)
+    return found
+
+
+def tell(what: str, ours: float, theirs: float) -> float:
+    print(f"\n{what:45} ours {ours:12,.0f} points/s   MLflow {theirs:9,.0f}   {ours / theirs:6.1f} x", end="")
+    return ours / theirs
