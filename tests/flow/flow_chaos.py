@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SETTLE_S = 300.0  # after the last kill, for what still waits
 _KILLS_IN_A_FIRST_JOB = 4.0  # on average, in the time that a new server takes to finish one
 _ODDS = {"server": 1, "busy worker": 4, "any worker": 1}  # any: also one that starts, idles or outlived its server
+_STILLBORN = 0.2  # of the servers killed, those that may not have answered yet
 
 Outcome = tuple[str | None, dict[str, Any]]
 """The hash of a run's weights and its points; how fast it went is not one of them."""
@@ -160,6 +161,8 @@ class Drill:
         """Whoever is there at this moment; nobody, when it is a worker's turn and none lives."""
         who = self.chance.choices(list(_ODDS), list(_ODDS.values()))[0]
         if who == "server":
+            if self.chance.random() > _STILLBORN:
+                self._ask("GET", "/health/live")  # waits until it answers, or a loaded machine sees none live
             self.server.kill()
             self.server.wait()
             self.server = self._start()
