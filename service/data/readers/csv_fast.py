@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LARGE_BYTES = 4_000_000  # a smaller file is read sooner than pyarrow is imported
+_NEWLINE = 10
 _FIELD_BYTES = 1 << 17  # what Python's csv takes in a field
 
 
@@ -28,30 +30,42 @@ def _library() -> Any:
     return pyarrow
 
 
-def cut(block: bytes, delimiter: str, width: int) -> list[pa.Array] | None:
-    """Whole lines as columns of words; None when Python's csv could see them otherwise, or would refuse them."""
+def cut(block: bytes, delimiter: str, are_numbers: Sequence[bool]) -> list[pa.Array] | None:
+    """Whole lines as columns of numbers where all were, else of words; None where Python's csv could see otherwise."""
     arrow = _library()
     if arrow is None or b'"' in block or (b"\r" in block and block.count(b"\r") != block.count(b"\r\n")):
         return None
-    names = [str(at) for at in range(width)]
+    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == _NEWLINE)
+    if int(np.diff(ends, prepend=-1, append=len(block)).max()) > _FIELD_BYTES:
+        return None
+    columns = _parsed(arrow, block, delimiter, are_numbers)
+    if columns is None and any(are_numbers):
+        return _parsed(arrow, block, delimiter, [False] * len(are_numbers))
+    return columns
+
+
+def _parsed(arrow: Any, block: bytes, delimiter: str, are_numbers: Sequence[bool]) -> list[pa.Array] | None:
+    types = {str(at): arrow.float64() if number else arrow.string() for at, number in enumerate(are_numbers)}
     try:
         table = arrow.csv.read_csv(
             arrow.py_buffer(block),
-            arrow.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names),
+            arrow.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=list(types)),
             arrow.csv.ParseOptions(delimiter=delimiter, quote_char=False, double_quote=False),
-            arrow.csv.ConvertOptions(column_types=dict.fromkeys(names, arrow.string()), strings_can_be_null=False),
+            arrow.csv.ConvertOptions(column_types=types, strings_can_be_null=False, null_values=sorted(MISSING)),
         )
     except (arrow.ArrowException, ValueError):  # a row of another length, which the careful reader names
         return None
     columns = [column.combine_chunks() for column in table.columns]
-    longest = [arrow.compute.max(arrow.compute.binary_length(column)).as_py() or 0 for column in columns]
-    return columns if columns and max(longest) < _FIELD_BYTES else None
+    sure = all(_finite(column) is not None for column, number in zip(columns, are_numbers, strict=True) if number)
+    return columns if sure else None
 
 
 def numbers(words: pa.Array) -> Floats | None:
     """Plain numbers, NaN where missing; None when a word is not plain: Python's float then decides."""
     arrow = _library()
     assert arrow is not None
+    if words.type == arrow.float64():
+        return _finite(words)
     for values in (words, None):
         try:
             if values is None:
@@ -63,8 +77,13 @@ def numbers(words: pa.Array) -> Floats | None:
             continue
     else:
         return None
-    floats = np.asarray(found.to_numpy(zero_copy_only=False), np.float64)
-    return floats if int(np.isfinite(floats).sum()) == len(floats) - found.null_count else None
+    return _finite(found)
+
+
+def _finite(values: pa.Array) -> Floats | None:
+    """NaN where missing; None when a value that is there is not finite."""
+    floats = np.asarray(values.to_numpy(zero_copy_only=False), np.float64)
+    return floats if int(np.isfinite(floats).sum()) == len(floats) - values.null_count else None
 
 
 def stripped(words: pa.Array) -> list[str]:

@@ -65,7 +65,9 @@ def _read_one(source: Source, head: Head, table: Table) -> None:
     rest, first, fresh = b"", 1, head.header
     large = source.packed_bytes > LARGE_BYTES
     for block, line in source.line_blocks():
-        columns = cut(block, head.delimiter, len(head.names)) if large and not rest and not fresh else None
+        columns = (
+            cut(block, head.delimiter, table.numbers_so_far(head.names)) if large and not rest and not fresh else None
+        )
         if columns is not None:
             _add_columns(table, head.names, columns)
             _check_rows(source, table)

@@ -50,6 +50,10 @@ class Table:
         wanted = name in self._words or self._wishes.get(name) in {"category", "text", "date"}
         return wanted or name in self.again or isinstance(self._columns.get(name), Words)
 
+    def numbers_so_far(self, names: Sequence[str]) -> list[bool]:
+        """Which of the columns have held numbers only, and may."""
+        return [isinstance(self._columns.get(name), Numbers) and not self.wants_words(name) for name in names]
+
     def shape(self, name: str) -> tuple[int, ...] | None:
         """The shape of a row of a column of arrays; None when it is not one."""
         column = self._columns.get(name)
