@@ -49,7 +49,7 @@ def _parsed(arrow: Any, block: bytes, delimiter: str, are_numbers: Sequence[bool
     try:
         table = arrow.csv.read_csv(
             arrow.py_buffer(block),
-            arrow.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=list(types)),
+            arrow.csv.ReadOptions(use_threads=True, block_size=len(block) + 1, column_names=list(types)),
             arrow.csv.ParseOptions(delimiter=delimiter, quote_char=False, double_quote=False),
             arrow.csv.ConvertOptions(column_types=types, strings_can_be_null=False, null_values=sorted(MISSING)),
         )
