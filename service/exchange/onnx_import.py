@@ -25,6 +25,7 @@ from service.tensors import Array
 FILE_BYTES = 1 << 29
 MOVES = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Slice", "Gather"})
 FOLDS = MOVES | {"Constant", "Shape", "Concat", "Cast", "Expand", "ConstantOfShape", "Add", "Sub", "Mul", "Div"}
+_TYPES = {True: (TensorProto.INT32, TensorProto.INT64), False: (TensorProto.FLOAT,)}
 _LOSSES = {"class": "cross_entropy", "binary": "binary_cross_entropy", "number": "squared_error"}
 
 
@@ -99,8 +100,8 @@ class _Reader:
             self._layer(node, at)
 
     def _cast(self, node: Any) -> Array:
-        ids = self.row.layers or helper.get_node_attr_value(node, "to") in (TensorProto.INT32, TensorProto.INT64)
-        if self.row.layers or bool(ids) != self.whole:
+        whole = self.whole and not self.row.layers
+        if helper.get_node_attr_value(node, "to") not in _TYPES[whole]:
             raise refused(node, "changes the type of what flows")
         return self.flow.ids
 

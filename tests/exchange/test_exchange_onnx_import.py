@@ -42,7 +42,9 @@ def drawn(*shape: int) -> Array:
 
 def test_a_matrix_and_a_sum_are_one_layer_and_the_reference_says_the_same(tmp_path: Path) -> None:
     w, b, x = drawn(5, 3), drawn(3), drawn(4, 5)
-    nodes = [node("MatMul", "x", "w", to="a"), node("Add", "b", "a", to="c"), node("Softmax", "c", axis=1)]
+    nodes = [node("MatMul", "x", "w", to="d"), node("Cast", "d", to="a"), node("Add", "b", "a", to="c")]
+    nodes[1].attribute.append(onnx.helper.make_attribute("to", F))  # as Keras writes them
+    nodes.append(node("Softmax", "c", axis=1))
     model = from_onnx(written(tmp_path / "m.onnx", nodes, {"w": w, "b": b}, ["n", 5]))
     assert [layer.kind for layer in model.network.layers] == ["dense", "softmax"]
     assert model.classes == ("0", "1", "2")
