@@ -79,6 +79,7 @@ $(CORE): pyproject.toml constraints.txt | $(BIN)/python
 $(DEV): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV), with the tools for tests (once) ..."
 	@$(PIP) -e ".[dev]"
+	@$(BIN)/python -m compileall -q service
 	@touch $(CORE) $@
 
 $(ORACLE): pyproject.toml constraints.txt | $(BIN)/python

@@ -19,7 +19,7 @@ QUICK = {"NETWRIGHT_CHECKPOINT_S": "0.1", "NETWRIGHT_WORKERS": "1"}
 Serve = Callable[..., Any]
 
 
-def job(epochs: int = 300) -> dict[str, Any]:
+def job(epochs: int = 220) -> dict[str, Any]:
     """A training that lasts a little longer than a server takes to start."""
     spec = {
         "dataset": {"sample": "digits", "validation": 0.1},
