@@ -72,7 +72,8 @@ class Shape:
 class Parameter:
     """One array of a layer, in our layout, and how PyTorch names and lays it out.
 
-    `name`: PyTorch's, without the layer's number. `fans`: (in, out) for the start values, None: constant `value`.
+    `name`: PyTorch's, without the layer's number. `fans`: (in, out) for the start values, None: constant `value`,
+    or one for each of so many equal parts.
     `axes`, `exported`: `ours.transpose(axes).reshape(exported)` is PyTorch's array.
     `trained` False: kept with the model but not moved by gradients (running statistics).
     """
@@ -81,7 +82,7 @@ class Parameter:
     shape: tuple[int, ...]
     fans: tuple[int, int] | None = None
     initial: Initial | None = None
-    value: float = 0.0
+    value: float | tuple[float, ...] = 0.0
     axes: tuple[int, ...] | None = None
     exported: tuple[int, ...] | None = None
     dtype: str | None = None

@@ -93,7 +93,7 @@ class Compiled:
             for place in places:
                 each, view = place.parameter, place.view(vector)
                 if each.fans is None:
-                    view[...] = each.value
+                    view.reshape(np.size(each.value), -1)[...] = np.reshape(each.value, (-1, 1))
                 else:
                     view[...] = draw(
                         each.initial or "glorot", each.shape, each.fans, generator(seed, "initial", each.name)

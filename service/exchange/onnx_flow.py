@@ -17,12 +17,13 @@ from service.tensors import Array
 
 BATCH = 2  # rows that are followed through a graph which leaves their number open
 NUMBERS = 1 << 24  # of one tensor, with so many rows
+ZERO, LEAST, NOTHING = -1, -2, -3  # ids of what a Pad put around: zeros, minus infinity; and what it cannot put
 RECURRENT = ("simple_rnn", "lstm", "gru")
 
 
 @dataclass(frozen=True)
 class Flow:
-    """A tensor of the graph. `ids`: in its own shape, the place of each number in our (batch, *dims)."""
+    """A tensor of the graph. `ids`: in its own shape, each number's place in our (batch, *dims), or ZERO, LEAST."""
 
     name: str
     ids: Array

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from service.data import BinaryTarget, ClassTarget, NumberTarget, Preprocessor, Whole
 from service.engine import Loss, NetworkSpec, Signature
 from service.errors import InvalidData, InvalidSpec, TooLarge
-from service.exchange.onnx_flow import BATCH, NUMBERS, Call, Flow, Row, fresh, refused
+from service.exchange.onnx_flow import BATCH, LEAST, NUMBERS, ZERO, Call, Flow, Row, fresh, refused
 from service.exchange.onnx_sequence import recurrent
 from service.exchange.onnx_words import WORDS
 from service.specs.artifact import NetworkModel
@@ -93,6 +93,8 @@ class _Reader:
             self.flow = Flow(node.output[0], self.flow.ids)
         elif node.op_type == "Cast":
             self.flow = Flow(node.output[0], self._cast(node))
+        elif node.op_type == "Pad" and at == 0:
+            self.flow = Flow(node.output[0], self._padded(node))
         elif node.op_type in MOVES and at == 0:
             moved = self._run(node, self.flow.ids)
             self.flow = Flow(node.output[0], self.row.last_step(moved))
@@ -105,10 +107,28 @@ class _Reader:
             raise refused(node, "changes the type of what flows")
         return self.flow.ids
 
+    def _padded(self, node: Any) -> Array:
+        """Zeros, or what no maximum takes, around what flows; a window that reads it takes them as its own."""
+        pads, value, axes = (self.constants.get(name) for name in (*node.input[1:], *[""] * 3)[:3])
+        kind, rank = helper.get_node_attr_value(node, "mode") if node.attribute else b"constant", self.flow.ids.ndim
+        number = 0.0 if value is None or not value.size else float(value.reshape(-1)[0])
+        if pads is None or kind != b"constant" or number not in (0.0, -math.inf) or pads.min(initial=0) < 0:
+            raise refused(node, "only zeros, or minus infinity for a maximum, may be put around")
+        places = list(range(rank)) if axes is None else [int(axis) % rank for axis in axes.tolist()]
+        widths = [(0, 0)] * rank
+        for at, axis in enumerate(places):
+            widths[axis] = (int(pads[at]), int(pads[len(places) + at]))
+        numbers = math.prod(n + before + after for n, (before, after) in zip(self.flow.ids.shape, widths, strict=True))
+        if numbers > NUMBERS:
+            raise TooLarge(f"node {(node.name or node.output[0])[:100]!r} (Pad) makes {numbers:,} numbers")
+        return np.pad(self.flow.ids, widths, constant_values=LEAST if number else ZERO)
+
     def _layer(self, node: Any, at: int) -> None:
         about = {each.name: helper.get_attribute_value(each) for each in node.attribute}
         constants = tuple(self.constants.get(name) for name in node.input)
         call = Call(node, self.flow, at, constants, about)
+        if self.flow.ids.min(initial=0) < 0 and node.op_type not in ("Conv", "MaxPool"):
+            raise refused(node, "reads what a Pad put around, which only a convolution or a pool may")
         if self.whole and not self.row.layers and node.op_type != "Gather":
             raise refused(node, "whole numbers come in, but no table is read by them")
         if node.op_type in ("LSTM", "GRU", "RNN"):

@@ -91,8 +91,12 @@ def _turned(kind: str, x: Value, writer: Writer, *more: str, **attributes: Any) 
 
 
 def _window(layer: Any, kernel: Sequence[int], strides: Sequence[int]) -> dict[str, Any]:
-    pad = {"same": "SAME_UPPER", "valid": "VALID"}[layer.padding]  # the odd zero comes behind
-    return {"kernel_shape": list(kernel), "strides": list(strides), "auto_pad": pad}
+    """`same`: the odd zero comes behind."""
+    about: dict[str, Any] = {"kernel_shape": list(kernel), "strides": list(strides)}
+    if isinstance(layer.padding, str):
+        return about | {"auto_pad": {"same": "SAME_UPPER", "valid": "VALID"}[layer.padding]}
+    each = (layer.padding,) * len(kernel) if isinstance(layer.padding, int) else layer.padding
+    return about | {"pads": [*each, *each]}
 
 
 def _conv(layer: Any, x: Value, writer: Writer) -> Value:

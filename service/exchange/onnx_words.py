@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 
-from service.exchange.onnx_flow import Call, Row, fresh
+from service.exchange.onnx_flow import Call, Row
 from service.exchange.onnx_sequence import embedding
+from service.exchange.onnx_windows import conv, global_pool, order, pool, second
 from service.tensors import Array
-
-
-def _order(rank: int) -> tuple[int, ...]:
-    """Channels from second to last."""
-    return (0, *range(2, rank), 1)
-
-
-def _second(ids: Array) -> Array:
-    """Channels from last to second."""
-    return ids.transpose(0, ids.ndim - 1, *range(1, ids.ndim - 1))
-
 
 # --- dense ------------------------------------------------------------------------------------------------------
 
@@ -100,8 +89,8 @@ def batch_norm(row: Row, call: Call) -> Array:
     if ids.ndim == 2:
         row.flat(ids)
     elif not row.layers:
-        row.turned(ids, _order(ids.ndim))
-        ids = _second(row.fresh())
+        row.turned(ids, order(ids.ndim))
+        ids = second(row.fresh())
     places = row.channels(ids, 1)
     if places is None:
         raise call.no("its channels are not our last axis")
@@ -131,84 +120,6 @@ def layer_norm(row: Row, call: Call) -> Array:
     shift[places] = 0.0 if call.constant(2) is None else call.needed(2)
     row.add({"kind": "layer_norm", "epsilon": call.about.get("epsilon", 1e-5)}, row.dims, weight=scale, bias=shift)
     return ids
-
-
-# --- windows ----------------------------------------------------------------------------------------------------
-
-
-def _padding(call: Call, size: Any, reach: Any, strides: Any) -> str:
-    """The word for the zeros around. Raises when there is none."""
-    auto, pads = call.about.get("auto_pad", b"NOTSET").decode(), call.about.get("pads") or [0] * 2 * len(size)
-    if auto in ("VALID", "SAME_UPPER"):
-        return {"VALID": "valid", "SAME_UPPER": "same"}[auto]
-    if auto == "NOTSET" and not any(pads):
-        return "valid"
-    total = [max((-(-n // s) - 1) * s + r - n, 0) for n, s, r in zip(size, strides, reach, strict=True)]
-    if auto == "NOTSET" and list(pads) == [*(t // 2 for t in total), *(t - t // 2 for t in total)]:
-        return "same"
-    raise call.no(f"its padding {auto if auto != 'NOTSET' else list(pads)} is neither valid nor same")
-
-
-def _window(row: Row, call: Call, kernel: tuple[int, ...]) -> tuple[dict[str, Any], tuple[int, ...]]:
-    """(strides, padding and so on; the space behind it), the input turned."""
-    ids, rank, about = call.flow.ids, len(kernel), call.about
-    if ids.ndim != rank + 2 or rank > 3 or not row.turned(ids, _order(ids.ndim)):
-        raise call.no("its input is not (batch, channels, space) as convolutions have it")
-    strides = tuple(about.get("strides", (1,) * rank))
-    dilation = tuple(about.get("dilations", (1,) * rank))
-    size, reach = row.dims[:-1], [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
-    padding = _padding(call, size, reach, strides)
-    each = zip(size, reach, strides, strict=True)
-    out = tuple(-(-n // s) if padding == "same" else (n - r) // s + 1 for n, r, s in each)
-    if min(out) < 1:
-        raise call.no("its window is larger than its input")
-    if about.get("ceil_mode") and any((n - r) % s for n, r, s in zip(size, reach, strides, strict=True)):
-        raise call.no("its last window hangs over (ceil_mode)")
-    return {"strides": strides, "padding": padding, "dilation": dilation}, out
-
-
-def conv(row: Row, call: Call) -> Array:
-    weight = call.needed(1)
-    if weight.ndim < 3:
-        raise call.no("its weight is not (filters, channels, space)")
-    about, out = _window(row, call, weight.shape[2:])
-    bias = call.constant(2)
-    layer = {"kind": f"conv{weight.ndim - 2}d", "filters": len(weight), "kernel_size": list(weight.shape[2:]),
-             "groups": call.about.get("group", 1), "bias": bias is not None, **about}  # fmt: skip
-    fresh(row.batch, (*out, len(weight)))
-    row.add(layer, (*out, len(weight)), weight=weight, **({} if bias is None else {"bias": bias}))
-    return _second(row.fresh())
-
-
-def pool(kind: str) -> Callable[[Row, Call], Array]:
-    def read(row: Row, call: Call) -> Array:
-        kernel = tuple(call.about["kernel_shape"])
-        about, out = _window(row, call, kernel)
-        if max(about.pop("dilation")) > 1 or call.about.get("storage_order"):
-            raise call.no("dilated windows are no pool of ours")
-        if kind == "average" and about["padding"] == "same" and call.about.get("count_include_pad"):
-            raise call.no("its padding counts (count_include_pad)")
-        row.add({"kind": f"{kind}_pool{len(kernel)}d", "pool_size": list(kernel), **about}, (*out, row.dims[-1]))
-        return _second(row.fresh())
-
-    return read
-
-
-def global_pool(kind: str) -> Callable[[Row, Call], Array]:
-    def read(row: Row, call: Call) -> Array:
-        ids, keep = call.flow.ids, True
-        axes = tuple(range(2, ids.ndim))
-        if call.node.op_type.startswith("Reduce"):
-            given, keep = call.constant(1), bool(call.about.get("keepdims", 1))
-            told = call.about.get("axes", ()) if given is None else given.reshape(-1).tolist()
-            axes = tuple(sorted(int(axis) % ids.ndim for axis in told))
-        rest = [axis for axis in range(ids.ndim) if axis not in axes]
-        if not axes or len(rest) != 2 or rest[0] != 0 or not row.turned(ids, (0, *axes, rest[1])):
-            raise call.no("only all places of a channel together are a layer")
-        row.add({"kind": f"global_{kind}_pool"}, (row.dims[-1],))
-        return np.expand_dims(row.fresh(), axes) if keep else row.fresh()
-
-    return read
 
 
 # --- activations ------------------------------------------------------------------------------------------------

@@ -82,11 +82,12 @@ ACTIVATIONS: dict[str, Callable[[Any, Any], Any]] = {
 }  # fmt: skip
 
 
-def windows(x: Any, kernel: Any, strides: Any, dilation: Any, padding: str, fill: float) -> Any:
+def windows(x: Any, kernel: Any, strides: Any, dilation: Any, padding: Any, fill: float) -> Any:
     """(batch, *positions, channels, *kernel), a view of the padded input."""
     space, pads = x.shape[1:-1], []
-    for n, k, s, d in zip(space, kernel, strides, dilation, strict=True):
-        lack = max((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0) if padding == "same" else 0
+    told = [0 if isinstance(padding, str) else padding] * len(space) if not isinstance(padding, list) else padding
+    for n, k, s, d, p in zip(space, kernel, strides, dilation, told, strict=True):
+        lack = max((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0) if padding == "same" else 2 * p
         pads.append((lack // 2, lack - lack // 2))
     x = np.pad(x, [(0, 0), *pads, (0, 0)], constant_values=fill)
     reach = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))

@@ -71,11 +71,15 @@ LAYERS: dict[str, list[LayerExample]] = {
             (5, 2),
             lengths=(5, 2, 3, 1),
         ),
+        LayerExample({"kind": "conv1d", "filters": 3, "kernel_size": 5, "padding": 2}, (5, 2), lengths=(5, 2, 3, 1)),
     ],
     "conv2d": [
         LayerExample({"kind": "conv2d", "filters": 3, "kernel_size": 3}, (5, 6, 1)),
         LayerExample({"kind": "conv2d", "filters": 3, "kernel_size": 3, "bias": False}, (5, 6, 2)),
         LayerExample({"kind": "conv2d", "filters": 3, "kernel_size": 3, "padding": "same", "strides": 2}, (5, 6, 2)),
+        LayerExample({"kind": "conv2d", "filters": 3, "kernel_size": 3, "padding": 1, "strides": 2}, (6, 8, 2)),
+        LayerExample({"kind": "conv2d", "filters": 2, "kernel_size": [2, 5], "padding": [0, 4]}, (5, 3, 9)),
+        LayerExample({"kind": "conv2d", "filters": 8, "kernel_size": 3, "padding": 2}, (20, 19, 8)),
         LayerExample({"kind": "conv2d", "filters": 3, "kernel_size": [1, 4], "strides": [2, 1]}, (5, 6, 9)),
         LayerExample({"kind": "conv2d", "filters": 4, "kernel_size": 2, "padding": "same", "dilation": 2}, (5, 4, 9)),
         LayerExample({"kind": "conv2d", "filters": 6, "kernel_size": 3, "groups": 3, "activation": "relu"}, (5, 4, 9)),
@@ -90,11 +94,13 @@ LAYERS: dict[str, list[LayerExample]] = {
         LayerExample({"kind": "conv3d", "filters": 2, "kernel_size": 2}, (3, 4, 3, 2)),
         LayerExample({"kind": "conv3d", "filters": 8, "kernel_size": [1, 2, 3], "groups": 8}, (2, 3, 4, 8)),
         LayerExample({"kind": "conv3d", "filters": 3, "kernel_size": 3, "strides": 2, "padding": "same"}, (4, 3, 5, 8)),
+        LayerExample({"kind": "conv3d", "filters": 2, "kernel_size": 3, "strides": 2, "padding": 1}, (4, 3, 6, 2)),
     ],
     "max_pool1d": [LayerExample({"kind": "max_pool1d", "pool_size": 2}, (7, 3))],
     "max_pool2d": [
         LayerExample({"kind": "max_pool2d", "pool_size": 2}, (5, 6, 3)),
         LayerExample({"kind": "max_pool2d", "pool_size": 3, "strides": 2, "padding": "same"}, (5, 6, 3)),
+        LayerExample({"kind": "max_pool2d", "pool_size": 3, "strides": 2, "padding": 1}, (6, 8, 3)),
         LayerExample({"kind": "max_pool2d", "pool_size": [2, 3], "strides": 1}, (5, 6, 3)),
     ],
     "max_pool3d": [LayerExample({"kind": "max_pool3d", "pool_size": [1, 2, 2]}, (3, 5, 4, 2))],
@@ -102,6 +108,7 @@ LAYERS: dict[str, list[LayerExample]] = {
     "average_pool2d": [
         LayerExample({"kind": "average_pool2d", "pool_size": 2}, (5, 6, 3)),
         LayerExample({"kind": "average_pool2d", "pool_size": 3, "strides": 2, "padding": "same"}, (5, 6, 3)),
+        LayerExample({"kind": "average_pool2d", "pool_size": 3, "strides": 2, "padding": 1}, (6, 8, 3)),
     ],
     "average_pool3d": [LayerExample({"kind": "average_pool3d", "pool_size": [1, 2, 2]}, (3, 5, 4, 2))],
     "global_max_pool": [

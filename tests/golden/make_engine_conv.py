@@ -84,6 +84,12 @@ CASES: dict[str, Callable[[], Case]] = {
         {"0_": Pad(0, 1, 1, 1), "0": nn.Conv2d(2, 3, 3, stride=2)},
         27,
     ),
+    "conv2d-padding": lambda: spatial(
+        (7, 6, 2),
+        [conv(2, 3, 3, strides=2, padding=1), pool("max_pool2d", 3, strides=2, padding=[1, 0])],
+        {"0": nn.Conv2d(2, 3, 3, stride=2, padding=1), "1": nn.MaxPool2d(3, 2, padding=(1, 0))},
+        6,
+    ),
     "conv2d-dilation": lambda: spatial(
         (6, 5, 2), [conv(2, 2, 2, dilation=2)], {"0": nn.Conv2d(2, 2, 2, dilation=2)}, 24
     ),

@@ -14,7 +14,7 @@ from service.engine.layers.batch_norm import BatchNorm
 from service.engine.layers.conv_norm import bind_folded, bind_normed, normed_memory
 from service.engine.layers.conv_stage import Stage, bind_stage
 from service.engine.layers.max_pool import MaxPool
-from service.engine.layers.window import Extents1, Extents2, Extents3, Padding, Window, space_first, window
+from service.engine.layers.window import AROUND, Extents1, Extents2, Extents3, Padding, Window, space_first, window
 
 WIDE = 4  # channels up to which an input is taken as it comes: images, which nobody lays out for us
 
@@ -24,7 +24,7 @@ class Conv(LayerSpec):
 
     kind: str = ""
     filters: Units = Field(description="Number of output channels.")
-    padding: Padding = Field(default="valid", description="valid: inside only; same: zeros around, size / strides.")
+    padding: Padding = Field(default="valid", description=AROUND)
     groups: Units = Field(default=1, description="Channels and filters in so many separate parts; all: depthwise.")
     activation: ActivationField | None = Field(default=None, description="What follows; nothing means linear.")
     bias: bool = Field(default=True, description="Whether b is added.")
@@ -51,7 +51,7 @@ class Conv(LayerSpec):
         axes = (rank + 1, rank, *range(rank))
         weight = Parameter("weight", (*w.kernel, each, self.filters), fans, self.initial, axes=axes)
         parameters = (weight, Parameter("bias", (self.filters,))) if self.bias else (weight,)
-        keeps_time = shape.timed and self.padding == "same" and max(w.strides) == 1
+        keeps_time = shape.timed and self.padding != "valid" and w.out == w.size and max(w.strides) == 1
         out = Shape((*w.out, self.filters), timed=keeps_time)
         warnings = ("the output of shorter rows includes their padding",) if shape.timed and not keeps_time else ()
         return LayerPlan(out, parameters, 2 * out.size * holes * each, warnings=warnings)

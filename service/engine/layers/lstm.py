@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -27,16 +28,23 @@ class Lstm(LayerSpec):
 
     Hochreiter and Schmidhuber 1997 with the forget gate of Gers et al. 2000; gates in PyTorch's order i, f, g, o.
     x: (batch, time, n) numbers or (batch, time) ids; y: (batch, time, units), or (batch, units) of the last step.
+    The forget gate's bias may begin at 1 (Jozefowicz et al. 2015).
     """
 
     kind: Literal["lstm"] = "lstm"
     units: Units = Field(description="Size of the state and of the cell.")
     output: Output = Field(default="sequence", description="Every step's output, or the last one's.")
     recurrent_dropout: Rate = Field(default=0.0, description="Share of the state dropped, one mask a sequence.")
+    forget_bias: float = Field(
+        default=0.0, ge=-100, le=100, description="Start of the forget gate's bias; 1 remembers more at first."
+    )
     takes_indices: ClassVar[bool] = True
 
     def plan(self, shape: Shape) -> LayerPlan:
-        return plan_recurrent(shape, self.units, 4, 6, self.output)
+        plan = plan_recurrent(shape, self.units, 4, 6, self.output)
+        begun = (replace(each, value=(0.0, self.forget_bias, 0.0, 0.0)) if each.name == "bias_ih_l0" else each
+                 for each in plan.parameters)  # fmt: skip
+        return replace(plan, parameters=tuple(begun))
 
     def memory(self, shape: Shape, plan: LayerPlan, rows: int, backward: bool) -> int:
         return recurrent_memory(shape, plan, rows, backward)

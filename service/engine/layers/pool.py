@@ -10,14 +10,14 @@ from pydantic import Field
 from service.engine.contract import Array, LayerPlan, LayerSpec, Layout, Shape, Site, Step
 from service.engine.layers.kernel import Task, blocks_of, in_turn, taps
 from service.engine.layers.staging import clear, direct, fill, spill
-from service.engine.layers.window import Padding, Window, space_first, window
+from service.engine.layers.window import AROUND, Padding, Window, space_first, window
 
 
 class Pool(LayerSpec):
     """What pools of every rank share; each says its own `pool_size` and `strides`."""
 
     kind: str = ""
-    padding: Padding = Field(default="valid", description="valid: whole windows only; same: size / strides.")
+    padding: Padding = Field(default="valid", description=AROUND)
 
     @property
     def extents(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -36,7 +36,7 @@ class Pool(LayerSpec):
 
     def memory(self, shape: Shape, plan: LayerPlan, rows: int, backward: bool) -> int:
         block = blocks_of(rows, self._per_block_row(shape, plan))[0].stop
-        padded = 2 * shape.size if self.padding == "same" else 0
+        padded = 2 * shape.size if self.padding != "valid" else 0
         holes = int(np.prod(self.window(shape).kernel))
         masks = rows * plan.shape.size * holes // 4 if backward else 0
         return int(block * (2 * plan.shape.size + padded) + masks)

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from service.engine.contract import Shape, Unfit
 
-Padding = Literal["valid", "same"]
 Extent = Annotated[int, Field(ge=1, le=100_000)]
 AXES = {1: "(time, channels)", 2: "(height, width, channels)", 3: "(depth, height, width, channels)"}
 
@@ -29,13 +28,29 @@ Extents2: TypeAlias = Annotated[tuple[Extent, Extent], Field(strict=False), _rep
 Extents3: TypeAlias = Annotated[tuple[Extent, Extent, Extent], Field(strict=False), _repeated(3)]
 
 
+def _form(value: Any) -> str:
+    """Which of the forms of a padding this is meant to be, so that a wrong one is one fault."""
+    return "number" if type(value) is int else "numbers" if isinstance(value, list | tuple) else "word"
+
+
+Zeros = Annotated[int, Field(ge=0, le=100_000)]
+Padding = Annotated[
+    Annotated[Literal["valid", "same"], Tag("word")]
+    | Annotated[Zeros, Tag("number")]
+    | Annotated[tuple[Zeros, ...], Field(strict=False, min_length=1, max_length=3), Tag("numbers")],
+    Discriminator(_form),
+]
+AROUND = "valid: none; same: zeros around, size / strides; a number: so many zeros on either side, one for each axis."
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """A kernel's way over the space of one row; every field has one number per axis.
 
     `before`: zeros put in front; what is missing behind follows. `out`: number of positions.
     same: out = ceil(size / stride), the odd zero behind (as TensorFlow does, and PyTorch where stride is 1).
-    valid: out = floor((size - reach) / stride) + 1, reach = (kernel - 1) dilation + 1.
+    A number p: out = floor((size + 2 p - reach) / stride) + 1, reach = (kernel - 1) dilation + 1, as in PyTorch.
+    valid: p = 0.
     """
 
     size: tuple[int, ...]
@@ -72,12 +87,27 @@ def window(
         each = zip(out, strides, reach, size, strict=True)
         before = tuple(max((o - 1) * stride + r - n, 0) // 2 for o, stride, r, n in each)
         return Window(size, kernel, strides, dilation, before, out)
-    if any(r > n for r, n in zip(reach, size, strict=True)):
+    before = _zeros(padding, reach)
+    padded = tuple(n + 2 * p for n, p in zip(size, before, strict=True))
+    if any(r > n for r, n in zip(reach, padded, strict=True)):
         spread = f" with dilation {by(dilation)} covers {by(reach)}," if max(dilation) > 1 else ""
         message = f"{field} {by(kernel)}{spread} is larger than the input {by(size)}"
         raise Unfit(message, f"/{field}", hint='make it smaller, or use padding "same"')
-    out = tuple((n - r) // stride + 1 for n, r, stride in zip(size, reach, strides, strict=True))
-    return Window(size, kernel, strides, dilation, (0,) * len(kernel), out)
+    out = tuple((n - r) // stride + 1 for n, r, stride in zip(padded, reach, strides, strict=True))
+    return Window(size, kernel, strides, dilation, before, out)
+
+
+def _zeros(padding: Padding, reach: tuple[int, ...]) -> tuple[int, ...]:
+    """Zeros before each axis of space. Raises Unfit where a window would see nothing else."""
+    if isinstance(padding, tuple) and len(padding) != len(reach):
+        raise Unfit(f"{len(padding)} paddings for {len(reach)} axes of space", "/padding", hint="give one for each")
+    each = 0 if isinstance(padding, str) else padding
+    before = each if isinstance(each, tuple) else (each,) * len(reach)
+    if any(p >= r for p, r in zip(before, reach, strict=True)):
+        raise Unfit(
+            f"padding {by(before)} lets a window of {by(reach)} see zeros only", "/padding", hint="make it smaller"
+        )
+    return before
 
 
 def space(shape: Shape, rank: int) -> tuple[int, ...]:
