@@ -117,6 +117,10 @@ class Client:
         """A new job that trains this one again, whole or from a checkpoint on, and compares the weights."""
         return self._document("POST", f"/v1/jobs/{job_id}/verify", json={"step": step})
 
+    def trials(self, job_id: str) -> Document:
+        """A search's candidates: mean and spread of every score over the folds, and which is best."""
+        return self._document("GET", f"/v1/jobs/{job_id}/trials")
+
     def wait(self, job_id: str, *, timeout_s: float | None = None) -> Document:
         """Blocks until the job is final and returns it. Raises TimeoutError after `timeout_s` seconds."""
         until = None if timeout_s is None else time.monotonic() + timeout_s

@@ -75,7 +75,10 @@ async def verify(
 
 
 def _run(here: Context, job_id: str) -> Run:
-    return here.store.runs.get(here.store.jobs.get(job_id).run_ids[0])
+    job = here.store.jobs.get(job_id)
+    if len(job.run_ids) != 1:
+        raise Conflict(f"a {job.type} has many runs", hint="Submit the spec of one of them as a job of type train.")
+    return here.store.runs.get(job.run_ids[0])
 
 
 def _worded(document: dict[str, Any], asked: Again) -> Job:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service.data.description import ColumnDescription, Description
 from service.data.faults import SpecFaults
-from service.data.spec import ByColumn, DatasetSpec, Ordered, Stratified
+from service.data.spec import ByColumn, DatasetSpec, Fold, Ordered
 from service.errors import did_you_mean
 
 TARGET_NAMES = ("target", "label", "labels", "class", "y", "species")
@@ -41,9 +41,12 @@ def check_split(
         place = "/dataset/split/column"
         if _known(spec.split.column, place, columns, faults) and columns[spec.split.column].shape:
             faults.add(place, "not_a_value", f"column {spec.split.column!r} holds arrays, which have no order")
-    if isinstance(spec.split, Stratified) and (len(targets) > 1 or not classes):
+    if spec.stratified and (len(targets) > 1 or not classes):
         message = "stratified splits need one target of classes"
-        faults.add("/dataset/split/kind", "no_classes", message, 'take {"kind": "random"}')
+        place, hint = (
+            ("stratified", "leave it out") if isinstance(spec.split, Fold) else ("kind", 'take {"kind": "random"}')
+        )
+        faults.add(f"/dataset/split/{place}", "no_classes", message, hint)
 
 
 def default_target(names: list[str]) -> str:

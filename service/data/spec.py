@@ -91,12 +91,14 @@ class ByColumn(_Strict):
 class Fold(_Strict):
     """Cross-validation: after the test part is taken, the validation part is fold `fold` of `folds` equal ones.
 
-    One job for each fold, 0 to folds - 1, scores every row once.
+    One run for each fold, 0 to folds - 1, scores every row once; a job of type `search` makes them all. With
+    `stratified` each fold has the same share of every class, to a row.
     """
 
     kind: Literal["fold"]
     folds: int = Field(ge=2, le=100, description="How many folds there are.")
     fold: int = Field(ge=0, lt=100, description="Which one is kept aside, from 0.")
+    stratified: bool = Field(default=False, description="Whether the folds are alike in their classes.")
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Fold:
@@ -180,6 +182,11 @@ class DatasetSpec(_Strict):
             if twice:
                 raise PydanticCustomError("twice", "{word} names {twice} twice", {"word": word, "twice": twice[0]})
         return self
+
+    @property
+    def stratified(self) -> bool:
+        """Whether the parts are to be alike in their classes."""
+        return isinstance(self.split, Stratified) or (isinstance(self.split, Fold) and self.split.stratified)
 
     @property
     def targets(self) -> list[str] | None:

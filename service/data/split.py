@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from service.data.dataset import Column, Dataset
 from service.data.description import Description
-from service.data.spec import ByColumn, DatasetSpec, Fold, Ordered, Reference, Stratified
+from service.data.spec import ByColumn, DatasetSpec, Fold, Ordered, Reference
 
 Ids = NDArray[np.int64]
 Parts = tuple[Ids, Ids, Ids]
@@ -49,15 +49,15 @@ def split_rows(dataset: Dataset, spec: DatasetSpec, ids: Ids) -> Parts:
         return ids[~(held | last)], ids[held], ids[last & ~held]
     validation, test = fractions(spec)
     order = hashed(ids, spec.split_seed)
+    if isinstance(how, Ordered):
+        order = _latest_first(None if how.column is None else dataset.columns[how.column], ids)
+    elif spec.stratified:
+        order = order[_mixed(dataset.columns[(spec.targets or [""])[0]], ids[order])]
     if isinstance(how, Fold):
         last, rest = np.split(order, [part_sizes(len(ids), 0.0, test)[2]])
         before, held, behind = np.split(rest, _fold(len(rest), how))
         train, held, last = (np.sort(ids[part]) for part in (np.concatenate([before, behind]), held, last))
         return train, held, last
-    if isinstance(how, Ordered):
-        order = _latest_first(None if how.column is None else dataset.columns[how.column], ids)
-    elif isinstance(how, Stratified):
-        order = order[_mixed(dataset.columns[(spec.targets or [""])[0]], ids[order])]
     return cut(ids, order, validation, test)
 
 

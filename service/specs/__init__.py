@@ -5,6 +5,7 @@ from __future__ import annotations
 from service.specs import artifact
 from service.specs.admission import admit, ngram_spec, parse, recipe_of
 from service.specs.admitted import Admitted, JobPlan
+from service.specs.candidates import standing
 from service.specs.dataset import materialize
 from service.specs.examples import examples_of, signature_of
 from service.specs.fault import faults
@@ -24,6 +25,8 @@ from service.specs.job import (
     NgramJob,
     NgramJobSpec,
     Priority,
+    SearchJob,
+    SearchSpec,
     TrainJob,
     TrainSpec,
 )
@@ -45,6 +48,8 @@ __all__ = [
     "NgramJob",
     "NgramJobSpec",
     "Priority",
+    "SearchJob",
+    "SearchSpec",
     "TrainJob",
     "TrainSpec",
     "admit",
@@ -58,5 +63,6 @@ __all__ = [
     "parse",
     "recipe_of",
     "signature_of",
+    "standing",
     "verify",
 ]

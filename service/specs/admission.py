@@ -19,8 +19,9 @@ from service.specs.examples import signature_of
 from service.specs.fault import faults
 from service.specs.fork import check_repeated, started
 from service.specs.initial import pinned
-from service.specs.job import JOB, ArpaJob, EvaluateJob, Job, MixtureJob, NgramJob, NgramJobSpec, TrainSpec
+from service.specs.job import JOB, ArpaJob, EvaluateJob, Job, MixtureJob, NgramJob, NgramJobSpec, SearchJob, TrainSpec
 from service.specs.letters import check_letters, letters
+from service.specs.search import admit_search
 from service.specs.target import loss_for
 from service.specs.text import admit_arpa, admit_mixture, with_column
 from service.storage import Store
@@ -52,6 +53,8 @@ def admit(job: Job, store: Store, limit_bytes: int) -> Admitted:
         return admit_arpa(job, store, limit_bytes)
     if isinstance(job, MixtureJob):
         return admit_mixture(job, store, limit_bytes)
+    if isinstance(job, SearchJob):
+        return admit_search(job, store, limit_bytes, _planned)
     check_repeated(job.spec.verify, store)
     with source(job.spec.dataset, store) as data:
         spec: TrainSpec | NgramJobSpec
@@ -65,6 +68,13 @@ def admit(job: Job, store: Store, limit_bytes: int) -> Admitted:
     if spec.dataset.rows is not None:
         resolved["dataset"] |= {"id": row.id, "rows": None}
     return Admitted(resolved, row.id, spec.max_memory_bytes or 2 * plan.bytes + SLACK_BYTES, plan)
+
+
+def _planned(spec: TrainSpec, store: Store, data: Source, limit_bytes: int) -> tuple[TrainSpec, JobPlan]:
+    check_repeated(spec.verify, store)
+    spec, plan = _train(spec, store, data, limit_bytes)
+    check_size(plan.bytes, limit_bytes, "/spec/dataset")
+    return spec, plan
 
 
 def _train(spec: TrainSpec, store: Store, data: Source, limit_bytes: int) -> tuple[TrainSpec, JobPlan]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from service.errors import Fault, InvalidData, InvalidSpec, TooLarge
+from service.storage import Trial
 
 SLACK_BYTES = 512 << 20  # beyond the plan, before a run is told that it took too much
 
@@ -33,6 +34,7 @@ class Admitted:
     memory_bytes: int
     plan: JobPlan
     model_blob: str | None = None  # the model's file that the job works with, kept for it
+    trials: tuple[Trial, ...] = ()  # of a search: its runs
 
 
 @contextmanager

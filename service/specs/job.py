@@ -10,6 +10,7 @@ from pydantic_core import CoreSchema, PydanticCustomError
 from service.data import DatasetSpec, PartName
 from service.engine import Loss, NetworkSpec, Optimizer, Recipe, TrainingSpec
 from service.ngram import NgramSpec, Reading
+from service.specs.candidates import Grid, Random
 
 SPEC_VERSION: Literal[1] = 1
 Label = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -193,6 +194,34 @@ class MixtureJob(_Job):
     spec: MixtureSpec
 
 
-Job = TrainJob | NgramJob | ArpaJob | MixtureJob | EvaluateJob
+class SearchSpec(_Spec):
+    """One training, many times: each of `folds` parts held back once, fields of its spec varied, or both.
+
+    `folds`: k-fold cross-validation; part i of k is the validation part of trial i. The parts are drawn by the data's
+    `split_seed`, alike in their classes if its split is `stratified`. `candidates`: what is tried, each on every fold.
+    Each trial is a run of type train with its spec, metrics and model: GET runs?job=, GET jobs/{id}/trials.
+    """
+
+    spec_version: Literal[1] = SPEC_VERSION
+    train: TrainSpec
+    folds: Annotated[int, Field(ge=2, le=100)] | None = None
+    candidates: Annotated[Grid | Random, Field(discriminator="kind")] | None = None
+    monitor: Annotated[str, StringConstraints(max_length=100, pattern=r"^(train|val|test)_[a-z0-9_]+$")] = "val_loss"
+
+    @model_validator(mode="after")
+    def _something_to_try(self) -> SearchSpec:
+        if self.folds is None and self.candidates is None:
+            raise PydanticCustomError("nothing_to_try", "a search has folds, candidates, or both")
+        return self
+
+
+class SearchJob(_Job):
+    """Cross-validates a training, or finds the best of several: a run for each trial."""
+
+    type: Literal["search"] = "search"
+    spec: SearchSpec
+
+
+Job = TrainJob | NgramJob | ArpaJob | MixtureJob | EvaluateJob | SearchJob
 JobRequest = Annotated[Job, Field(discriminator="type")]
 JOB: TypeAdapter[Job] = TypeAdapter(JobRequest)

@@ -45,6 +45,7 @@ from service.storage.rows import (
 )
 from service.storage.store import Store, existing, open
 from service.storage.tally import BOUNDS_S, Histogram, Process, Tally, Timed, Timing
+from service.storage.trials import Trial
 
 __all__ = [
     "BOUNDS_S",
@@ -91,6 +92,7 @@ __all__ = [
     "Tally",
     "Timed",
     "Timing",
+    "Trial",
     "Webhook",
     "direction",
     "existing",

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Update, and_, bindparam, func, insert, select, update
 
 from service import clock
-from service.storage import checkpoints, events, moment, series, status
+from service.storage import checkpoints, events, moment, series, status, trials
 from service.storage.rows import Attempt, Live, Orders, Owner, Report, Status
 from service.storage.tables import attempts, jobs, runs
 
@@ -31,7 +31,7 @@ _REPORTED = _FENCE.values(
 )
 _PROGRESS = (
     update(jobs)
-    .where(jobs.c.id == bindparam("of_job"))
+    .where(jobs.c.id == bindparam("of_job"), jobs.c.type != trials.SEARCH)
     .values({name: func.coalesce(bindparam(f"now_{name}"), jobs.c[name]) for name in ("phase", "progress", "eta_s")})
 )
 _OWNED = update(attempts).where(attempts.c.run_key == bindparam("of_key"), attempts.c.token == bindparam("of_token"))
@@ -94,7 +94,9 @@ def report(connection: Connection, attempt: Attempt, told: Report) -> Orders:
     events.record_all(connection, attempt.run_id, run.job_id, told.events)
     now = {"now_phase": told.phase, "now_progress": told.progress, "now_eta_s": told.eta_s}
     if any(value is not None for value in now.values()):
-        connection.execute(_PROGRESS, {"of_job": run.job_id} | now)
+        told_all = connection.execute(_PROGRESS, {"of_job": run.job_id} | now).rowcount
+        if not told_all and run.job_id is not None:
+            trials.progressed(connection, run.job_id, told.progress)
     checkpoints.add(connection, run.key, attempt.token, told.checkpoints)
     _renew(connection, run.key, attempt.token)
     return Orders(run.stop_requested)

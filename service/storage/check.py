@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Select, and_, exists, func, select
 
-from service.storage import references
+from service.storage import references, trials
 from service.storage.blobs import Blobs
 from service.storage.database import Database
+from service.storage.rows import FINAL
 from service.storage.tables import aliases, attempts, blocks, jobs, model_versions, runs, series
 
 
@@ -95,7 +96,10 @@ _RULES: Mapping[str, Select[tuple[str]]] = {
     "the job has no run": select(jobs.c.id).where(~exists().where(runs.c.job_id == jobs.c.id)),
     "the run and its job are in different states": select(runs.c.id)
     .join(jobs, jobs.c.id == runs.c.job_id)
-    .where(runs.c.status != jobs.c.status),
+    .where(runs.c.status != jobs.c.status, jobs.c.type != trials.SEARCH),
+    "the search has ended, but one of its runs has not": select(runs.c.id)
+    .join(jobs, jobs.c.id == runs.c.job_id)
+    .where(jobs.c.status.in_(FINAL), runs.c.status.not_in(FINAL)),
     "the run is said to run, but no attempt is": select(runs.c.id).where(
         runs.c.status == "running", runs.c.type != "external", ~_LIVE
     ),

@@ -24,13 +24,17 @@ _MOVES = (
 _QUEUE = select(runs.c.job_id, func.row_number().over(order_by=(runs.c.urgency, runs.c.place)))
 _QUEUE = _QUEUE.where(runs.c.status == "queued")
 _mine = runs.alias("mine")
+_next = runs.alias("next")
+_next_place = (
+    select(func.min(_next.c.place)).where(_next.c.job_id == bindparam("job_id"), _next.c.status == "queued")
+).scalar_subquery()  # a search has several
 _AHEAD = (
     select(_mine.c.job_id, func.count())
     .join(
         runs,
         or_(runs.c.urgency < _mine.c.urgency, and_(runs.c.urgency == _mine.c.urgency, runs.c.place <= _mine.c.place)),
     )
-    .where(_mine.c.job_id == bindparam("job_id"), runs.c.status == "queued")
+    .where(_mine.c.job_id == bindparam("job_id"), _mine.c.place == _next_place, runs.c.status == "queued")
     .group_by(_mine.c.job_id)
 )
 
@@ -60,7 +64,7 @@ def _places(connection: Connection, job_ids: Sequence[str]) -> dict[str, int]:
         return {}
     if len(job_ids) == 1:
         return dict(connection.execute(_AHEAD, {"job_id": job_ids[0]}).all())
-    return dict(connection.execute(_QUEUE).all())
+    return dict(reversed(connection.execute(_QUEUE.order_by(runs.c.urgency, runs.c.place)).all()))
 
 
 def _job(row: Row[Any], run_ids: Sequence[str], moves: Sequence[dict[str, Any]], place: int | None) -> Job:

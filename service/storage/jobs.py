@@ -24,6 +24,7 @@ from service.storage import (
 from service.storage.database import Database
 from service.storage.rows import FINAL, Idempotency, Job, Page, Status
 from service.storage.tables import datasets, job_tags, jobs, runs, transitions
+from service.storage.trials import Trial
 
 # Statements made once: making one costs more than running it.
 _other = runs.alias("other")
@@ -42,11 +43,12 @@ class Jobs:
     def submit(
         self, *, type: str, spec: Mapping[str, Any], name: str | None = None, tags: Sequence[str] = (),
         dataset_id: str | None = None, priority: int = 0, max_queue: int = 1000, cpus: int = 1, memory_bytes: int = 0,
-        model_blob: str | None = None, webhook: Mapping[str, Any] | None = None,
+        model_blob: str | None = None, webhook: Mapping[str, Any] | None = None, trials: Sequence[Trial] = (),
         idempotency_key: Idempotency | None = None,
     ) -> Job:  # fmt: skip
         """A job, its run and the event `queued`; or, for a key seen before, the job it made then.
 
+        `trials`: the job is a search, and has a run of type train for each.
         `model_blob`: the file of the model that the job works with; it stays as long as the run does. `webhook`: {url,
         secret} of who is to be told of its end.
         Raises QueueFull, NotFound when the data set is gone, InvalidSpec when the key came with another request.
@@ -56,14 +58,15 @@ class Jobs:
             before = idempotency.made(connection, "jobs", idempotency_key)
             if before is not None:
                 return _made_before(connection, before)
-            _check(connection, dataset_id, max_queue)
+            _check(connection, dataset_id, max_queue, len(trials) or 1)
             job_id = ids.new("job")
             _insert_job(connection, id=job_id, priority=priority, **common)
-            run_id, needs = ids.new("run"), {"cpus": cpus, "memory_bytes": memory_bytes}
-            of_run = {"id": run_id, "job_id": job_id, "status": "queued", "urgency": -priority}
+            of_run = common | {"job_id": job_id, "status": "queued", "urgency": -priority, "cpus": cpus}
             of_run |= {} if model_blob is None else {"model_blob": model_blob}
-            insert_run(connection, **of_run, **needs, **common)
-            events.record(connection, run_id, job_id, "queued", {})
+            for told in _told(type, name, trials) or [{"memory_bytes": memory_bytes}]:
+                run_id = ids.new("run")
+                insert_run(connection, **(of_run | told), id=run_id)
+                events.record(connection, run_id, job_id, "queued", {})
             webhooks.keep(connection, job_id, webhook)
             idempotency.keep(connection, "jobs", idempotency_key, job_id)
             return job_view.one(connection, job_id)
@@ -111,24 +114,31 @@ class Jobs:
         """
         target: Literal["cancelled", "paused"] = "cancelled" if how == "cancel" else "paused"
         with self._database.write() as connection:
-            run = _run_of(connection, job_id)
-            if run.status == target or run.stop_requested == "cancel":
-                return job_view.one(connection, job_id)
-            if run.status == "running":
-                for table, column in ((jobs, jobs.c.id), (runs, runs.c.job_id)):
-                    connection.execute(update(table).where(column == job_id).values(stop_requested=how))
-                events.record(connection, run.id, job_id, "stop_requested", {"how": how})
-            else:
-                status.move(connection, run.id, target)
+            job = job_view.one(connection, job_id)
+            if job.status == target or job.stop_requested == "cancel":
+                return job
+            found = _runs_of(connection, job_id)
+            running = [run.id for run in found if run.status == "running"]
+            waiting = [run.id for run in found if run.status in status.sources(target) and run.id not in running]
+            if not (running or waiting):
+                raise Conflict(f"a {job.status} job cannot become {target}")
+            for run_id in waiting:
+                status.move(connection, run_id, target)
+            for run_id in running:
+                connection.execute(update(runs).where(runs.c.id == run_id).values(stop_requested=how))
+                connection.execute(update(jobs).where(jobs.c.id == job_id).values(stop_requested=how))
+                events.record(connection, run_id, job_id, "stop_requested", {"how": how})
             return job_view.one(connection, job_id)
 
     def resume(self, job_id: str) -> Job:
         """Puts a paused job back at its place in the queue. Raises NotFound, Conflict when it is not paused."""
         with self._database.write() as connection:
-            run = _run_of(connection, job_id)
-            if run.status != "paused":
-                raise Conflict(f"a {run.status} job cannot be resumed", hint="Only a paused one can.")
-            status.move(connection, run.id, "queued")
+            job = job_view.one(connection, job_id)
+            if job.status != "paused":
+                raise Conflict(f"a {job.status} job cannot be resumed", hint="Only a paused one can.")
+            for run in _runs_of(connection, job_id):
+                if run.status == "paused":
+                    status.move(connection, run.id, "queued")
             return job_view.one(connection, job_id)
 
     def delete(self, job_id: str) -> None:
@@ -154,10 +164,10 @@ def _made_before(connection: Connection, job_id: str) -> Job:
         return job_view.one(connection, job_id)
 
 
-def _check(connection: Connection, dataset_id: str | None, max_queue: int) -> None:
+def _check(connection: Connection, dataset_id: str | None, max_queue: int, runs: int) -> None:
     waiting = connection.execute(_WAITING).scalar_one()
-    if waiting >= max_queue:
-        raise QueueFull(f"{waiting} jobs are waiting already")
+    if waiting + runs > max_queue:
+        raise QueueFull(f"{waiting} runs are waiting already")
     check_dataset(connection, dataset_id, "/spec/dataset/id")
 
 
@@ -190,13 +200,20 @@ def insert_run(connection: Connection, **columns: Any) -> None:
     params.index(connection, key, columns["spec"])
 
 
-def _run_of(connection: Connection, job_id: str) -> Any:
-    row = connection.execute(
-        select(runs.c.id, runs.c.status, runs.c.stop_requested).where(runs.c.job_id == job_id)
-    ).one_or_none()
-    if row is None:
-        raise NotFound(f"no job {job_id}")
-    return row
+def _runs_of(connection: Connection, job_id: str) -> Sequence[Any]:
+    query = select(runs.c.id, runs.c.status).where(runs.c.job_id == job_id).order_by(runs.c.key)
+    return connection.execute(query).all()
+
+
+def _told(type: str, name: str | None, trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """What the runs of a search have for themselves."""
+    return [
+        {
+            "type": "train", "name": f"{name or type} {at}/{len(trials)}", "spec": dict(trial.spec),
+            "memory_bytes": trial.memory_bytes,
+        }
+        for at, trial in enumerate(trials, 1)
+    ]  # fmt: skip
 
 
 def _unique(tags: Sequence[str]) -> list[str]:

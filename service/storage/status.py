@@ -1,4 +1,4 @@
-"""Which state may follow which, and the one way to change it. A job mirrors its only run, in the same transaction."""
+"""Which state may follow which, and the one way to change it. A job mirrors its runs, in the same transaction."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from service.errors import Conflict, NotFound
-from service.storage import events, moment, series, webhooks
+from service.storage import events, moment, series, trials, webhooks
 from service.storage.rows import FINAL, Status
 from service.storage.tables import checkpoints, jobs, runs, transitions
 
@@ -20,6 +20,7 @@ MOVES: Mapping[Status, frozenset[Status]] = {
     "failed": frozenset(),
     "cancelled": frozenset(),
 }
+_TYPE = select(jobs.c.type).where(jobs.c.id == bindparam("of_job"))
 _PHASES = {"queued": "waiting", "running": "preparing"}
 _EVENTS = {"queued": "requeued", **dict.fromkeys(FINAL, "finished")}
 
@@ -59,6 +60,9 @@ def move(connection: Connection, run_id: str, target: Status, *, stopped_by: str
 def mirror(connection: Connection, run: Row[Any], target: Status, at: int, **columns: Any) -> None:
     """Gives the job of a run the run's new state."""
     if run.job_id is None:
+        return
+    if connection.execute(_TYPE, {"of_job": run.job_id}).scalar_one() == trials.SEARCH:
+        trials.mirror(connection, run.job_id, at)
         return
     state: dict[str, Any] = {
         "status": target,

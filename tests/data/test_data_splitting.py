@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,20 @@ def test_the_folds_score_every_row_once_and_leave_the_test_part_alone(rows: int,
     assert sorted([*seen, *tested.pop()]) == ids.tolist()
 
 
+def test_stratified_folds_have_the_same_share_of_every_class_to_a_row(tmp_path: Path) -> None:
+    folds = [
+        parts(tmp_path, test=0.1, split={"kind": "fold", "folds": 4, "fold": fold, "stratified": True})
+        for fold in range(4)
+    ]
+    given, (_, _, last) = folds[0]
+    kinds = [Counter(given[at]["kind"] for at in held) for _, (_, held, _) in folds]
+    for kind in kinds[0]:
+        counts = [found[kind] for found in kinds]
+        assert max(counts) - min(counts) <= 1
+    seen = [at for _, (_, held, _) in folds for at in held]
+    assert sorted([*seen, *last]) == list(range(len(given))), "every row is held back once, the test part never"
+
+
 NO_COLUMNS: Any = None
 
 
@@ -132,6 +147,10 @@ NO_COLUMNS: Any = None
         ({"split": {"kind": "ordered", "column": "date"}}, "/dataset/split/column"),
         ({"split": {"kind": "by_column", "column": "par"}}, "/dataset/split/column"),
         ({"split": {"kind": "stratified"}, "target": "n"}, "/dataset/split/kind"),
+        (
+            {"split": {"kind": "fold", "folds": 3, "fold": 1, "stratified": True}, "target": "n"},
+            "/dataset/split/stratified",
+        ),
     ],
 )
 def test_a_split_that_cannot_be_is_refused_at_its_place(tmp_path: Path, said: dict[str, Any], pointer: str) -> None:

@@ -29,8 +29,10 @@ def test_the_page_fits_a_screen_and_its_examples_run(serve: Callable[..., Any], 
         ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    upload, preview, plan = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
+    upload, preview, plan, search = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
     assert PAGE.count("\n") < 80
     assert [column["type"] for column in upload["columns"]] == ["number", "category", "number", "category"]
     assert preview["rows"][1] == {"zip": "00501", "joined": 1_709_164_800, "age": None, "plan": "free"}
     assert plan["parameters"] > 0
+    assert [each["metrics"]["val_accuracy"]["n"] for each in search["candidates"]] == [5, 5]
+    assert search["candidates"][search["best"]]["metrics"]["val_accuracy"]["mean"] > 0.9

@@ -130,3 +130,20 @@ def test_a_refusal_is_one_exception_that_names_every_fault(client: Client) -> No
     assert caught.value.status == 422
     assert {"/spec/network/layer", "/spec/network/layers"} <= {each["pointer"] for each in caught.value.errors}
     assert "layers" in str(caught.value)
+
+
+def test_a_search_trains_each_fold_as_a_job_of_its_own_would(client: Client) -> None:
+    train = _job("", epochs=3)["spec"]
+    train["dataset"] = {"sample": "iris", "split": {"kind": "stratified"}, "split_seed": 7}
+    train["network"]["layers"][-1]["units"] = 3
+    search = client.wait(client.submit({"type": "search", "spec": {"train": train, "folds": 3}})["id"], timeout_s=120)
+    assert (search["status"], len(search["run_ids"])) == ("succeeded", 3)
+    fold = {"kind": "fold", "folds": 3, "fold": 1, "stratified": True}
+    alone = {"type": "train", "spec": train | {"dataset": train["dataset"] | {"split": fold}}}
+    job = client.wait(client.submit(alone)["id"], timeout_s=120)
+    run, trial = client.run(job["run_id"]), client.run(search["run_ids"][1])
+    assert run["weights_sha256"] == trial["weights_sha256"]
+    spread = client.trials(search["id"])["candidates"][0]["metrics"]["val_accuracy"]
+    assert spread["n"] == 3
+    assert 0 <= spread["min"] <= spread["mean"] <= spread["max"] <= 1
+    assert client.runs(job=search["id"], sort="-best.val_accuracy")[0]["best"]["val_accuracy"]["value"] >= spread["max"]
