@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,26 +66,24 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
 
     `serve()` on a new folder, `serve(folder)` on a known one; further words go to the command line, the last one wins.
     """
+    with _servers(tmp_path_factory) as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One server for all tests that get along with what others left there: names of their own, and no counting."""
+    with _servers(tmp_path_factory) as start:
+        yield start(NETWRIGHT_CHECKPOINT_S="0.1")
+
+
+@contextmanager
+def _servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     started: list[Served] = []
 
     def start(data_dir: Path | None = None, *words: str, **environ: str) -> Served:
         folder = data_dir or tmp_path_factory.mktemp("served") / "data"
-        log = tmp_path_factory.mktemp("log") / "server.log"
-        command = [sys.executable, "-m", "service", "serve", "--port", "0", "--data-dir", str(folder)]
-        command += ["--workers", "1", *words]
-        with open(log, "w", encoding="utf-8") as errors:
-            process = subprocess.Popen(
-                command, cwd=ROOT, env=os.environ | environ, stdout=subprocess.PIPE, stderr=errors, text=True
-            )
-        assert process.stdout is not None
-        ready, _, _ = select.select([process.stdout], [], [], START_S)
-        said = re.search(r"http://\S+", process.stdout.readline() if ready else "")
-        if said is None:
-            process.kill()
-            process.wait()
-            process.stdout.close()
-            pytest.fail(f"the server did not start: {log.read_text('utf-8')[-2000:]}")
-        started.append(Served(said.group(), process, folder, log))
+        started.append(_started(folder, tmp_path_factory.mktemp("log") / "server.log", words, environ))
         return started[-1]
 
     yield start
@@ -99,3 +98,21 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
             each.process.wait()
         if each.process.stdout is not None:
             each.process.stdout.close()
+
+
+def _started(folder: Path, log: Path, words: tuple[str, ...], environ: dict[str, str]) -> Served:
+    command = [sys.executable, "-m", "service", "serve", "--port", "0", "--data-dir", str(folder)]
+    command += ["--workers", "1", *words]
+    with open(log, "w", encoding="utf-8") as errors:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | environ, stdout=subprocess.PIPE, stderr=errors, text=True
+        )
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], START_S)
+    said = re.search(r"http://\S+", process.stdout.readline() if ready else "")
+    if said is None:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        pytest.fail(f"the server did not start: {log.read_text('utf-8')[-2000:]}")
+    return Served(said.group(), process, folder, log)

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,11 @@ curl() { command curl --fail-with-body --max-time 60 "$@"; local status=$?; echo
 """
 
 
-def test_the_page_fits_a_screen_and_its_examples_run(serve: Callable[..., Any], tmp_path: Path) -> None:
+def test_the_page_fits_a_screen_and_its_examples_run(standing: Any, tmp_path: Path) -> None:
     for tool in ("bash", "curl", "python3"):
         if shutil.which(tool) is None:
             pytest.skip(f"the page's examples need {tool}")
-    script = STRICT + "".join(BASH).replace("http://127.0.0.1:8000", serve().url)
+    script = STRICT + "".join(BASH).replace("http://127.0.0.1:8000", standing.url)
     done = subprocess.run(
         ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
     )

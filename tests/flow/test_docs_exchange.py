@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,17 +24,17 @@ def ran(blocks: list[str], url: str, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_page_is_short_and_runs_without_extras(serve: Callable[..., Any], tmp_path: Path) -> None:
+def test_the_page_is_short_and_runs_without_extras(standing: Any, tmp_path: Path) -> None:
     assert PAGE.count("\n") < 100
     plain = [code for needs, code in BLOCKS if not needs.strip()]
     assert len(plain) >= 3
-    ran(plain, serve().url, tmp_path)
+    ran(plain, standing.url, tmp_path)
 
 
 @pytest.mark.oracle
-def test_the_page_runs_with_all_its_programs(serve: Callable[..., Any], tmp_path: Path) -> None:
+def test_the_page_runs_with_all_its_programs(standing: Any, tmp_path: Path) -> None:
     needed = {name for needs, _ in BLOCKS for name in needs.split()}
     missing = sorted(name for name in needed if find_spec(name) is None)
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
-    ran([code for _, code in BLOCKS], serve().url, tmp_path)
+    ran([code for _, code in BLOCKS], standing.url, tmp_path)

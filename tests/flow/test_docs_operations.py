@@ -7,17 +7,16 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-
-from flow_runs import Serve
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text("utf-8")
 LIMIT_S = 120
 
 
-def test_jobs_are_paused_resumed_cancelled_forked_and_verified_as_the_page_says(serve: Serve, tmp_path: Path) -> None:
+def test_jobs_are_paused_resumed_cancelled_forked_and_verified_as_the_page_says(standing: Any, tmp_path: Path) -> None:
     (block,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    script = block.replace("http://127.0.0.1:8000", serve().url)
+    script = block.replace("http://127.0.0.1:8000", standing.url)
     command, environ = [sys.executable, "-c", script], os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=LIMIT_S, check=False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,13 +19,8 @@ LAYERS = [
 
 
 @pytest.fixture(scope="module")
-def server(serve: Callable[..., Any]) -> Any:
-    return serve(None, "--workers", "1")
-
-
-@pytest.fixture(scope="module")
-def dataset(server: Any) -> str:
-    with Client(server.url) as client:
+def dataset(standing: Any) -> str:
+    with Client(standing.url) as client:
         return str(client.upload_text(TALE, "tale.txt")["id"])
 
 
@@ -42,16 +36,16 @@ def job(dataset: str, layers: list[dict[str, Any]] = LAYERS, **spec: Any) -> dic
 
 
 @pytest.fixture(scope="module")
-def run(server: Any, dataset: str) -> str:
-    with Client(server.url) as client:
+def run(standing: Any, dataset: str) -> str:
+    with Client(standing.url) as client:
         done = client.wait(client.submit(job(dataset))["id"], timeout_s=60)
         assert done["status"] == "succeeded", done["error"]
         client.publish("letters", done["run_id"])
         return str(done["run_id"])
 
 
-def test_a_text_is_learned_and_its_scores_are_those_of_letters(server: Any, run: str) -> None:
-    with Client(server.url) as client:
+def test_a_text_is_learned_and_its_scores_are_those_of_letters(standing: Any, run: str) -> None:
+    with Client(standing.url) as client:
         series = client.series(run)
         loss, perplexity, bits = (
             series[f"val_{name}"]["values"][-1] for name in ("loss", "perplexity", "bits_per_character")
@@ -62,16 +56,16 @@ def test_a_text_is_learned_and_its_scores_are_those_of_letters(server: Any, run:
         assert series["test_perplexity"]["values"][-1] < 1.6
 
 
-def test_what_is_left_out_of_the_spec_is_filled_in_for_a_text(server: Any, run: str) -> None:
-    with Client(server.url) as client:
+def test_what_is_left_out_of_the_spec_is_filled_in_for_a_text(standing: Any, run: str) -> None:
+    with Client(standing.url) as client:
         spec = client.job(client.run(run)["job_id"])["spec"]
     assert (spec["training"]["stateful"], spec["training"]["shuffle"]) == (True, False)
     assert spec["loss"]["kind"] == "cross_entropy"
     assert spec["metrics"] == ["accuracy", "perplexity", "bits_per_character"]
 
 
-def test_our_client_completes_suggests_and_scores(server: Any, run: str) -> None:
-    with Client(server.url) as client:
+def test_our_client_completes_suggests_and_scores(standing: Any, run: str) -> None:
+    with Client(standing.url) as client:
         (text,) = client.complete("letters", "the dog sat on the", max_tokens=30, temperature=0, stop="\n")
         assert text == " log"
         assert "".join(client.complete_stream("letters", "the dog sat on the", max_tokens=4, temperature=0)) == text
@@ -87,8 +81,8 @@ def test_our_client_completes_suggests_and_scores(server: Any, run: str) -> None
         assert client.score("letters", "the 猫")["oov"] == 1
 
 
-def test_an_echo_tells_the_same_probabilities_as_a_score(server: Any, run: str) -> None:
-    with Client(server.url) as client:
+def test_an_echo_tells_the_same_probabilities_as_a_score(standing: Any, run: str) -> None:
+    with Client(standing.url) as client:
         asked = {"model": "letters", "prompt": "the cat", "max_tokens": 0, "echo": True, "logprobs": 2}
         told = client.ask("POST", "/v1/completions", json=asked)
         score = client.score("letters", "the cat")
@@ -98,19 +92,19 @@ def test_an_echo_tells_the_same_probabilities_as_a_score(server: Any, run: str) 
     assert told["usage"]["prompt_tokens"] == 7
 
 
-def test_a_network_that_cannot_read_a_text_is_refused_at_the_layer(server: Any, dataset: str) -> None:
+def test_a_network_that_cannot_read_a_text_is_refused_at_the_layer(standing: Any, dataset: str) -> None:
     ahead = [{"kind": "bidirectional", "layer": {"kind": "gru", "units": 8}}]
     for layers, pointer, hint in (
         ([{"kind": "dense", "units": 8}], "/spec/network/layers/0", "begin with an embedding or a recurrent layer"),
         (ahead, "/spec/network/layers/0", "use simple_rnn, lstm or gru"),
         ([{"kind": "gru", "units": 8, "output": "last"}], "/spec/network/layers/0/output", 'leave out "output"'),
     ):
-        with Client(server.url) as client, pytest.raises(ApiError) as caught:
+        with Client(standing.url) as client, pytest.raises(ApiError) as caught:
             client.submit(job(dataset, layers))
         fault = caught.value.errors[0]
         assert (fault["pointer"], hint in fault["hint"]) == (pointer, True)
 
 
-def test_rows_are_refused_by_a_letter_network(server: Any, run: str) -> None:
-    with Client(server.url) as client, pytest.raises(ApiError, match="text model"):
+def test_rows_are_refused_by_a_letter_network(standing: Any, run: str) -> None:
+    with Client(standing.url) as client, pytest.raises(ApiError, match="text model"):
         client.predict("letters", [[1, 2]])

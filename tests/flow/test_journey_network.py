@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import random
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,9 @@ import pytest
 from service.client import ApiError, Client
 
 
-@pytest.fixture(scope="module")
-def server(serve: Callable[..., Any]) -> Any:
-    return serve(None, "--workers", "2")
-
-
 @pytest.fixture
-def client(server: Any) -> Any:
-    with Client(server.url) as client:
+def client(standing: Any) -> Any:
+    with Client(standing.url) as client:
         yield client
 
 

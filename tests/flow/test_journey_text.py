@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,13 +12,8 @@ TALE = "the cat sat on the mat\nthe dog sat on the log\nthe cat saw the dog\n" *
 
 
 @pytest.fixture(scope="module")
-def server(serve: Callable[..., Any]) -> Any:
-    return serve(None, "--workers", "1")
-
-
-@pytest.fixture(scope="module")
-def model(server: Any) -> str:
-    with Client(server.url) as client:
+def model(standing: Any) -> str:
+    with Client(standing.url) as client:
         dataset = client.upload_text(TALE, "tale.txt")
         spec = {"dataset": {"id": dataset["id"]}, "order": 5, "smoothing": {"kind": "modified_kneser_ney"}}
         done = client.wait(client.submit({"type": "ngram", "spec": spec})["id"], timeout_s=30)
@@ -28,8 +22,8 @@ def model(server: Any) -> str:
     return "tale"
 
 
-def test_our_client_completes_suggests_and_scores(server: Any, model: str) -> None:
-    with Client(server.url) as client:
+def test_our_client_completes_suggests_and_scores(standing: Any, model: str) -> None:
+    with Client(standing.url) as client:
         (text,) = client.complete(model, "the dog sat", max_tokens=3, temperature=0)
         assert text.split() == ["on", "the", "log"]
         assert "".join(client.complete_stream(model, "the dog sat", max_tokens=3, temperature=0)) == text

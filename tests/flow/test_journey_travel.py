@@ -27,8 +27,8 @@ TEXT: Json = {"type": "ngram", "spec": {"dataset": {"sample": "python_reference"
 
 
 @pytest.fixture(scope="module")
-def client(serve: Callable[..., Any]) -> Iterator[Client]:
-    with Client(serve(None, "--workers", "1").url) as client:
+def client(standing: Any) -> Iterator[Client]:
+    with Client(standing.url) as client:
         yield client
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,9 @@ CASES = ("tanh", "cross_entropy", "squared_error", "sgd-momentum", "adam")
 WITHIN = 1e-9
 
 
-@pytest.fixture(scope="module")
-def server(serve: Callable[..., Any]) -> Any:
-    return serve(None, "--workers", "1")
-
-
 @pytest.fixture
-def client(server: Any) -> Any:
-    with Client(server.url) as client:
+def client(standing: Any) -> Any:
+    with Client(standing.url) as client:
         yield client
 
 

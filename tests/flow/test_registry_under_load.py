@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from flow_runs import QUICK, Serve, job, poll
+from flow_runs import job, poll
 
 from service.client import Client
 
@@ -21,8 +21,8 @@ IRIS = {"kind": "dense", "units": 3, "activation": "softmax"}
 
 
 @pytest.fixture(scope="module")
-def url(serve: Serve) -> str:
-    return str(serve(**QUICK).url)
+def url(standing: Any) -> str:
+    return str(standing.url)
 
 
 @pytest.fixture(scope="module")

@@ -33,8 +33,13 @@ def _refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return capsys.readouterr().err
 
 
-def test_the_server_says_where_it_listens_answers_there_and_is_small(serve: Callable[..., Any]) -> None:
-    server = serve()
+@pytest.fixture(scope="module")
+def server(serve: Callable[..., Any]) -> Any:
+    """One that nobody gives work."""
+    return serve()
+
+
+def test_the_server_says_where_it_listens_answers_there_and_is_small(server: Any) -> None:
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", server.url)
     assert httpx.get(f"{server.url}/health/live").status_code == 200
     assert httpx.get(f"{server.url}/health/ready").status_code == 200
@@ -84,17 +89,16 @@ def test_a_taken_port_is_one_sentence(capsys: pytest.CaptureFixture[str], tmp_pa
 
 
 def test_a_second_server_on_a_data_folder_is_one_sentence_and_harms_nothing(
-    serve: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+    server: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = serve()
-    half = first.data_dir / "tmp" / "upload" / "half"
+    half = server.data_dir / "tmp" / "upload" / "half"
     half.parent.mkdir(parents=True)
     half.write_bytes(b"on its way")
-    said = _refused(capsys, "serve", "--port", "0", "--data-dir", str(first.data_dir))
-    assert f"process {first.process.pid}" in said
+    said = _refused(capsys, "serve", "--port", "0", "--data-dir", str(server.data_dir))
+    assert f"process {server.process.pid}" in said
     assert "--data-dir" in said
     assert half.read_bytes() == b"on its way"
-    assert httpx.get(f"{first.url}/health/ready").status_code == 200
+    assert httpx.get(f"{server.url}/health/ready").status_code == 200
 
 
 def test_workers_that_outlive_their_server_do_not_keep_the_next_one_out(serve: Callable[..., Any]) -> None:
