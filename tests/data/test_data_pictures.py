@@ -10,6 +10,8 @@ import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Callable
+from functools import cache
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +113,16 @@ def lying(content: bytes, name: bytes, size: int) -> bytes:
     return content
 
 
-BLANK = png(np.zeros((4000, 4000), np.uint8))
-HOSTILE: dict[str, tuple[bytes, type[RequestError], str]] = {
+def blanks() -> bytes:
+    return zipped(dict.fromkeys((f"a/{at}.png" for at in range(40)), png(np.zeros((4000, 4000), np.uint8))))
+
+
+@cache
+def bomb() -> bytes:
+    return zipped({"a/b.png": bytes(90_000_000)})
+
+
+HOSTILE: dict[str, tuple[bytes | Callable[[], bytes], type[RequestError], str]] = {
     "a path to elsewhere": (zipped({"a/../../b.png": png(GREY)}), InvalidData, "leads elsewhere"),
     "an absolute path": (zipped({"/etc/b.png": png(GREY)}), InvalidData, "leads elsewhere"),
     "a file of another kind": (zipped({"a/b.png": png(GREY), "a/c.svg": b"<svg/>"}), InvalidData, "a/c.svg"),
@@ -120,19 +130,20 @@ HOSTILE: dict[str, tuple[bytes, type[RequestError], str]] = {
     "a picture cut short": (zipped({"a/b.png": png(GREY)[:50]}), InvalidData, "picture 1, 'a/b.png': cannot be read"),
     "some without a class": (zipped({"a/b.png": png(GREY), "c.png": png(GREY)}), InvalidData, "lies in no folder"),
     "a picture of 10^10 pixels": (zipped({"a/b.png": png(GREY, (100_000, 100_000))}), TooLarge, "pixels"),
-    "blank pictures, 16 MB each": (zipped({f"a/{at}.png": BLANK for at in range(40)}), TooLarge, "bytes, more than"),
-    "a member that inflates 1,000 times": (zipped({"a/b.png": bytes(90_000_000)}), TooLarge, "inflate"),
-    "one that lies": (lying(zipped({"a/b.png": bytes(90_000_000)}), b"a/b.png", 9), InvalidData, "cannot be read"),
+    "blank pictures, 16 MB each": (blanks, TooLarge, "bytes, more than"),
+    "a member that inflates 1,000 times": (bomb, TooLarge, "inflate"),
+    "one that lies": (lambda: lying(bomb(), b"a/b.png", 9), InvalidData, "cannot be read"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("what", HOSTILE)
 def test_it_is_refused_in_little_memory(what: str, tmp_path: Path, pillow: Any) -> None:
     content, error, words = HOSTILE[what]
+    packed = content() if callable(content) else content
     tracemalloc.start()
     try:
         with pytest.raises(error, match=words.replace("^", ".")) as caught:
-            upload(tmp_path, content)
+            upload(tmp_path, packed)
         assert tracemalloc.get_traced_memory()[1] < 24 << 20
     finally:
         tracemalloc.stop()
