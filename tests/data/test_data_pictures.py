@@ -11,7 +11,6 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from functools import cache
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
