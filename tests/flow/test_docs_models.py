@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,12 @@ curl() { command curl --fail-with-body --max-time 60 "$@"; local status=$?; echo
 
 
 @pytest.fixture(scope="module")
-def printed(serve: Callable[..., Any]) -> list[str]:
+def printed(standing: Any) -> list[str]:
     """What the blocks print, one script, line by line."""
     for tool in ("bash", "curl", "python3", "sed"):
         if shutil.which(tool) is None:
             pytest.skip(f"the page's examples need {tool}")
-    script = STRICT + "".join(BLOCKS).replace("http://127.0.0.1:8000", serve().url)
+    script = STRICT + "".join(BLOCKS).replace("http://127.0.0.1:8000", standing.url)
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=LIMIT_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return [line for line in done.stdout.splitlines() if line.strip()]

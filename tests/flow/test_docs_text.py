@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +22,12 @@ curl() { command curl --fail-with-body --max-time 60 "$@"; local status=$?; echo
 
 
 @pytest.fixture(scope="module")
-def server(serve: Callable[..., Any]) -> Any:
-    return serve()
-
-
-@pytest.fixture(scope="module")
-def printed(server: Any, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+def printed(standing: Any, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     """The documents that the blocks print, one script, in order."""
     for tool in ("bash", "curl", "python3"):
         if shutil.which(tool) is None:
             pytest.skip(f"the page's examples need {tool}")
-    script = STRICT + "".join(BASH).replace("http://127.0.0.1:8000", server.url)
+    script = STRICT + "".join(BASH).replace("http://127.0.0.1:8000", standing.url)
     done = subprocess.run(
         ["bash", "-c", script], cwd=tmp_path_factory.mktemp("page"), capture_output=True, text=True, timeout=LIMIT_S,
         check=False,
@@ -73,11 +67,11 @@ def test_sense_scores_above_nonsense_and_the_file_of_a_model_as_the_model(printe
     assert back["log10_prob"] == pytest.approx(sense["log10_prob"], rel=1e-5)
 
 
-def test_openais_client_runs_as_printed(server: Any, printed: list[Any]) -> None:
+def test_openais_client_runs_as_printed(standing: Any, printed: list[Any]) -> None:
     pytest.importorskip("openai")
-    code = PYTHON[0].replace("http://127.0.0.1:8000", server.url)
+    code = PYTHON[0].replace("http://127.0.0.1:8000", standing.url)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT_S, check=False)
     assert done.returncode == 0, done.stderr
     listed, text = done.stdout.split("\n", 1)
-    assert listed == "['manual']"
+    assert "'manual'" in listed
     assert text.strip()

@@ -27,15 +27,15 @@ def url(standing: Any) -> str:
 
 @pytest.fixture(scope="module")
 def versions(url: str) -> dict[str, list[list[float]]]:
-    """What each of two versions of `flowers` says to ROWS: of different beginnings, and hardly trained."""
+    """What each of two versions of `moving` says to ROWS: of different beginnings, and hardly trained."""
     with Client(url) as client:
         for seed in (1, 2):
             training = {"epochs": 1, "seed": seed, "batch_size": 75}  # different beginnings, little learned
             spec = {"dataset": {"sample": "iris"}, "network": {"layers": [IRIS]}, "training": training}
             made = client.wait(client.submit({"type": "train", "spec": spec})["id"], timeout_s=60)
-            client.publish("flowers", made["run_id"])
+            client.publish("moving", made["run_id"])
     with httpx.Client(base_url=url) as http:
-        found = {f"flowers:{n}": [_numbers(each) for each in _asked(http, f"flowers:{n}", ROWS)] for n in (1, 2)}
+        found = {f"moving:{n}": [_numbers(each) for each in _asked(http, f"moving:{n}", ROWS)] for n in (1, 2)}
     assert all(a != pytest.approx(b, abs=1e-3) for a, b in zip(*found.values(), strict=True)), "they must be told apart"
     return found
 
@@ -79,7 +79,7 @@ class Callers:
                     self.mixed.append(f"{model} said {found}, not {wanted}")
 
     def _post(self, http: httpx.Client, **given: Any) -> httpx.Response:
-        answer = http.post("/v1/models/flowers@live/predict", **given)
+        answer = http.post("/v1/models/moving@live/predict", **given)
         assert answer.status_code == 200, answer.text
         return answer
 
@@ -104,7 +104,7 @@ class Callers:
 
 
 def test_answers_of_two_versions_never_mix_while_an_alias_moves(url: str, versions: Any) -> None:
-    alias = "/v1/models/flowers/aliases/live"
+    alias = "/v1/models/moving/aliases/live"
     callers = Callers(url, versions)
     threads = [threading.Thread(target=callers.call, args=(seed,)) for seed in range(CALLERS)]
     with httpx.Client(base_url=url, timeout=30) as http:
@@ -115,8 +115,8 @@ def test_answers_of_two_versions_never_mix_while_an_alias_moves(url: str, versio
         for move in range(MOVES):
             version = 1 + move % 2
             assert http.put(alias, json={"version": version}).json()["version"] == version
-            model = http.post("/v1/models/flowers@live/predict", json={"rows": ROWS}).json()["model"]
-            late += [] if model == f"flowers:{version}" else [(move, model)]
+            model = http.post("/v1/models/moving@live/predict", json={"rows": ROWS}).json()["model"]
+            late += [] if model == f"moving:{version}" else [(move, model)]
         callers.over.set()
         for thread in threads:
             thread.join(30)
@@ -127,7 +127,7 @@ def test_answers_of_two_versions_never_mix_while_an_alias_moves(url: str, versio
 
 
 def test_of_many_who_saw_the_same_alias_exactly_one_moves_it(url: str, versions: Any) -> None:
-    alias = "/v1/models/flowers/aliases/race"
+    alias = "/v1/models/moving/aliases/race"
     with httpx.Client(base_url=url) as http:
         seen = http.put(alias, json={"version": 1}).headers["etag"]
     start, statuses = threading.Barrier(CALLERS), list[int]()

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,12 @@ curl() { command curl --fail-with-body --max-time 60 "$@"; local status=$?; echo
 
 
 @pytest.fixture(scope="module")
-def printed(serve: Callable[..., Any]) -> list[str]:
+def printed(standing: Any) -> list[str]:
     """What the README's blocks print, one script, line by line."""
     for tool in ("bash", "curl", "python3"):
         if shutil.which(tool) is None:
             pytest.skip(f"the README's journey needs {tool}")
-    server = serve()
-    script = STRICT + "".join(BLOCKS).replace("http://127.0.0.1:8000", server.url)
+    script = STRICT + "".join(BLOCKS).replace("http://127.0.0.1:8000", standing.url)
     done = subprocess.run(
         ["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False
     )

@@ -6,7 +6,8 @@ import os
 import signal
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -166,3 +167,25 @@ def _locked(machine: Machine) -> bool:
 
 
 Build = Callable[..., Machine]
+
+
+@contextmanager
+def machines(folder: Path) -> Iterator[Build]:
+    """Builds machines on one folder, each with its settings; all that is left is stopped at the end."""
+    built: list[Machine] = []
+
+    def build(*, start: bool = True, executor: str = "local", **given: Any) -> Machine:
+        usual = {"data_dir": folder, "workers": 1, "checkpoint_s": 0.1, "log_level": "warning"}
+        machine = Machine(Settings.model_validate(usual | given), executor)
+        built.append(machine)
+        if start:
+            machine.start()
+        return machine
+
+    yield build
+    for machine in built:
+        for live in machine.store.runs.live():
+            if not gone(live.owner.pid):
+                os.kill(live.owner.pid, signal.SIGCONT)
+        machine.drain()
+        machine.store.close()

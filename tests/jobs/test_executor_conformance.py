@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
-from jobs_machine import EXECUTORS, LONG, Build, Machine, digits, freeze, gone
+from jobs_machine import EXECUTORS, LONG, Build, Machine, digits, freeze, gone, machines
 
 from service import clock
 from service.jobs import process
 from service.storage import Job
 
-pytestmark = pytest.mark.parametrize("executor", EXECUTORS)
+pytestmark = pytest.mark.parametrize("executor", EXECUTORS, scope="module")
 
 
 NO_LEASE_S = 10_000.0  # what happens all the same does not wait for a lease; how soon: bench_recovery.py
@@ -29,9 +29,16 @@ def outcome(machine: Machine, job: Job) -> Outcome:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(machine: Machine) -> Outcome:
+def calm(executor: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """One for all tests that leave its worker alive and idle."""
+    with machines(tmp_path_factory.mktemp("calm") / "data") as build:
+        yield build(executor=executor)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(calm: Machine) -> Outcome:
     """What `digits(LONG)` comes to when nobody disturbs it: the same everywhere."""
-    return outcome(machine, machine.until(machine.submit(digits(LONG)), "succeeded"))
+    return outcome(calm, calm.until(calm.submit(digits(LONG)), "succeeded"))
 
 
 def _shifted(real: Callable[[], datetime], hours: int) -> datetime:
@@ -46,12 +53,11 @@ def trains(machine: Machine, job: Job, lives: int) -> bool:
     return len(machine.events(job, "training")) == lives
 
 
-def test_a_small_job_flows_through_a_warm_worker(build: Build, executor: str) -> None:
-    machine = build(executor=executor)
-    job = machine.until(machine.submit(digits()), "succeeded")
-    run = machine.run(job)
+def test_a_small_job_flows_through_a_warm_worker(calm: Machine) -> None:
+    job = calm.until(calm.submit(digits()), "succeeded")
+    run = calm.run(job)
     assert (job.attempt, job.progress, job.stopped_by) == (1, 1.0, "epochs")
-    assert machine.store.blobs.verify(run.model_blob or "")
+    assert calm.store.blobs.verify(run.model_blob or "")
     assert run.summary["val_accuracy"]["n"] == 3
 
 
@@ -75,15 +81,14 @@ def test_a_dead_worker_is_replaced_without_waiting_for_its_lease(build: Build, e
     machine.poll(lambda: len(machine.events(job, "started")) == 2)
 
 
-def test_a_cancel_is_heeded_and_leaves_a_model(build: Build, executor: str) -> None:
-    machine = build(executor=executor)
-    job = machine.submit(digits(100_000))
-    pid = machine.live(job).owner.pid
-    machine.saved(job)
-    machine.stop(job, "cancel")
-    job = machine.until(job, "cancelled")
+def test_a_cancel_is_heeded_and_leaves_a_model(calm: Machine) -> None:
+    job = calm.submit(digits(100_000))
+    pid = calm.live(job).owner.pid
+    calm.saved(job)
+    calm.stop(job, "cancel")
+    job = calm.until(job, "cancelled")
     assert job.stopped_by == "user"
-    assert machine.store.blobs.verify(machine.run(job).model_blob or "")
+    assert calm.store.blobs.verify(calm.run(job).model_blob or "")
     assert not gone(pid), "a worker that heeds is not killed"
 
 
@@ -119,19 +124,18 @@ def test_a_frozen_worker_is_replaced_when_its_lease_is_over(
 
 
 def test_a_clock_set_by_an_hour_steals_no_lease(
-    build: Build, executor: str, undisturbed: Outcome, monkeypatch: pytest.MonkeyPatch
+    calm: Machine, undisturbed: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For the server alone, as if it had been told the time just now; the worker goes on by its own."""
-    machine = build(executor=executor)
-    job = machine.submit(digits(LONG))
-    machine.saved(job)
+    job = calm.submit(digits(LONG))
+    calm.saved(job)
     real = clock.now
     for hours in (1, -1):
         monkeypatch.setattr(clock, "now", partial(_shifted, real, hours))
-        machine.saved(job, machine.saved(job))
-    job = machine.until(job, "succeeded")
+        calm.saved(job, calm.saved(job))
+    job = calm.until(job, "succeeded")
     assert job.attempt == 1
-    assert outcome(machine, job) == undisturbed
+    assert outcome(calm, job) == undisturbed
 
 
 def test_a_poison_job_fails_after_three_lives_and_blocks_nobody(build: Build, executor: str) -> None:
@@ -173,19 +177,16 @@ def test_a_run_that_the_system_kills_for_its_memory_fails_as_such_after_two_live
     assert job.error["code"] == "out_of_memory"
 
 
-def test_a_pause_frees_the_worker_and_a_resume_goes_on_bit_for_bit(
-    build: Build, executor: str, undisturbed: Outcome
-) -> None:
-    machine = build(executor=executor)
-    job = machine.submit(digits(LONG))
-    machine.saved(job)
-    machine.stop(job, "pause")
-    machine.until(job, "paused")
-    assert machine.until(machine.submit(digits()), "succeeded").attempt == 1
-    machine.store.jobs.resume(job.id)
-    machine.poke()
-    job = machine.until(job, "succeeded")
-    assert outcome(machine, job) == undisturbed
+def test_a_pause_frees_the_worker_and_a_resume_goes_on_bit_for_bit(calm: Machine, undisturbed: Outcome) -> None:
+    job = calm.submit(digits(LONG))
+    calm.saved(job)
+    calm.stop(job, "pause")
+    calm.until(job, "paused")
+    assert calm.until(calm.submit(digits()), "succeeded").attempt == 1
+    calm.store.jobs.resume(job.id)
+    calm.poke()
+    job = calm.until(job, "succeeded")
+    assert outcome(calm, job) == undisturbed
 
 
 def test_a_drain_gives_runs_back_and_burns_no_attempt(build: Build, executor: str, undisturbed: Outcome) -> None:
