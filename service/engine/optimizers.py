@@ -55,7 +55,10 @@ class GradientDescent(OptimizerSpec):
 
 
 class Sgd(OptimizerSpec):
-    """v = momentum v + g; theta -= rate v, or with Nesterov theta -= rate (g + momentum v). PyTorch's convention."""
+    """v = momentum v + g; theta -= rate v, or with Nesterov theta -= rate (g + momentum v). PyTorch's convention.
+
+    Robbins and Monro 1951, Polyak 1964, Nesterov 1983 as Sutskever et al. 2013 write it.
+    """
 
     kind: Literal["sgd"] = "sgd"
     learning_rate: Rate = 0.01

@@ -58,7 +58,7 @@ class ScheduleSpec(Spec):
 
 
 class Constant(ScheduleSpec):
-    """factor = 1."""
+    """factor = 1, after the warm-up that every schedule may begin with (linear, Goyal et al. 2017)."""
 
     kind: Literal["constant"] = "constant"
 
@@ -68,7 +68,7 @@ class Constant(ScheduleSpec):
 
 
 class StepDecay(ScheduleSpec):
-    """factor = gamma ^ floor(epoch / every_epochs)."""
+    """factor = gamma ^ floor(epoch / every_epochs). PyTorch's StepLR."""
 
     kind: Literal["step"] = "step"
     every_epochs: Count = Field(default=10, description="Epochs between two steps down.")
@@ -79,7 +79,7 @@ class StepDecay(ScheduleSpec):
 
 
 class Exponential(ScheduleSpec):
-    """factor = gamma ^ epoch, changed once an epoch."""
+    """factor = gamma ^ epoch, changed once an epoch. PyTorch's ExponentialLR."""
 
     kind: Literal["exponential"] = "exponential"
     gamma: float = Field(default=0.95, gt=0, le=1, description="What the rate is multiplied by after every epoch.")

@@ -14,7 +14,10 @@ from service.engine.losses import LossSpec
 
 
 class Flip(AugmentationSpec):
-    """y[i, j] = x[i, w - 1 - j] (horizontal: left and right change sides) or x[h - 1 - i, j] (vertical), by chance."""
+    """y[i, j] = x[i, w - 1 - j] (horizontal: left and right change sides) or x[h - 1 - i, j] (vertical), by chance.
+
+    x, y: (height, width, channels). Krizhevsky et al. 2012.
+    """
 
     kind: Literal["flip"] = "flip"
     direction: Literal["horizontal", "vertical"] = Field(default="horizontal", description="What changes sides.")
@@ -33,7 +36,10 @@ class Flip(AugmentationSpec):
 
 
 class Shift(AugmentationSpec):
-    """y[i, j] = x[i - a, j - b], a and b whole and uniform in -pixels..pixels; outside of x is `fill`."""
+    """y[i, j] = x[i - a, j - b], a and b whole and uniform in -pixels..pixels; outside of x is `fill`.
+
+    x, y: (height, width, channels). Krizhevsky et al. 2012.
+    """
 
     kind: Literal["shift"] = "shift"
     pixels: Pixels = Field(default=2, description="Farthest move in each direction.")
@@ -55,9 +61,9 @@ class Shift(AugmentationSpec):
 
 
 class Cutout(AugmentationSpec):
-    """A square of `pixels` a side is set to 0, its middle uniform over the image. DeVries & Taylor 2017.
+    """x[i, j] = 0 in a square of `pixels` a side, its middle uniform over the image. DeVries and Taylor 2017.
 
-    Near the border a part of the square lies outside, as in the paper.
+    x: (height, width, channels).     Near the border a part of the square lies outside, as in the paper.
     """
 
     kind: Literal["cutout"] = "cutout"

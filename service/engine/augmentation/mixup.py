@@ -15,8 +15,9 @@ from service.engine.losses import LossSpec
 class Mixup(AugmentationSpec):
     """x_i = s x_i + (1 - s) x_j and t_i = s t_i + (1 - s) t_j, j a permutation of the batch. Zhang et al. 2018.
 
-    One s ~ Beta(alpha, alpha) a batch, as in the authors' program; s and 1 - s change places when s < 1/2, which
-    only swaps i and j. Training loss and accuracy are those of the mixtures; validation is never mixed.
+    x: (batch, ...), t: (batch, k). One s ~ Beta(alpha, alpha) a batch, as in the authors' program; s and 1 - s
+    change places when s < 1/2, which only swaps i and j. Training loss and accuracy are those of the mixtures;
+    validation is never mixed.
     """
 
     kind: Literal["mixup"] = "mixup"

@@ -13,7 +13,7 @@ from service.engine.losses import LossSpec
 
 
 class Noise(AugmentationSpec):
-    """x += deviation * n, n normal with variance 1, in the units of the scaled input. Bishop 1995."""
+    """x += deviation * n, n normal with variance 1, in the units of the scaled input. x: (batch, ...). Bishop 1995."""
 
     kind: Literal["noise"] = "noise"
     deviation: Deviation = Field(default=0.1, description="Standard deviation of what is added.")

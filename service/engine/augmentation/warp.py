@@ -14,7 +14,10 @@ from service.engine.losses import LossSpec
 
 
 class Rotate(AugmentationSpec):
-    """Each image is turned about its middle by an angle uniform in -degrees..degrees, read bilinearly."""
+    """y(p) = x(R p), R a turn by an angle uniform in -degrees..degrees, p from the middle, read bilinearly.
+
+    x, y: (height, width, channels). Simard et al. 2003.
+    """
 
     kind: Literal["rotate"] = "rotate"
     degrees: float = Field(default=10.0, ge=0, le=180, description="Largest angle.")
@@ -34,6 +37,7 @@ class Zoom(AugmentationSpec):
     """Each image is made larger or smaller about its middle by a factor uniform in 1 - amount..1 + amount.
 
     y(p) = x(p / factor), p from the middle, read bilinearly; what the image does not fill is `fill`.
+    x, y: (height, width, channels). Simard et al. 2003.
     """
 
     kind: Literal["zoom"] = "zoom"

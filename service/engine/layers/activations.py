@@ -19,7 +19,10 @@ FEW = 4096  # numbers
 
 
 class Sigmoid(Activation):
-    """y = 1 / (1 + exp(-x)), computed as (1 + tanh(x / 2)) / 2; dy/dx = y (1 - y)."""
+    """y = 1 / (1 + exp(-x)), computed as (1 + tanh(x / 2)) / 2; dy/dx = y (1 - y).
+
+    x, y: (batch, ...). Rumelhart et al. 1986.
+    """
 
     kind: Literal["sigmoid"] = "sigmoid"
     overwrites: ClassVar[bool] = True
@@ -45,7 +48,7 @@ class Sigmoid(Activation):
 
 
 class Tanh(Activation):
-    """y = tanh(x); dy/dx = 1 - y^2."""
+    """y = tanh(x); dy/dx = 1 - y^2. x, y: (batch, ...). LeCun et al. 1998."""
 
     kind: Literal["tanh"] = "tanh"
     overwrites: ClassVar[bool] = True
@@ -68,7 +71,7 @@ class Tanh(Activation):
 
 
 class Relu(Activation):
-    """y = max(x, 0); dy/dx = 1 where y > 0, else 0."""
+    """y = max(x, 0); dy/dx = 1 where y > 0, else 0. x, y: (batch, ...). Nair and Hinton 2010."""
 
     kind: Literal["relu"] = "relu"
     overwrites: ClassVar[bool] = True
@@ -102,7 +105,7 @@ def _gate_few(y: Array, dy: Array, dx: Array | None, t: Array) -> Step:
 
 
 class LeakyRelu(Activation):
-    """y = x where x > 0, else slope * x; dy/dx = 1 or slope."""
+    """y = x where x > 0, else slope * x; dy/dx = 1 or slope. x, y: (batch, ...). Maas et al. 2013."""
 
     kind: Literal["leaky_relu"] = "leaky_relu"
     slope: float = Field(default=0.01, ge=0, lt=1, description="Slope on the negative side.")
@@ -128,7 +131,10 @@ class LeakyRelu(Activation):
 
 
 class Elu(Activation):
-    """y = x where x > 0, else alpha (exp(x) - 1); dy/dx = 1 or alpha exp(x). Clevert et al. 2015."""
+    """y = x where x > 0, else alpha (exp(x) - 1); dy/dx = 1 or alpha exp(x). x, y: (batch, ...).
+
+    Clevert et al. 2015.
+    """
 
     kind: Literal["elu"] = "elu"
     alpha: float = Field(default=1.0, gt=0, le=100, description="The limit on the negative side is -alpha.")
@@ -160,7 +166,7 @@ class Elu(Activation):
 
 
 class Silu(Activation):
-    """y = x sigmoid(x); dy/dx = s + y (1 - s) with s = sigmoid(x)."""
+    """y = x sigmoid(x); dy/dx = s + y (1 - s) with s = sigmoid(x). x, y: (batch, ...). Elfwing et al. 2018."""
 
     kind: Literal["silu"] = "silu"
     gain: ClassVar[Initial] = "he"
@@ -185,7 +191,10 @@ class Silu(Activation):
 
 
 class Softplus(Activation):
-    """y = log(1 + exp(x)), computed as max(x, 0) + log1p(exp(-|x|)); dy/dx = sigmoid(x)."""
+    """y = log(1 + exp(x)), computed as max(x, 0) + log1p(exp(-|x|)); dy/dx = sigmoid(x).
+
+    x, y: (batch, ...). Dugas et al. 2000.
+    """
 
     kind: Literal["softplus"] = "softplus"
 

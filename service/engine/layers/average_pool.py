@@ -36,7 +36,7 @@ class AveragePool(Pool):
 class AveragePool1d(AveragePool):
     """y[t, c] = mean over k < pool_size of x[t strides + k, c]; padding does not count.
 
-    x: (batch, time, channels), y: (batch, floor((time - pool_size) / strides) + 1, channels).
+    x: (batch, time, channels), y: (batch, floor((time - pool_size) / strides) + 1, channels). LeCun et al. 1998.
     """
 
     kind: Literal["average_pool1d"] = "average_pool1d"
@@ -52,6 +52,7 @@ class AveragePool2d(AveragePool):
     """y[i, j, c] = mean over k, l of x[i strides + k, j strides + l, c]; padding does not count.
 
     x: (batch, height, width, channels), y: (batch, floor((height - pool_size) / strides) + 1, ..., channels).
+    LeCun et al. 1998.
     """
 
     kind: Literal["average_pool2d"] = "average_pool2d"
@@ -64,9 +65,10 @@ class AveragePool2d(AveragePool):
 
 
 class AveragePool3d(AveragePool):
-    """The mean of each window of (depth, height, width); padding does not count.
+    """y = the mean of each window of (depth, height, width) in x; padding does not count.
 
     x: (batch, depth, height, width, channels), y: (batch, floor((depth - pool_size) / strides) + 1, ..., channels).
+    PyTorch's AvgPool3d with count_include_pad false.
     """
 
     kind: Literal["average_pool3d"] = "average_pool3d"

@@ -97,10 +97,9 @@ class Conv1d(Conv):
 class Conv2d(Conv):
     """y[i, j, f] = activation(b[f] + sum over k, l, c of x[i s + k d, j s + l d, c] W[k, l, c, f]).
 
-    s: strides, d: dilation.
-
-    x: (batch, height, width, channels), W: (*kernel_size, channels / groups, filters). LeCun et al. 1989. PyTorch's
-    Conv2d keeps channels before space and W as (filters, channels / groups, *kernel_size).
+    s: strides, d: dilation. x: (batch, height, width, channels), W: (*kernel_size, channels / groups, filters).
+    LeCun et al. 1989. PyTorch's Conv2d keeps channels before space and W as (filters, channels / groups,
+    *kernel_size).
     """
 
     kind: Literal["conv2d"] = "conv2d"
@@ -114,7 +113,7 @@ class Conv2d(Conv):
 
 
 class Conv3d(Conv):
-    """As conv2d, with one more axis in front: videos and volumes.
+    """y = activation(b + x * W) as conv2d, with one more axis in front: videos and volumes. Ji et al. 2010.
 
     x: (batch, depth, height, width, channels), W: (*kernel_size, channels / groups, filters). PyTorch's Conv3d keeps
     channels before space and W as (filters, channels / groups, *kernel_size).

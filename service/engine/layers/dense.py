@@ -32,7 +32,8 @@ SKINNY_ROWS, SKINNY_LEAST, SKINNY_MOST = 32, 32, 112  # rows, and heights of a b
 class Dense(LayerSpec):
     """y = activation(x W + b), on the last axis.
 
-    x: (batch, ..., n), W: (n, units), b: (units,), y: (batch, ..., units). PyTorch's Linear keeps W transposed.
+    x: (batch, ..., n), W: (n, units), b: (units,), y: (batch, ..., units). Rumelhart et al. 1986.
+    PyTorch's Linear keeps W transposed.
     """
 
     kind: Literal["dense"] = "dense"

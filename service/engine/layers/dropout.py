@@ -13,7 +13,8 @@ from service.engine.contract import Array, LayerPlan, LayerSpec, Shape, Site, St
 class Dropout(LayerSpec):
     """y = x m / (1 - p), m = 0 with probability p, else 1; y = x when not training. Srivastava et al. 2014.
 
-    The rate is taken in steps of 1/256 where that is exact and of 1/65536 otherwise; the scale fits the rate taken.
+    x, y, m: (batch, ...). The rate is taken in steps of 1/256 where that is exact and of 1/65536 otherwise; the
+    scale fits the rate taken.
     """
 
     kind: Literal["dropout"] = "dropout"

@@ -13,7 +13,10 @@ ONE_HOT_MOST = 256  # ids up to which a product with one-hot rows beats sorting 
 
 
 class Embedding(LayerSpec):
-    """y = W[x]. x: (batch, time) ids below the vocabulary's size v, W: (v, units), y: (batch, time, units)."""
+    """y = W[x]. x: (batch, time) ids below the vocabulary's size v, W: (v, units), y: (batch, time, units).
+
+    Bengio et al. 2003.
+    """
 
     kind: Literal["embedding"] = "embedding"
     units: Units = Field(description="Size of a vector.")

@@ -10,7 +10,10 @@ from service.engine.contract import LayerPlan, LayerSpec, Shape, Unfit, Units
 
 
 class Flatten(LayerSpec):
-    """y = all numbers of a row side by side, channels fastest. x: (batch, ...), y: (batch, product of the rest)."""
+    """y = all numbers of a row side by side, channels fastest. x: (batch, ...), y: (batch, product of the rest).
+
+    PyTorch's Flatten has the channels slowest.
+    """
 
     kind: Literal["flatten"] = "flatten"
     alias: ClassVar[bool] = True
@@ -22,7 +25,10 @@ class Flatten(LayerSpec):
 
 
 class Reshape(LayerSpec):
-    """y = the numbers of a row in another shape; one axis may be -1 and is worked out."""
+    """y = the numbers of a row in another shape; one axis may be -1 and is worked out.
+
+    x: (batch, ...), y: (batch, *shape), in NumPy's C order.
+    """
 
     kind: Literal["reshape"] = "reshape"
     shape: Annotated[tuple[Units | Literal[-1], ...], Field(strict=False, min_length=1, max_length=8)] = Field(

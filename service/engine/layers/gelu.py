@@ -15,6 +15,8 @@ from service.engine.layers.erf import Erf
 class Gelu(Activation):
     """y = x Phi(x); dy/dx = Phi(x) + x phi(x), Phi the normal distribution. Hendrycks and Gimpel 2016.
 
+    x, y: (batch, ...).
+
     approximate "none": Phi(x) = (1 + erf(x / sqrt 2)) / 2, our erf within 1e-7 (float32) or 1e-15 (float64).
     approximate "tanh": Phi(x) = (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, differs by up to 4.7e-4.
     """

@@ -28,7 +28,7 @@ class GlobalPool(LayerSpec):
 class GlobalAveragePool(GlobalPool):
     """y[c] = mean of x[..., c] over all places, or over the valid steps of a shorter row.
 
-    x: (batch, ..., channels), y: (batch, channels).
+    x: (batch, ..., channels), y: (batch, channels). Lin et al. 2013.
     """
 
     kind: Literal["global_average_pool"] = "global_average_pool"
@@ -53,7 +53,7 @@ class GlobalAveragePool(GlobalPool):
 class GlobalMaxPool(GlobalPool):
     """y[c] = max of x[..., c] over all places, or over the valid steps of a shorter row; the first of equals counts.
 
-    x: (batch, ..., channels), y: (batch, channels).
+    x: (batch, ..., channels), y: (batch, channels). Collobert et al. 2011.
     """
 
     kind: Literal["global_max_pool"] = "global_max_pool"

@@ -48,7 +48,7 @@ class MaxPool(Pool):
 class MaxPool1d(MaxPool):
     """y[t, c] = max over k < pool_size of x[t strides + k, c].
 
-    x: (batch, time, channels), y: (batch, floor((time - pool_size) / strides) + 1, channels).
+    x: (batch, time, channels), y: (batch, floor((time - pool_size) / strides) + 1, channels). Yamaguchi et al. 1990.
     """
 
     kind: Literal["max_pool1d"] = "max_pool1d"
@@ -64,6 +64,7 @@ class MaxPool2d(MaxPool):
     """y[i, j, c] = max over k, l of x[i strides + k, j strides + l, c].
 
     x: (batch, height, width, channels), y: (batch, floor((height - pool_size) / strides) + 1, ..., channels).
+    Weng et al. 1992.
     """
 
     kind: Literal["max_pool2d"] = "max_pool2d"
@@ -76,9 +77,10 @@ class MaxPool2d(MaxPool):
 
 
 class MaxPool3d(MaxPool):
-    """The largest number of each window of (depth, height, width).
+    """y = the largest number of each window of (depth, height, width) in x.
 
     x: (batch, depth, height, width, channels), y: (batch, floor((depth - pool_size) / strides) + 1, ..., channels).
+    Tran et al. 2015.
     """
 
     kind: Literal["max_pool3d"] = "max_pool3d"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Residual(LayerSpec):
     """y = x + f(x), f the row of layers inside, which must keep the shape. He et al. 2015.
 
-    Names of its parameters carry the inner layer's number: `3.0.weight`.
+    x, y: (batch, ...). Names of its parameters carry the inner layer's number: `3.0.weight`.
     """
 
     kind: Literal["residual"] = "residual"

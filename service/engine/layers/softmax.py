@@ -11,7 +11,10 @@ from service.engine.fast import largest, total
 
 
 class Softmax(LayerSpec):
-    """y_i = exp(x_i) / sum_j exp(x_j), shifted by the largest x; dx = y (dy - sum_j dy_j y_j)."""
+    """y_i = exp(x_i) / sum_j exp(x_j), shifted by the largest x; dx = y (dy - sum_j dy_j y_j).
+
+    x, y: (batch, ..., n), over the last axis. Bridle 1990.
+    """
 
     kind: Literal["softmax"] = "softmax"
     elementwise: ClassVar[bool] = True
@@ -42,7 +45,10 @@ class Softmax(LayerSpec):
 
 
 class LogSoftmax(LayerSpec):
-    """y_i = x_i - log sum_j exp(x_j), shifted by the largest x; dx = dy - exp(y) sum_j dy_j."""
+    """y_i = x_i - log sum_j exp(x_j), shifted by the largest x; dx = dy - exp(y) sum_j dy_j.
+
+    x, y: (batch, ..., n), over the last axis. The logarithm of softmax, Bridle 1990.
+    """
 
     kind: Literal["log_softmax"] = "log_softmax"
     elementwise: ClassVar[bool] = True

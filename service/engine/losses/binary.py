@@ -13,7 +13,8 @@ from service.engine.losses.contract import LossSite, LossSpec, Sums, count_steps
 class BinaryCrossEntropy(LossSpec):
     """L = mean of log(1 + exp(z)) - y z, z the logit of y = 1: a final sigmoid is computed inside.
 
-    y: 0 or 1. dL/dz = (sigmoid(z) - y) / count; exact for any z, however large.
+    z, y: (batch, ..., k), y 0 or 1; the likelihood of Cox 1958. dL/dz = (sigmoid(z) - y) / count; exact for any
+    z, however large.
     """
 
     kind: Literal["binary_cross_entropy"] = "binary_cross_entropy"
@@ -55,7 +56,7 @@ class BinaryCrossEntropy(LossSpec):
 class Hinge(LossSpec):
     """L = mean max(0, 1 - s z), s = +1 where y is 1 and -1 where it is 0; the answer is z, its sign the class.
 
-    dL/dz = -s / count where s z < 1, else 0.
+    z, y: (batch, ..., k). dL/dz = -s / count where s z < 1, else 0. Cortes and Vapnik 1995.
     """
 
     kind: Literal["hinge"] = "hinge"

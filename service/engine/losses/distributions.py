@@ -23,7 +23,7 @@ class CrossEntropy(LossSpec):
 
     z: (batch, ..., k), y: (batch, ...) whole numbers below k. The target t of class c is w[c] (1 - s) at c plus
     s w[j] / k everywhere, with label smoothing s and class weights w (all 1 when not given), as in PyTorch.
-    dL/dz = ((sum t) softmax(z) - t) / sum w.
+    dL/dz = ((sum t) softmax(z) - t) / sum w. Bridle 1990; smoothing by Szegedy et al. 2016.
     """
 
     kind: Literal["cross_entropy"] = "cross_entropy"
@@ -89,7 +89,7 @@ class CrossEntropy(LossSpec):
 class KlDivergence(LossSpec):
     """L = sum_n y_n . (log y_n - log softmax(z_n)) / rows: PyTorch's "batchmean"; a final softmax is computed inside.
 
-    y: (batch, k) probabilities. dL/dz = ((sum y) softmax(z) - y) / rows.
+    z: (batch, k), y: (batch, k) probabilities. dL/dz = ((sum y) softmax(z) - y) / rows. Kullback and Leibler 1951.
     """
 
     kind: Literal["kl_divergence"] = "kl_divergence"

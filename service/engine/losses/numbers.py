@@ -14,7 +14,7 @@ from service.engine.losses.contract import LossSite, LossSpec, Sums, count_steps
 
 
 class SquaredError(LossSpec):
-    """L = mean (z - y)^2, over rows and outputs; dL/dz = 2 (z - y) / count."""
+    """L = mean (z - y)^2, over rows and outputs; dL/dz = 2 (z - y) / count. z, y: (batch, ..., k). Legendre 1805."""
 
     kind: Literal["squared_error"] = "squared_error"
     target: ClassVar[Target] = "number"
@@ -29,7 +29,7 @@ class SquaredError(LossSpec):
 
 
 class AbsoluteError(LossSpec):
-    """L = mean |z - y|, over rows and outputs; dL/dz = sign(z - y) / count."""
+    """L = mean |z - y|, over rows and outputs; dL/dz = sign(z - y) / count. z, y: (batch, ..., k). Boscovich 1757."""
 
     kind: Literal["absolute_error"] = "absolute_error"
     target: ClassVar[Target] = "number"
@@ -45,7 +45,8 @@ class AbsoluteError(LossSpec):
 class Huber(LossSpec):
     """L = mean of r^2 / 2 where |r| <= delta, else delta (|r| - delta / 2), r = z - y. Huber 1964.
 
-    dL/dz = clip(r, -delta, delta) / count. Equals delta times PyTorch's smooth_l1 with beta = delta.
+    z, y: (batch, ..., k). dL/dz = clip(r, -delta, delta) / count. Equals delta times PyTorch's smooth_l1 with
+    beta = delta.
     """
 
     kind: Literal["huber"] = "huber"
