@@ -205,6 +205,7 @@ class LayerSpec(Spec):
     overwrites      y may be x's memory (the derivative is known from y)
     elementwise     dx may be dy's memory
     reads_output    backward reads y, so the next layer must not overwrite it
+    writes_rows     y must lie row by row where it has more axes than one
     takes_indices   x may be ids of a vocabulary (whole numbers) instead of numbers
     couples_rows    a row's output depends on the others of its batch (batch norm): never sharded by default
     """
@@ -213,6 +214,7 @@ class LayerSpec(Spec):
     overwrites: ClassVar[bool] = False
     elementwise: ClassVar[bool] = False
     reads_output: ClassVar[bool] = False
+    writes_rows: ClassVar[bool] = False
     takes_indices: ClassVar[bool] = False
     couples_rows: ClassVar[bool] = False
     gain: ClassVar[Initial] = "glorot"

@@ -225,6 +225,10 @@ def layouts(row: RowPlan, rows: int) -> list[Layout]:
             found[i] = (1, 0) if after == "ones" else after
         else:
             found[i] = part.layer.layout(part.shape, rows)
+    for i, part in enumerate(row.parts):
+        passes = part.layer.elementwise and i > 0 and found[i] == "rows" != found[i + 1]
+        if passes or (part.layer.writes_rows and len(part.plan.shape.dims) > 1):
+            found[i + 1] = "rows"
     return found
 
 

@@ -93,6 +93,36 @@ def bound(
     return Bound(x, y, site.dx, site.dy, theta, gradient, state, steps)
 
 
+STEP = 1e-6
+
+
+def derivative_error(it: Bound) -> float:
+    """How far backward is from a central difference along one random direction, relative to it."""
+    random = np.random.default_rng(2)
+    r = random.standard_normal(it.y.shape)
+    state = it.state.copy()
+
+    def value() -> float:
+        it.state[:] = state
+        return float((it.forward() * r).sum())
+
+    value()
+    it.dy[...] = r
+    it.backward()
+    v = random.standard_normal(it.theta.shape)
+    u = np.zeros(it.x.shape) if it.dx is None else random.standard_normal(it.x.shape)
+    given = float(it.gradient @ v) + (0.0 if it.dx is None else float((it.dx * u).sum()))
+    x, theta = it.x.copy(), it.theta.copy()
+    ends = []
+    for sign in (1, -1):
+        if it.dx is not None:
+            it.x[...] = x + sign * STEP * u
+        it.theta[:] = theta + sign * STEP * v
+        ends.append(value())
+    wanted = (ends[0] - ends[1]) / (2 * STEP)
+    return abs(given - wanted) / max(1.0, abs(wanted), abs(given))
+
+
 @dataclass
 class BoundLoss:
     """A loss over fixed arrays; `value()` is the mean loss."""

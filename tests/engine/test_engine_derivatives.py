@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from engine_examples import EVERY_LAYER, EVERY_LOSS, UNIONS, LayerExample, kinds
-from engine_harness import bound, bound_loss, targets_for
+from engine_harness import bound, bound_loss, derivative_error, targets_for
 
 from service.engine.losses import LossSpec
 
@@ -24,29 +24,7 @@ def test_every_word_of_a_union_has_its_row_of_examples(name: str) -> None:
 def test_a_layers_backward_is_the_derivative_of_its_forward(example: LayerExample, rows: int) -> None:
     lengths = None if example.lengths is None else (example.lengths * 4)[:rows]
     it = bound(example.layer, example.shape, rows, lengths=lengths)
-    random = np.random.default_rng(2)
-    r = random.standard_normal(it.y.shape)
-    state = it.state.copy()
-
-    def value() -> float:
-        it.state[:] = state
-        return float((it.forward() * r).sum())
-
-    value()
-    it.dy[...] = r
-    it.backward()
-    v = random.standard_normal(it.theta.shape)
-    u = np.zeros(it.x.shape) if it.dx is None else random.standard_normal(it.x.shape)
-    given = float(it.gradient @ v) + (0.0 if it.dx is None else float((it.dx * u).sum()))
-    x, theta = it.x.copy(), it.theta.copy()
-    ends = []
-    for sign in (1, -1):
-        if it.dx is not None:
-            it.x[...] = x + sign * STEP * u
-        it.theta[:] = theta + sign * STEP * v
-        ends.append(value())
-    wanted = (ends[0] - ends[1]) / (2 * STEP)
-    assert abs(given - wanted) <= CLOSE * max(1.0, abs(wanted), abs(given))
+    assert derivative_error(it) <= CLOSE
 
 
 @pytest.mark.parametrize("constant", [True, False], ids=["constant-divisor", "changing-divisor"])

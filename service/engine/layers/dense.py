@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -37,6 +37,7 @@ class Dense(LayerSpec):
     """
 
     kind: Literal["dense"] = "dense"
+    writes_rows: ClassVar[bool] = True
     units: Units = Field(description="Number of outputs.")
     activation: ActivationField | None = Field(default=None, description="What follows; nothing means linear.")
     bias: bool = Field(default=True, description="Whether b is added.")
