@@ -7,10 +7,14 @@ from pathlib import Path
 from service.errors import MissingExtra
 from service.exchange.bundle import Bundle, bundled, opened
 from service.exchange.event_file import event_file
+from service.exchange.keras_import import Translated, from_keras
 from service.exchange.python_export import to_python
 from service.specs.artifact import NetworkModel
 
-__all__ = ["Bundle", "bundled", "event_file", "from_onnx", "is_onnx", "opened", "to_onnx", "to_python"]
+__all__ = [
+    "Bundle", "Translated", "bundled", "event_file", "from_keras", "from_onnx", "is_onnx", "opened", "to_onnx",
+    "to_python",
+]  # fmt: skip
 
 
 def to_onnx(model: NetworkModel) -> bytes:
