@@ -57,11 +57,21 @@ def told(spec: Recipe, processes: Callable[[], int], examples: Examples | None =
     return training.weights_sha256(best=False), scores
 
 
+OTHERS: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def _others() -> None:
+    """What runs already is no training's: servers that other tests keep."""
+    OTHERS.clear()
+    OTHERS.update(children(os.getpid()))
+
+
 def children(pid: int) -> list[int]:
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         found += [int(each) for each in (task / "children").read_text().split()]
-    return found
+    return [each for each in found if each not in OTHERS]
 
 
 SPECS = {
