@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+_CYCLE = "netwright.cycle"  # in a scope's extensions: the request as uvicorn has it
 _AGAIN_S = 0.1
 _POST = b"POST /v1/models/"
 
@@ -77,6 +79,10 @@ class Direct(HttpToolsProtocol):
         self._between = False
         super().on_message_begin()
 
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self.scope["extensions"] = {_CYCLE: {"cycle": self.cycle}}
+
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._between = True
@@ -91,3 +97,27 @@ class Direct(HttpToolsProtocol):
         if self._waits:
             self._desk.answer()
         super().shutdown()
+
+
+class Pour:
+    """Sends pieces of a stream whose head is out straight to the connection; each is a chunk of HTTP/1.1.
+
+    False: this one is for the framework's `send`, which waits until the connection takes more, or knows it is gone.
+    """
+
+    __slots__ = ("_cycle", "_flow", "_write")
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle, self._flow, self._write = cycle, cycle.flow, cycle.transport.write
+
+    @classmethod
+    def of(cls, scope: Scope) -> Pour | None:
+        """None when the answer goes elsewhere than through `Direct`, or not in chunks."""
+        cycle: RequestResponseCycle | None = scope.get("extensions", {}).get(_CYCLE, {}).get("cycle")
+        return cls(cycle) if cycle is not None and cycle.chunked_encoding else None
+
+    def __call__(self, piece: bytes) -> bool:
+        if self._flow.write_paused or self._cycle.disconnected:
+            return False
+        self._write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        return True

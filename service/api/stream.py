@@ -11,6 +11,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from service.api.direct import Pour
 from service.api.frames import RETRY
 from service.api.topics import Topics
 from service.api.watch import Standings, Watch
@@ -58,10 +59,17 @@ class WatchStream(EventStream):
         super().__init__()
         self._asked = topics, cursor, found
         self._watch = watch
+        self._scope: Scope = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope = scope
+        await super().__call__(scope, receive, send)
 
     async def _send(self, send: Send) -> None:
         await send(_body(RETRY))
-        with self._watch.watching(*self._asked, write=lambda frames: begun(send(_body(frames)))) as watcher:
+        topics, cursor, found = self._asked
+        write, pour = (lambda frames: begun(send(_body(frames)))), Pour.of(self._scope)
+        with self._watch.watching(topics, cursor, found, write, pour) as watcher:
             while not watcher.over:
                 frames = await watcher.next()
                 if frames:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from service.api.frames import News, progress_frame
 from service.api.ring import Ring
 from service.api.topics import Topics
-from service.api.watcher import Watcher, Write
+from service.api.watcher import Pour, Watcher, Write
 from service.errors import ServiceError
 from service.storage import FINAL, Standing, Store
 
@@ -55,13 +55,18 @@ class Watch:
 
     @contextmanager
     def watching(
-        self, topics: Topics, cursor: int, found: Standings | None = None, write: Write | None = None
+        self,
+        topics: Topics,
+        cursor: int,
+        found: Standings | None = None,
+        write: Write | None = None,
+        pour: Pour | None = None,
     ) -> Iterator[Watcher]:
         """A watcher that is told of everything after the event `cursor`, and how all stand.
 
         `found`: how they stood a moment ago, when the caller knows.
         """
-        watcher = Watcher(self, topics, cursor, write)
+        watcher = Watcher(self, topics, cursor, write, pour)
         names = topics.every or (None,)
         self._start()
         self._watchers.add(watcher)
@@ -146,14 +151,16 @@ class Watch:
         return version
 
     def _hand_out(self, found: Sequence[News]) -> None:
-        ended, told = set[str](), set[Watcher]()
+        ended, told, more = set[str](), set[Watcher](), len(found) > 1
         for news in found:
+            finished = news.event.kind == "finished"
             for topic in (news.event.job_id, news.event.run_id, None):
                 watchers = self._by_topic.get(topic, ())
                 for watcher in watchers:
-                    watcher.tell(news)
-                told.update(watchers)
-                if topic and watchers and news.event.kind == "finished":
+                    watcher.tell(news, more=more or finished)
+                if more or finished:
+                    told.update(watchers)
+                if topic and watchers and finished:
                     ended.add(topic)
         for topic, standing in self._standings(ended).items():  # a job of several runs ends with the last of them
             _tell(self._by_topic[topic], topic, standing, ended=True)

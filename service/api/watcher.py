@@ -13,6 +13,7 @@ MOST_EVENTS, MOST_BYTES = 500, 250_000  # kept for a reader; a slower one goes o
 
 
 Write = Callable[[bytes], Awaitable[None] | None]
+Pour = Callable[[bytes], bool]
 
 
 class Source(Protocol):
@@ -31,15 +32,22 @@ class Watcher:
 
     It begins behind: `next` reads from the source until nothing is left there, and from then on what it is told. Events
     are never dropped: a reader that does not keep up is behind again. Progress is: only the newest counts. While the
-    reader waits, the watch itself calls `write` for it, which saves waking a task for every event; what `write` could
-    not do at once it returns, and the reader waits for that.
+    reader waits, the watch itself calls `pour` for it, or `write` where that says no, which saves waking a task for
+    every event; what `write` could not do at once it returns, and the reader waits for that.
     """
 
-    def __init__(self, source: Source, topics: Topics, cursor: int, write: Write | None = None) -> None:
+    __slots__ = (
+        "_alive", "_behind", "_bytes", "_cursor", "_ends", "_frames", "_pour", "_progress", "_read", "_rest", "_silent",
+        "_source", "_waker", "_write", "over", "topics",
+    )  # fmt: skip
+
+    def __init__(
+        self, source: Source, topics: Topics, cursor: int, write: Write | None = None, pour: Pour | None = None
+    ) -> None:
         self.topics = topics
         self.over = False
         self._source = source
-        self._write = write
+        self._write, self._pour = write, pour
         self._rest: Awaitable[None] | None = None
         self._read = self._cursor = cursor  # the last event the reader has, and the last that is kept for it
         self._behind = True
@@ -52,15 +60,25 @@ class Watcher:
 
     # the watch's side
 
-    def tell(self, news: News) -> None:
-        """Something happened. What the reader has already is left out."""
+    def tell(self, news: News, *, more: bool = True) -> None:
+        """Something happened. What the reader has already is left out. With no more to tell, it hears at once."""
         if self._behind or news.id <= self._cursor:
+            return
+        if not more and self._free() and self._pour is not None and self._pour(news.frame):
+            self._read = self._cursor = news.id
+            self._silent = False
             return
         self._frames.append(news.frame)
         self._bytes += len(news.frame)
         self._cursor = news.id
         if self._bytes > MOST_BYTES or len(self._frames) > MOST_EVENTS:
             self._frames, self._bytes, self._cursor, self._behind = [], 0, self._read, True
+        if not more:
+            self.flush()
+
+    def _free(self) -> bool:
+        """It waits, and nothing is kept for it."""
+        return not (self._waker is None or self._frames or self._progress or self._ends)
 
     def progress(self, topic: str, frame: bytes) -> None:
         """How far a job or a run is; told with the next event, or at the next `flush`."""
@@ -78,21 +96,22 @@ class Watcher:
 
     def flush(self) -> None:
         """Lets the reader have what it was told. One that is at work looks by itself."""
-        if self._waker is None or self._waker.done():
+        if self._waker is None:
             return
         if self._write is None or self._behind:
             self.wake()
             return
         frames = self._taken()
-        if frames:
+        if frames and not (self._pour is not None and self._pour(frames)):
             self._rest = self._write(frames)
         if self._rest is not None or self.over:
             self.wake()
 
     def wake(self) -> None:
         """Lets the reader look again."""
-        if self._waker is not None and not self._waker.done():
-            self._waker.set_result(None)
+        waker, self._waker = self._waker, None
+        if waker is not None and not waker.done():
+            waker.set_result(None)
 
     # the reader's side
 

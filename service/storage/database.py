@@ -17,6 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Dialect, Engine, create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -145,6 +146,14 @@ class Database:
         with self.read() as connection:
             return int(connection.exec_driver_sql("SELECT coalesce(max(id), 0) FROM events").scalar_one())
 
+    def look(self, statement: Prepared, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """The rows of one query, as it finds them at one moment, without the cost of a transaction."""
+        if self.dialect != "sqlite":
+            with self.read() as connection:
+                return statement(connection, values)
+        with self._watch, _translated():
+            return statement.run(self._watcher(), self._engine.dialect, values)
+
     def _watcher(self) -> sqlite3.Cursor:
         if self._watching is None:
             name = make_url(self.url).database or ""
@@ -173,9 +182,14 @@ class Prepared:
 
     def __call__(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """The rows that it returns, if it does."""
-        text, order, constants = self._compiled.get(connection.dialect.name) or self._compile(connection.dialect)
+        return self.run(connection.connection.cursor(), connection.dialect, values)
+
+    def run(
+        self, cursor: DBAPICursor | sqlite3.Cursor, dialect: Dialect, values: Mapping[str, Any]
+    ) -> list[tuple[Any, ...]]:
+        """The same by a cursor of the driver's."""
+        text, order, constants = self._compiled.get(dialect.name) or self._compile(dialect)
         every = {**constants, **values}
-        cursor = connection.connection.cursor()
         cursor.execute(text, every if order is None else [every[name] for name in order])
         return list(cursor.fetchall()) if cursor.description else []
 

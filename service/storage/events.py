@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Connection, Row, Select, bindparam, func, insert, or_, select
 
 from service.storage import moment
-from service.storage.database import Database
+from service.storage.database import Database, Prepared
 from service.storage.rows import Event, Standing
 from service.storage.tables import events, jobs, runs
 
 _EVERY = select(events).where(events.c.id > bindparam("cursor")).order_by(events.c.id).limit(bindparam("most"))
+_PREPARED = Prepared(_EVERY)
 _STAND = jobs.c.phase, jobs.c.progress, jobs.c.eta_s
 
 
@@ -30,10 +32,20 @@ class Events:
         """Events with an id above `cursor`, oldest first; of these jobs and runs, or all when none is given."""
         asked = {"job_id": job_ids if job_id is None else [job_id], "run_id": run_ids if run_id is None else [run_id]}
         named = {name: ids for name, ids in asked.items() if ids is not None}
+        if not named:
+            return self._everything(cursor, limit)
         statement = _after(tuple((name, len(ids) == 1) for name, ids in named.items()))
         given = {"cursor": cursor, "most": limit} | {name: _value(ids) for name, ids in named.items()}
         with self._database.read() as connection:
             return tuple(_event(row) for row in connection.execute(statement, given))
+
+    def _everything(self, cursor: int, limit: int) -> tuple[Event, ...]:
+        """What a server asks for after every commit, while somebody watches."""
+        rows = self._database.look(_PREPARED, {"cursor": cursor, "most": limit})
+        return tuple(
+            Event(key, run_id, job_id, kind, json.loads(data) if isinstance(data, str) else data, moment.unpack(at))
+            for key, run_id, job_id, kind, at, data in rows
+        )
 
     def standings(self, job_ids: Sequence[str] = (), run_ids: Sequence[str] = ()) -> dict[str, Standing]:
         """How jobs and runs stand, by id, at one moment; those that do not exist are left out."""
