@@ -175,7 +175,7 @@ class Client:
         return found
 
     def series(self, run_id: str, names: Sequence[str] = (), **options: Any) -> Document:
-        """By metric name: `{steps, values, times}`; options are `from_step, to_step, max_points, reduce`."""
+        """By metric name: `{steps, values, times}`; options as in docs/runs.md: `max_points`, `digits` ..."""
         asked = options | ({"names": ",".join(names)} if names else {})
         found: Document = self._document("GET", f"/v1/runs/{run_id}/metrics/series", params=asked)["series"]
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -12,6 +13,7 @@ from starlette.responses import Response
 from service.api import curves
 from service.api.bodies import Body, JsonBody
 from service.api.context import Context, Here, in_thread
+from service.api.digits import MOST, shortened
 from service.api.points import Step
 from service.api.problems import InvalidJson, UnsupportedMedia
 from service.api.replies import Documented, encode, refuses, reply, tag_of, unchanged, zipped
@@ -48,6 +50,9 @@ class SeriesQuery(BaseModel):
     columns: Annotated[
         str, Query(max_length=100, description="Beside steps and values: times, epochs, rows_per_s, commas between.")
     ] = "times"
+    digits: Annotated[
+        int | None, Query(ge=1, le=MOST, description="Significant digits of the values; without, they are exact.")
+    ] = None
     after: Annotated[
         str | None,
         Query(max_length=16_000, description="`next` of the answer before: only what is new since then comes."),
@@ -67,6 +72,7 @@ class MetricsQuery(Body):
     max_points: Annotated[int, Field(**_MAX_POINTS)] | None = None
     reduce: Reduce = "minmax"
     columns: Annotated[list[Column], Field(max_length=3)] = ["times"]
+    digits: Annotated[int, Field(ge=1, le=MOST)] | None = None
     after: Annotated[dict[str, Annotated[str, Field(max_length=16_000)]], Field(max_length=1_000)] = {}
 
 
@@ -112,7 +118,7 @@ def _series(here: Context, run_id: str, query: SeriesQuery) -> tuple[bytes, str]
     names = None if query.names is None else [name for name in query.names.split(",") if name]
     chosen = _columns(query.columns)
     wanted = query.model_dump(include={"from_step", "to_step", "max_points", "reduce"})
-    found = _news(here, {run_id: query.after}, chosen, {"names": names, **wanted})[run_id]
+    found = _news(here, {run_id: query.after}, chosen, {"names": names, **wanted}, query.digits)[run_id]
     if query.format == "json":
         return encode(_view(run_id, found, chosen)), "application/json"
     form = curves.FORMATS[query.format]
@@ -122,19 +128,24 @@ def _series(here: Context, run_id: str, query: SeriesQuery) -> tuple[bytes, str]
 def _query(here: Context, asked: MetricsQuery) -> bytes:
     after = {run_id: asked.after.get(run_id) for run_id in asked.runs}
     wanted = asked.model_dump(include={"names", "from_step", "to_step", "max_points", "reduce"})
-    found = _news(here, after, asked.columns, wanted)
+    found = _news(here, after, asked.columns, wanted, asked.digits)
     return encode({"data": [_view(run_id, found[run_id], asked.columns) for run_id in asked.runs]})
 
 
 def _news(
-    here: Context, after: dict[str, str | None], chosen: Sequence[str], wanted: dict[str, Any]
+    here: Context, after: dict[str, str | None], chosen: Sequence[str], wanted: dict[str, Any], digits: int | None
 ) -> dict[str, News]:
     """Of every run that is asked for. Raises NotFound, TooLarge."""
     found = here.store.metrics.news(after, epochs=any(name != "times" for name in chosen), **wanted)
     unknown = [run_id for run_id in after if run_id not in found]
     if unknown:
         raise NotFound(f"no run {unknown[0]}")
-    return found
+    if digits is None:
+        return found
+    return {
+        run_id: replace(news, series={name: shortened(each, digits) for name, each in news.series.items()})
+        for run_id, news in found.items()
+    }
 
 
 def _view(run_id: str, found: News, chosen: Sequence[str]) -> dict[str, Any]:

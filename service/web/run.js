@@ -31,7 +31,7 @@ export function show(place, jobId, moved, edit) {
     view.job(job);
     const runId = job.run_id ?? job.run_ids[0];
     if (!runId) return;
-    const [run, { series }] = await Promise.all([get(`runs/${runId}`), get(`runs/${runId}/metrics/series?max_points=${POINTS}`)]);
+    const [run, { series }] = await Promise.all([get(`runs/${runId}`), get(`runs/${runId}/metrics/series?max_points=${POINTS}&columns=&digits=6`)]);
     if (seen.closed) return;
     view.curves.show(series);
     view.facts.show(job, run);

@@ -11,6 +11,7 @@ import pytest
 from api_server import Api, pointers, problem, serving
 from test_api_jobs import claim
 
+from service.api.digits import MOST, rounded
 from service.storage import Report
 
 pytestmark = pytest.mark.anyio
@@ -111,6 +112,30 @@ async def test_six_thousand_noisy_points_with_their_times_are_sent_in_120_kb(tmp
         assert answer.json()["series"]["loss"]["values"] == values.tolist()
         assert answer.headers["content-encoding"] == "gzip"
         assert int(answer.headers["content-length"]) <= 120_000
+
+
+async def test_six_thousand_points_in_seven_digits_are_short_without_being_zipped(tmp_path: Path) -> None:
+    values = np.random.default_rng(1).normal(size=6_000)
+    async with serving(tmp_path) as api:
+        run_id = await ran(api, {"loss": (range(6_000), values), "odd": (range(3), [math.nan, 1e-310 / 3, 2e300 / 3])})
+        asked = {"columns": "", "digits": 7, "names": "loss"}
+        url = f"/v1/runs/{run_id}/metrics/series"
+        answer = await api.http.get(url, params=asked, headers={"accept-encoding": "identity"})
+        assert len(answer.content) <= 120_000
+        assert answer.json()["series"]["loss"]["values"] == [float(f"{value:.6e}") for value in values]
+        many = {"runs": [run_id], "names": ["odd"], "digits": 2}
+        (found,) = (await api.http.post("/v1/metrics/query", json=many)).json()["data"]
+        assert found["series"]["odd"]["values"] == [None, 3.3e-311, 6.7e299]
+        assert pointers(await api.http.get(url, params={"digits": 0})) == ["/query/digits"]
+
+
+@pytest.mark.parametrize("digits", [1, 7, MOST])
+def test_numbers_in_fewer_digits_are_those_that_decimals_give(digits: int) -> None:
+    rng = np.random.default_rng(digits)
+    numbers = rng.standard_normal(2_000) * 10.0 ** rng.integers(-320, 308, 2_000)
+    numbers[:7] = 0.0, -0.0, np.inf, -np.inf, 9.99999999, 99999999.0, 5e-324
+    assert rounded(numbers, digits).tolist() == [float(f"{each:.{digits - 1}e}") for each in numbers]
+    assert np.isfinite(rounded(np.array([np.finfo(float).max]), digits)).all()
 
 
 async def test_many_runs_are_asked_in_one_call(tmp_path: Path) -> None:
