@@ -118,7 +118,7 @@ async def test_six_thousand_points_in_seven_digits_are_short_without_being_zippe
     values = np.random.default_rng(1).normal(size=6_000)
     async with serving(tmp_path) as api:
         run_id = await ran(api, {"loss": (range(6_000), values), "odd": (range(3), [math.nan, 1e-310 / 3, 2e300 / 3])})
-        asked = {"columns": "", "digits": 7, "names": "loss"}
+        asked: dict[str, str | int] = {"columns": "", "digits": 7, "names": "loss"}
         url = f"/v1/runs/{run_id}/metrics/series"
         answer = await api.http.get(url, params=asked, headers={"accept-encoding": "identity"})
         assert len(answer.content) <= 120_000
