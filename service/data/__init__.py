@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from service.data.apply import Applied, PartName, apply, piece_rows
+from service.data.apply import Applied, PartName, apply
+from service.data.apply_whole import piece_rows
 from service.data.columns import MISSING
 from service.data.dataset import Column, Dataset
+from service.data.dates import DATE_PERIODS, DateFeature
 from service.data.description import ColumnDescription, Description, Limits, Parsed, Upload
 from service.data.encoders import ArrayFeature, CategoryFeature, Flat, NumberFeature, Whole
 from service.data.goal import TargetKind
@@ -21,6 +23,7 @@ from service.data.windows import holds_text, outline_letters, prepare_letters
 from service.data.wishes import Wishes, parse_wishes
 
 __all__ = [
+    "DATE_PERIODS",
     "MISSING",
     "SAMPLES",
     "Applied",
@@ -32,6 +35,7 @@ __all__ = [
     "ColumnDescription",
     "Dataset",
     "DatasetSpec",
+    "DateFeature",
     "Description",
     "DistributionTarget",
     "Flat",

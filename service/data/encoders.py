@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.data.columns import MISSING
+from service.data.dates import DateFeature
 from service.data.statistics import Floats
 from service.tensors import Array
 
@@ -32,7 +33,7 @@ def canonical(word: str) -> str | None:
 
 @dataclass(frozen=True)
 class NumberFeature:
-    """(v - mean) / deviation at `start`; where v is missing 0 there, and 1 at `indicator` if there is such a slot."""
+    """(v - mean) / deviation at `start`; of a missing v that of `fill`, and 1 at `indicator` if there is one."""
 
     name: str
     start: int
@@ -40,6 +41,8 @@ class NumberFeature:
     deviation: float
     indicator: int | None
     fills: bool  # whether a missing value may be filled at all
+    fill: float | None = None  # what v is then; None: the mean, even where that is rounded
+    drops: bool = False  # rows without it were left out
 
     shape: ClassVar[tuple[int, ...]] = ()
     type: ClassVar[str] = "number"
@@ -69,13 +72,17 @@ class ArrayFeature:
 
 @dataclass(frozen=True)
 class CategoryFeature:
-    """1 at the slot of its word. A word not in `words` has slot `other`, a missing one `missing`; None is all zeros."""
+    """1 at the slot of its word. A word not in `words` has slot `other`, a missing one `missing`; None is all zeros.
+
+    `missing` may be the slot of a word.
+    """
 
     name: str
     start: int
     words: tuple[str, ...]
     other: int | None
     missing: int | None
+    drops: bool = False  # rows without it were left out
 
     shape: ClassVar[tuple[int, ...]] = ()
     type: ClassVar[str] = "category"
@@ -88,7 +95,7 @@ class CategoryFeature:
     @property
     def places(self) -> list[int]:
         """Its slots in the whole row."""
-        return [*self.slots.values(), *(each for each in (self.other, self.missing) if each is not None)]
+        return list(dict.fromkeys([*self.slots.values(), *(at for at in (self.other, self.missing) if at is not None)]))
 
     @property
     def absent(self) -> int:
@@ -103,7 +110,7 @@ class CategoryFeature:
         return self.slots.get(bare, -1 if self.other is None else self.other)
 
 
-Feature = NumberFeature | ArrayFeature | CategoryFeature
+Feature = NumberFeature | ArrayFeature | CategoryFeature | DateFeature
 
 
 @dataclass(frozen=True)
@@ -123,7 +130,7 @@ class Flat:
     offset: ClassVar[float] = 0.0
 
     @cached_property
-    def numbers(self) -> list[NumberFeature | ArrayFeature]:
+    def numbers(self) -> list[NumberFeature | ArrayFeature | DateFeature]:
         """The features that come as numbers."""
         return [feature for feature in self.features if not isinstance(feature, CategoryFeature)]
 
@@ -176,18 +183,32 @@ class Flat:
 
     @cached_property
     def _means(self) -> Floats:
-        return _joined([f.mean for f in self.numbers])
+        return _joined([0.0 if isinstance(f, DateFeature) else f.mean for f in self.numbers])
 
     @cached_property
     def _deviations(self) -> Floats:
-        return _joined([f.deviation for f in self.numbers])
+        return _joined([1.0 if isinstance(f, DateFeature) else f.deviation for f in self.numbers])
+
+    @cached_property
+    def _fills(self) -> Floats:
+        """What x is where a number is missing."""
+        fills = [f.fill if isinstance(f, NumberFeature) else None for f in self.numbers for _ in range(_size(f))]
+        known = np.array([mean if fill is None else fill for fill, mean in zip(fills, self._means, strict=True)])
+        return np.asarray((known - self._means) / self._deviations)
+
+    @cached_property
+    def _dates(self) -> list[tuple[int, DateFeature]]:
+        """(which number, how it is spread)."""
+        sizes = [_size(feature) for feature in self.numbers]
+        starts = [sum(sizes[:at]) for at in range(len(sizes))]
+        return [(at, f) for at, f in zip(starts, self.numbers, strict=True) if isinstance(f, DateFeature)]
 
     @cached_property
     def _indicators(self) -> list[tuple[int, int]]:
         """(which number, its indicator's slot)."""
         found, at = [], 0
         for feature in self.numbers:
-            if isinstance(feature, NumberFeature) and feature.indicator is not None:
+            if not isinstance(feature, ArrayFeature) and feature.indicator is not None:
                 found.append((at, feature.indicator))
             at += _size(feature)
         return found
@@ -200,11 +221,13 @@ class Flat:
         x = np.zeros((rows, self.width), self.dtype)
         missing = np.isnan(numbers)
         if missing.any():
-            scaled[missing] = 0.0
+            scaled = np.where(missing, self._fills, scaled)
             for at, slot in self._indicators:
                 x[:, slot] = missing[:, at]
         with np.errstate(over="ignore"):
             x[:, self._places] = scaled
+            for at, date in self._dates:
+                x[:, date.start : date.start + len(date.mean)] = date.spread(numbers[:, at])
         for at in range(codes.shape[1]):
             known = np.flatnonzero(codes[:, at] >= 0)
             x[known, codes[known, at]] = 1.0

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from service.data.dataset import Column, Dataset
+from service.data.dates import PLAIN, DateFeature, DateParts, columns
 from service.data.encoders import ArrayFeature, CategoryFeature, Feature, Flat, NumberFeature, Whole, canonical
 from service.data.goal import target_names
 from service.data.layout import MOST_CATEGORIES, Slot
+from service.data.missing import Constant, Drop, OwnCategory, Policy, drops, indicated, number_for
 from service.data.outline import Outline
 from service.data.split import Ids
 from service.data.statistics import Floats, Moments
@@ -76,10 +79,27 @@ def _feature(column: Column, slot: Slot, ids: Ids, raw: bool) -> Feature:
     if column.description.shape:
         mean, deviation = _elements(column, ids, raw)
         return ArrayFeature(slot.column.name, slot.start, mean, deviation, tuple(slot.column.shape))
-    values = column.values[ids]
+    values, dropped = column.values[ids], drops(slot.missing)
+    fill = None if raw else number_for(slot.missing, values)
+    indicator = slot.start + slot.width - 1 if indicated(slot.missing) and np.isnan(values).any() else None
+    if slot.date is not None:
+        return _date(slot, slot.date, values, fill, indicator)
     center, spread = (0.0, 1.0) if raw else number_scale(values)
-    indicator = slot.start + 1 if np.isnan(values).any() else None
-    return NumberFeature(slot.column.name, slot.start, center, spread, indicator, not raw)
+    fills = not (raw or dropped)
+    return NumberFeature(slot.column.name, slot.start, center, spread, indicator, fills, fill, dropped)
+
+
+def _date(slot: Slot, how: DateParts, values: Array, fill: float | None, indicator: int | None) -> DateFeature:
+    parts, dropped = tuple(how.parts), drops(slot.missing)
+    spread = columns(values[~np.isnan(values)].astype(np.float64), parts, how.encoding)
+    plain = [True] * how.width if how.encoding == "number" else [
+        part in PLAIN for part in parts for _ in range(1 if part in PLAIN else 2)
+    ]  # fmt: skip
+    scales = [number_scale(each) if own else (0.0, 1.0) for each, own in zip(spread.T, plain, strict=True)]
+    mean, deviation = zip(*scales, strict=True)
+    return DateFeature(
+        slot.column.name, slot.start, parts, how.encoding, mean, deviation, fill, indicator, not dropped, dropped
+    )
 
 
 def number_scale(values: Array) -> tuple[float, float]:
@@ -121,13 +141,24 @@ def _category(column: Column, slot: Slot, ids: Ids) -> CategoryFeature:
     if len(seen) > MOST_CATEGORIES:
         most = set(sorted(seen, key=lambda word: -found[word])[:MOST_CATEGORIES])
         kept = [word for word in seen if word in most]
-    return CategoryFeature(
-        column.description.name,
-        slot.start,
-        tuple(kept),
-        slot.start + MOST_CATEGORIES if len(seen) > len(kept) else None,
-        slot.start + slot.width - 1 if found[None] and column.description.missing else None,
-    )
+    other = slot.start + MOST_CATEGORIES if len(seen) > len(kept) else None
+    own = slot.start + slot.width - 1 if found[None] and column.description.missing else None
+    feature = CategoryFeature(column.description.name, slot.start, tuple(kept), other, own, drops(slot.missing))
+    return _filled(feature, slot.missing, found)
+
+
+def _filled(feature: CategoryFeature, policy: Policy | None, found: Mapping[str | None, int]) -> CategoryFeature:
+    """With the slot of the word that stands for a missing one, in place of a slot for none."""
+    if policy is None or isinstance(policy, OwnCategory):
+        return feature
+    if isinstance(policy, Drop):
+        return replace(feature, missing=None)
+    word = max(feature.words, key=lambda each: found[each], default=None)
+    if isinstance(policy, Constant):
+        word = canonical(str(policy.value))
+        if word not in feature.slots and feature.other is None and feature.missing is not None and word is not None:
+            feature = replace(feature, words=(*feature.words, word))
+    return replace(feature, missing=None if word is None else feature.slots.get(word, feature.other))
 
 
 def fit_target(dataset: Dataset, outline: Outline, ids: Ids, preprocess: str, warnings: list[str]) -> Target:

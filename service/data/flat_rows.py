@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from service.data.columns import number_text
-from service.data.encoders import ArrayFeature, CategoryFeature, Codes, Flat, NumberFeature
+from service.data.dates import DateFeature
+from service.data.encoders import ArrayFeature, CategoryFeature, Codes, Flat, NumberFeature, canonical
 from service.data.faults import RowFaults, check_keys
 from service.data.place import shown
 from service.data.statistics import Floats
 from service.data.whole_rows import row_array
+from service.data.wishes import seconds
 from service.tensors import Array
 
 Values = Sequence[Any]
@@ -102,6 +104,8 @@ def _encoded(table: list[Values], flat: Flat, faults: RowFaults) -> tuple[Floats
             codes.append(_codes(values, feature, faults))
         elif isinstance(feature, ArrayFeature):
             numbers.append(_array(values, feature, faults))
+        elif isinstance(feature, DateFeature):
+            numbers.append(np.array([[_date(at, value, feature, faults)] for at, value in enumerate(values)]))
         else:
             numbers.append(_numbers(values, feature, faults))
     return np.concatenate(numbers, 1), np.concatenate(codes, 1)
@@ -128,7 +132,19 @@ def _numbers(values: Values, feature: NumberFeature, faults: RowFaults) -> Float
     return np.array([[_number(at, value, feature, faults)] for at, value in enumerate(values)])
 
 
-def _number(at: int, value: Any, feature: NumberFeature, faults: RowFaults) -> float:
+def _date(at: int, value: Any, feature: DateFeature, faults: RowFaults) -> float:
+    """Seconds since 1970, from those or from an ISO 8601 date."""
+    if isinstance(value, str) and canonical(value) is not None:
+        try:
+            return seconds(value.strip())
+        except ValueError:
+            hint = "2024-01-31, 2024-01-31T18:30:00Z, or seconds since 1970"
+            faults.add(at, feature.name, "not_a_date", f"expected a date, got {shown(value)}", hint)
+            return 0.0
+    return _number(at, None if isinstance(value, str) else value, feature, faults)
+
+
+def _number(at: int, value: Any, feature: NumberFeature | DateFeature, faults: RowFaults) -> float:
     if value is None and feature.fills:
         return np.nan
     if type(value) not in {int, float}:
@@ -143,6 +159,8 @@ def _number(at: int, value: Any, feature: NumberFeature, faults: RowFaults) -> f
 
 def _code(at: int, value: Any, feature: CategoryFeature, faults: RowFaults) -> int:
     """The slot of a word; numbers and true and false count as the words that a CSV has for them."""
+    if feature.drops and (value is None or (isinstance(value, str) and canonical(value) is None)):
+        faults.add(at, feature.name, "missing_value", f"expected a word, got {shown(value)}")
     if value is None:
         return feature.absent
     if isinstance(value, bool):

@@ -6,10 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from service.data.dates import DateParts
 from service.data.description import ColumnDescription
 from service.data.faults import SpecFaults
+from service.data.missing import Policy, check_missing, drops, indicated, policy_of
 from service.data.place import pointer
 from service.data.spec import DatasetSpec
+from service.errors import did_you_mean
 
 FloatType = Literal["float32", "float64"]
 RowType = Literal["float32", "float64", "uint8", "int32"]
@@ -24,6 +27,8 @@ class Slot:
     column: ColumnDescription
     start: int
     width: int
+    missing: Policy | None = None
+    date: DateParts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,8 @@ class Layout:
 
 def lay_out(features: list[ColumnDescription], spec: DatasetSpec, dtype: FloatType, faults: SpecFaults) -> Layout:
     """Where the features go; what cannot be a feature goes to `faults`."""
+    check_missing(spec.missing, features, faults)
+    _check_dates(features, spec, faults)
     for column in features:
         _check_feature(column, spec, faults)
     first = features[0]
@@ -46,8 +53,9 @@ def lay_out(features: list[ColumnDescription], spec: DatasetSpec, dtype: FloatTy
         return _whole(first, spec, dtype)
     slots, start = [], 0
     for column in features:
-        width = slot_width(column)
-        slots.append(Slot(column, start, width))
+        policy, date = policy_of(spec.missing, column), (spec.dates or {}).get(column.name)
+        width = slot_width(column, policy, date)
+        slots.append(Slot(column, start, width, policy, date))
         start += width
     return Layout((start,), dtype, None, False, tuple(slots))
 
@@ -62,9 +70,23 @@ def _check_feature(column: ColumnDescription, spec: DatasetSpec, faults: SpecFau
     hint = 'use "preprocess": "auto", or name the columns to learn from in "features"'
     if column.type == "category":
         faults.add(place, "words", f"column {column.name!r} holds words, which preprocess none does not encode", hint)
-    elif column.type == "number" and column.missing:
+    elif column.type == "number" and column.missing and not drops(policy_of(spec.missing, column)):
         message = f"column {column.name!r} has {column.missing:,} missing values, which preprocess none does not fill"
         faults.add(place, "missing_values", message, hint)
+
+
+def _check_dates(features: list[ColumnDescription], spec: DatasetSpec, faults: SpecFaults) -> None:
+    columns = {column.name: column for column in features}
+    for name in spec.dates or {}:
+        place, column = pointer("dataset", "dates", name), columns.get(name)
+        if column is None:
+            message = f"no column {name!r} is learned from"
+            faults.add(place, "unknown_column", message, did_you_mean(name, list(columns)), tuple(columns)[:20])
+        elif column.type != "number" or column.shape:
+            hint = f"upload the data with types={name}:date"
+            faults.add(place, "not_a_date", f"column {name!r} holds no dates: seconds since 1970", hint)
+        elif spec.preprocess == "none":
+            faults.add(place, "not_encoded", "preprocess none takes numbers as they are", 'use "preprocess": "auto"')
 
 
 def _kept_whole(column: ColumnDescription, spec: DatasetSpec) -> bool:
@@ -84,10 +106,13 @@ def _whole(column: ColumnDescription, spec: DatasetSpec, dtype: FloatType) -> La
     return Layout(shape, found, vocabulary, True, (Slot(column, 0, math.prod(shape)),))
 
 
-def slot_width(column: ColumnDescription) -> int:
+def slot_width(column: ColumnDescription, policy: Policy | None = None, date: DateParts | None = None) -> int:
     """How many numbers of x a column takes when x is a vector."""
-    missing = int(column.missing > 0)
     if column.type == "category":
         distinct = column.distinct or 0
-        return min(distinct, MOST_CATEGORIES) + int(distinct > MOST_CATEGORIES) + missing
-    return 1 + missing if column.type == "number" else math.prod(column.shape)
+        own = column.missing > 0 and (policy is None or policy.kind in ("own_category", "constant"))
+        return min(distinct, MOST_CATEGORIES) + int(distinct > MOST_CATEGORIES) + int(own)
+    if column.type == "number" and not column.shape:
+        indicator = column.missing > 0 and indicated(policy)
+        return (1 if date is None else date.width) + int(indicator)
+    return math.prod(column.shape)

@@ -10,6 +10,7 @@ from service.data.description import ColumnDescription, Description
 from service.data.faults import SpecFaults
 from service.data.goal import TargetKind, goal
 from service.data.layout import FloatType, Layout, RowType, lay_out
+from service.data.missing import drops
 from service.data.spec import DatasetSpec
 from service.data.split import split_sizes
 from service.errors import did_you_mean
@@ -62,7 +63,7 @@ def outline(
     _check_other(validation, "validation", [*features, *targets], faults)
     _check_other(test, "test", [*features, *targets], faults)
     faults.raise_any()
-    sizes = _sizes(description, spec, targets, validation, test, warnings)
+    sizes = _sizes(description, spec, targets, layout, validation, test, warnings)
     _check_size(sizes[0], faults)
     row_bytes = math.prod(layout.shape) * _BYTES[layout.dtype] + outputs * _BYTES[dtype]
     named = [column.name for column in targets]
@@ -116,15 +117,23 @@ def _sizes(
     description: Description,
     spec: DatasetSpec,
     targets: Columns,
+    layout: Layout,
     validation: Description | None,
     test: Description | None,
     warnings: list[str],
 ) -> tuple[int, int, int]:
-    """(training, validation, test) rows; with several incomplete targets the fewest it can be."""
+    """(training, validation, test) rows; with several incomplete targets the fewest it can be.
+
+    Of rows dropped for a missing feature as many as there are when one column's gaps do not depend on another's.
+    """
     missing = min(sum(column.missing for column in targets if not column.shape), description.rows)
     if missing:
         warnings.append(f"{missing:,} rows without a target are left out")
-    train, validation_rows, test_rows = split_sizes(description, spec, description.rows - missing)
+    dropped = [slot.column for slot in layout.slots if drops(slot.missing) and slot.column.missing]
+    if dropped:
+        warnings.append(f"rows without {', '.join(column.name for column in dropped[:10])} are left out")
+    left = math.prod([1 - column.missing / description.rows for column in dropped], start=description.rows - missing)
+    train, validation_rows, test_rows = split_sizes(description, spec, round(left))
     names = {column.name for column in targets}
     return (
         train,

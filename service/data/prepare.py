@@ -14,6 +14,7 @@ from service.data.fit import fit_encoder, fit_target
 from service.data.goal import TargetKind
 from service.data.layout import FloatType
 from service.data.letters import Letters
+from service.data.missing import drops
 from service.data.outline import Outline, outline
 from service.data.place import pointer, refusal, row_words
 from service.data.preprocessor import Preprocessor
@@ -85,7 +86,7 @@ def prepare(
     described = [None if other is None else other.description for other in (validation, test)]
     found = outline(dataset.description, spec, target, dtype=dtype, validation=described[0], test=described[1])
     warnings = list(found.warnings)
-    names = found.spec.targets or []
+    names = [*(found.spec.targets or []), *(s.column.name for s in found.layout.slots if drops(s.missing))]
     ids = complete(dataset, names)
     train, validation_ids, test_ids = split_rows(dataset, found.spec, ids)
     if not len(train):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from service.data.dates import DateFeature
 from service.data.encoders import ArrayFeature, CategoryFeature, Feature, Flat, NumberFeature, Whole
 from service.data.flat_rows import read_flat
 from service.data.place import pointer
@@ -204,7 +205,9 @@ def _not_finite(wrong: Array, place: str) -> InvalidData:
     return InvalidData(faults[0].message, faults=faults)
 
 
-_FEATURES: dict[str, type[Feature]] = {"number": NumberFeature, "array": ArrayFeature, "category": CategoryFeature}
+_FEATURES: dict[str, type[Feature]] = {
+    "number": NumberFeature, "array": ArrayFeature, "category": CategoryFeature, "date": DateFeature,
+}  # fmt: skip
 _TARGETS: dict[str, type[Target]] = {
     "class": ClassTarget,
     "binary": BinaryTarget,

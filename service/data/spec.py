@@ -8,6 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
+from service.data.dates import DateParts
+from service.data.missing import Missing
+
 SampleName = Literal["digits", "iris", "python_reference", "spiral", "xor"]
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 Names = Annotated[list[Name], Field(min_length=1, max_length=10_000)]
@@ -136,6 +139,14 @@ class DatasetSpec(_Strict):
     validation: Part = Field(default=0.0, description="Rows kept aside and scored after each epoch.")
     test: Part = Field(default=0.0, description="Rows kept aside and scored once, at the end.")
     split: Split | None = Field(default=None, description="How rows are kept aside; random by default.")
+    missing: Missing | None = Field(
+        default=None,
+        description="What stands for missing values: one policy for all columns that it suits, or one by column. "
+        "Without: a number's mean and a slot that says so, a category of its own for words.",
+    )
+    dates: Annotated[dict[Name, DateParts], Field(max_length=100)] | None = Field(
+        default=None, description="Columns of dates, and which parts of them are learned from."
+    )
     split_seed: int = Field(default=0, ge=0, lt=2**63, description="Which rows are kept aside.")
     preprocess: Literal["auto", "none"] = Field(
         default="auto", description="auto scales numbers and encodes categories; none takes numbers as they are."

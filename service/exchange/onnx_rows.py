@@ -10,6 +10,7 @@ from service.data import (
     BinaryTarget,
     CategoryFeature,
     ClassTarget,
+    DateFeature,
     DistributionTarget,
     Flat,
     NumberFeature,
@@ -17,6 +18,7 @@ from service.data import (
     Whole,
 )
 from service.exchange.graph import LEARNED, Graph, Value
+from service.exchange.onnx_dates import date
 
 _ELEMENTS = {
     "float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE, "uint8": TensorProto.UINT8, "int32": TensorProto.INT32,
@@ -47,26 +49,35 @@ def scaled(graph: Graph, x: Value, scale: float, offset: float) -> Value:
 def flat(graph: Graph, encoder: Flat) -> Value:
     """One input a column, (rows, 1): numbers as float64 with NaN for missing, words as strings."""
     pieces: dict[int, str] = {}  # by the slot they begin at
-    for feature in encoder.features:
+    ends = [*(feature.start for feature in encoder.features[1:]), encoder.width]
+    for feature, end in zip(encoder.features, ends, strict=True):
         if isinstance(feature, CategoryFeature):
-            pieces[feature.start] = _category(graph, feature)
-        elif isinstance(feature, NumberFeature):
-            pieces |= _number(graph, feature)
+            pieces[feature.start] = _category(graph, feature, end - feature.start)
+        elif isinstance(feature, NumberFeature | DateFeature):
+            pieces |= _number(graph, feature, end)
         else:
             pieces[feature.start] = _array(graph, feature)
     name = graph.one("Concat", *(pieces[slot] for slot in sorted(pieces)), axis=1)
     return Value(name, 2)
 
 
-def _number(graph: Graph, feature: NumberFeature) -> dict[int, str]:
+def _number(graph: Graph, feature: NumberFeature | DateFeature, end: int) -> dict[int, str]:
+    """By slot; one that the column has and training did not need is zero."""
     raw = graph.input(feature.name, TensorProto.DOUBLE, [ROWS, 1])
-    distance = graph.one("Sub", raw, graph.constant(feature.mean, "float64"))
-    score = graph.one("Div", distance, graph.constant(feature.deviation, "float64"))
     missing = graph.one("IsNaN", raw)
-    filled = graph.one("Where", missing, graph.constant(0.0, "float64"), score)
-    found = {feature.start: graph.one("Cast", filled, to=TensorProto.FLOAT)}
-    if feature.indicator is not None:
-        found[feature.indicator] = graph.one("Cast", missing, to=TensorProto.FLOAT)
+    if isinstance(feature, DateFeature):
+        found = {feature.start: date(graph, feature, raw)}
+        indicator = feature.start + len(feature.mean)
+    else:
+        distance = graph.one("Sub", raw, graph.constant(feature.mean, "float64"))
+        score = graph.one("Div", distance, graph.constant(feature.deviation, "float64"))
+        fill = 0.0 if feature.fill is None else (feature.fill - feature.mean) / feature.deviation
+        filled = graph.one("Where", missing, graph.constant(fill, "float64"), score)
+        found = {feature.start: graph.one("Cast", filled, to=TensorProto.FLOAT)}
+        indicator = feature.start + 1
+    if indicator < end:
+        told = missing if feature.indicator is not None else graph.one("Xor", missing, missing)
+        found[indicator] = graph.one("Cast", told, to=TensorProto.FLOAT)
     return found
 
 
@@ -77,10 +88,9 @@ def _array(graph: Graph, feature: ArrayFeature) -> str:
     return graph.one("Cast", score, to=TensorProto.FLOAT)
 
 
-def _category(graph: Graph, feature: CategoryFeature) -> str:
+def _category(graph: Graph, feature: CategoryFeature, slots: int) -> str:
     """A word's slot by a table, then 1 there; a number beyond all slots is none."""
     raw = graph.input(feature.name, TensorProto.STRING, [ROWS, 1])
-    slots = len(feature.words) + (feature.other is not None) + (feature.missing is not None)
     table = {word: at for at, word in enumerate(feature.words)}
     table |= dict.fromkeys(sorted(MISSING), slots if feature.missing is None else feature.missing - feature.start)
     code = graph.one(

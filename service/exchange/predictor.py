@@ -11,6 +11,7 @@ import json
 import math
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -226,17 +227,57 @@ def place(x: Any, feature: Any, value: Any) -> None:
     if feature["type"] == "category":
         word = as_word(value, feature["words"])
         known = feature["words"].index(word) + start if word in feature["words"] else feature["other"]
+        check_fills(feature, word not in MISSING or not feature.get("drops"))
         slot = feature["missing"] if word in MISSING else known
         if slot is not None:
             x[slot] = 1.0
     elif feature["type"] == "array":
         flat = np.array(value, float).ravel()
         x[start : start + flat.size] = (flat - feature["mean"]) / feature["deviation"]
-    elif value is None or value != value:
+    else:
+        place_number(x, feature, value)
+
+
+def place_number(x: Any, feature: Any, value: Any) -> None:
+    """The same of a number or a date, or of what stands for a missing one."""
+    if isinstance(value, str):
+        value = None if value.strip() in MISSING else seconds(value)
+    if value is None or value != value:
+        check_fills(feature, feature["fills"])
         if feature["indicator"] is not None:
             x[feature["indicator"]] = 1.0
-    else:
-        x[start] = (value - feature["mean"]) / feature["deviation"]
+        value = feature.get("fill")
+    if value is not None:
+        numbers = dated(value, feature) if feature["type"] == "date" else [value]
+        start = feature["start"]
+        x[start : start + len(numbers)] = (np.array(numbers) - feature["mean"]) / feature["deviation"]
+
+
+def check_fills(feature: Any, fills: bool) -> None:
+    if not fills:
+        raise ValueError(f"{feature['name']} is missing, and the model was not trained on such rows")
+
+
+def seconds(word: str) -> float:
+    """Of an ISO 8601 date, since 1970, UTC where it has no zone."""
+    when = datetime.fromisoformat(word.strip())
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+
+
+def dated(since: float, feature: Any) -> list[float]:
+    """The parts of a date that the model learned from."""
+    when = datetime(1970, 1, 1) + timedelta(seconds=math.floor(since))
+    parts = {"year": when.year, "month": when.month, "day": when.day, "weekday": when.weekday(), "hour": when.hour,
+             "minute": when.minute, "time": since}  # fmt: skip
+    turns = {"month": 12, "day": 31, "weekday": 7, "hour": 24, "minute": 60}
+    found: list[float] = []
+    for part in feature["parts"]:
+        if feature["encoding"] == "cyclic" and part in turns:
+            turn = (parts[part] - (part in ("month", "day"))) * (2 * math.pi / turns[part])
+            found += [math.sin(turn), math.cos(turn)]
+        else:
+            found.append(parts[part])
+    return found
 
 
 def as_word(value: Any, words: Any) -> str:

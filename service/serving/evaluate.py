@@ -45,7 +45,7 @@ def evaluation(spec: EvaluateSpec, file: Tensors, dataset: Dataset) -> Iterator[
         return
     found = artifact.unpack(file)
     assert isinstance(found.preprocessor, Preprocessor)
-    applied = apply(dataset, found.preprocessor)
+    applied = apply(dataset, found.preprocessor, leave_out=True)
     ids = applied.held(spec.dataset, part)
     share = 0.5 if spec.importance else 1.0
     for piece in evaluate(found, applied, ids, spec, part):

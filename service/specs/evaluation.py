@@ -26,7 +26,7 @@ def admit_evaluation(job: EvaluateJob, store: Store, limit_bytes: int) -> Admitt
     with source(dataset, store) as data:
         if model is not None and isinstance(model.preprocessor, Preprocessor):
             with inside("/spec/dataset"):
-                rows = len(apply(data.open(), model.preprocessor).held(dataset, part))
+                rows = len(apply(data.open(), model.preprocessor, leave_out=True).held(dataset, part))
             metrics = _metrics(spec, model)
             _check_questions(spec, model.preprocessor)
         else:

@@ -11,6 +11,7 @@ FUNCTION_LINES = 40
 
 # Path or `path::function`, and the reason. A line here is a debt: it must still be needed, or a test fails.
 LONG_FILES: dict[str, str] = {
+    "service/exchange/predictor.py": "what a user takes home is one file",
     "service/storage/tables.py": "every table, side by side: keys of one point at rows of another",
 }
 LONG_FUNCTIONS: dict[str, str] = {
