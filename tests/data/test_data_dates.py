@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from service.data import Dataset, DatasetSpec, Preprocessor, Upload, apply, outline, parse_wishes, prepare, read
 from service.data.dates import DateParts, columns
+from service.data.statistics import Floats
 from service.errors import InvalidData, InvalidSpec
 
 Load = Callable[..., Dataset]
@@ -37,7 +38,7 @@ def test_every_second_of_ten_thousand_years_has_the_calendars_parts(second: int)
 
 
 def test_a_turn_ends_where_it_begins() -> None:
-    hours = np.arange(25) * 3600.0
+    hours: Floats = np.arange(25, dtype=np.float64) * np.float64(3600)
     x = columns(hours, ("hour",), "cyclic")
     assert x[24] == pytest.approx(x[0])
     steps = np.linalg.norm(np.diff(x, axis=0), axis=1)

@@ -147,5 +147,5 @@ def test_scikit_learn_fills_the_same(load: Load, strategy: str) -> None:
     encoder = found.table.encoder
     for at, feature in enumerate(encoder.features):  # type: ignore[union-attr]
         assert found.validation is not None
-        own = found.validation.x[:, at] * feature.deviation + feature.mean  # type: ignore[union-attr]
+        own = found.validation.x[:, at] * feature.deviation + feature.mean
         np.testing.assert_allclose(own, filled[45:, at], atol=1e-5)

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from service.data import Dataset, DatasetSpec, Flat, Upload, parse_wishes, prepare, read
 from service.engine import Loss, NetworkSpec
-from service.exchange import to_python
+from service.exchange import to_onnx, to_python
 from service.specs import signature_of
 from service.specs.artifact import NetworkModel
 
@@ -66,8 +66,6 @@ def model_with(folder: Path, missing: Any, encoding: str) -> tuple[NetworkModel,
 def test_onnx_fills_and_spreads_as_the_service_does(tmp_path: Path, policy: str, encoding: str) -> None:
     onnxruntime = pytest.importorskip("onnxruntime", reason="an oracle")
     pytest.importorskip("onnx", reason="the extra onnx")
-    from service.exchange import to_onnx
-
     model, rows = model_with(tmp_path, POLICIES[policy], encoding)
     encoder = model.preprocessor.encoder  # type: ignore[union-attr]
     assert isinstance(encoder, Flat)
