@@ -88,6 +88,12 @@ class Client:
         """What a job would cost, without starting it: shapes, parameters, bytes, seconds."""
         return self._document("POST", "/v1/plans", json=dict(job))
 
+    def translate(self, model: str | Mapping[str, Any]) -> Document:
+        """What Keras' `model.to_json()` gave as `{spec, input_shape, vocabulary, notes}`."""
+        content = model if isinstance(model, str) else json.dumps(model)
+        headers = {"Content-Type": "application/json"}
+        return self._document("POST", "/v1/specs/import", content=content, headers=headers)
+
     def submit(self, job: Mapping[str, Any], *, idempotency_key: str | None = None) -> Document:
         """Puts a job into the queue. With a key, sending it again returns the first answer."""
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}

@@ -35,6 +35,7 @@ from service.api import (
     runs,
     scores,
     suggestions,
+    translate,
     trials,
     v2,
     web,
@@ -51,8 +52,8 @@ _DESCRIPTION = (
     "Trains neural networks and n-gram language models from JSON, keeps every run, and answers with the models."
 )
 _NOUNS = (
-    datasets, plans, jobs, repeat, trials, events, compare, runs, external, export, metrics, mlflow, models, card,
-    aliases, predict, bulk, attributions, completions, suggestions, scores, health, prometheus, v2,
+    datasets, plans, translate, jobs, repeat, trials, events, compare, runs, external, export, metrics, mlflow, models,
+    card, aliases, predict, bulk, attributions, completions, suggestions, scores, health, prometheus, v2,
 )  # fmt: skip
 
 

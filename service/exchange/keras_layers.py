@@ -272,6 +272,9 @@ _HINTS = {
 }  # fmt: skip
 
 
+_OTHERWISE = "Build it of Dense, convolutions, pools, recurrent and normalisation layers and activations."
+
+
 def layer(given: Any, pointer: str, report: Report) -> Json | None:
     """One layer as ours says it; None when it was refused, or is nothing."""
     if not isinstance(given, Mapping) or not isinstance(given.get("config"), Mapping):
@@ -279,9 +282,9 @@ def layer(given: Any, pointer: str, report: Report) -> Json | None:
         return None
     name = str(given.get("class_name"))
     if name not in WORDS:
-        hint = _HINTS.get(name) or did_you_mean(name, list(WORDS))
+        hint = _HINTS.get(name) or did_you_mean(name, list(WORDS)) or _OTHERWISE
         message = f"no layer here is Keras' {name[:60]!r}"
-        report.fault(f"{pointer}/class_name", "unknown_kind", message, hint, tuple(WORDS))
+        report.fault(f"{pointer}/class_name", "unknown_kind", message, hint)
         return None
     config = Config(given["config"], f"{pointer}/config", report)
     made = WORDS[name](config)

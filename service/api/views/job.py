@@ -33,6 +33,15 @@ class PlanView(View):
     spec: dict[str, Any] = Field(description="Resolved: every default filled in.")
 
 
+class TranslatedView(View):
+    """A spec that another program's model was translated to; its data set is missing."""
+
+    spec: dict[str, Any] = Field(description="network, and what the model was compiled with: loss, optimizer.")
+    input_shape: list[int | None] | None = Field(description="Of one row, as the model was told; null: any length.")
+    vocabulary: int | None = Field(description="How many ids the model's embedding knows.")
+    notes: list[str] = Field(description="What begins, or steps, a little otherwise than there.")
+
+
 class ErrorView(View):
     """Why a run failed, for programs and for people."""
 
