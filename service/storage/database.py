@@ -24,6 +24,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from service.clock import monotonic_s
 from service.errors import InvalidSpec, StorageBusy, StorageDamaged, StorageFull
+from service.storage.pulse import Pulse
 from service.storage.reserve import Reserve
 
 BUSY_S = 30.0  # the longest wait for another process's transaction
@@ -51,6 +52,7 @@ class Database:
         self._committed: Callable[[float], object] | None = None
         self._watch = threading.Lock()
         self._watching: sqlite3.Cursor | None = None
+        self._pulse = Pulse(make_url(url).database or "") if self.dialect == "sqlite" else None
         self._turn = threading.Lock()  # one writer within the process; between processes SQLite takes turns
         self._writing: Connection | None = None
         (_for_sqlite if self.dialect == "sqlite" else _for_postgresql)(self._engine)
@@ -139,10 +141,8 @@ class Database:
 
     def version(self) -> int:
         """Another number after any commit by any other connection."""
-        with self._watch:
-            if self.dialect == "sqlite":
-                found: int = self._watcher().execute("PRAGMA data_version").fetchone()[0]
-                return found
+        if self._pulse is not None:
+            return self._pulse.version()
         with self.read() as connection:
             return int(connection.exec_driver_sql("SELECT coalesce(max(id), 0) FROM events").scalar_one())
 
@@ -168,6 +168,8 @@ class Database:
         self._engine.dispose()
         if self._watching is not None:
             self._watching.connection.close()
+        if self._pulse is not None:
+            self._pulse.close()
 
 
 class Prepared:

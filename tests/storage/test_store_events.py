@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from service.storage import Attempt, Job, Report, Store
 
@@ -72,3 +75,30 @@ def test_the_version_changes_with_any_commit_of_any_process_and_not_without(
     other = another()
     other.jobs.submit(type="train", spec={})
     assert store.events.version() != mine
+
+
+WRITES = """
+import sqlite3, sys
+with sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None) as other:
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        print("in")
+    except sqlite3.OperationalError as error:
+        print(error)
+"""
+
+
+def test_a_store_that_looked_for_commits_takes_nobodys_lock_with_it_when_it_closes(
+    store: Store, another: Callable[[], Store], folder: Path
+) -> None:
+    def elsewhere() -> str:
+        words = [sys.executable, "-c", WRITES, str(folder / "store.db")]
+        return subprocess.run(words, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
+
+    other = another()
+    for _ in range(2):
+        other.events.version()
+    with store._database.write():
+        other.close()
+        assert elsewhere() == "database is locked"
+    assert elsewhere() == "in"
