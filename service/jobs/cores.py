@@ -1,4 +1,4 @@
-"""How many attempts share this machine: one byte that the server writes and every worker sees as it changes."""
+"""Who may use this machine's cores: answers come first, then one process an attempt, then a second one for a lone attempt."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ import mmap
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from service.clock import monotonic_s
+from service.storage import Tally
+
+_LOOK_S, _CALM_S = 0.25, 3.0  # between two looks at the tally; for so long after a busy one no second core
+_BUSY = 0.01  # seconds of answering in a second
 
 
 def _file(data_dir: Path) -> Path:
@@ -14,7 +21,7 @@ def _file(data_dir: Path) -> Path:
 
 
 class Busy:
-    """The server's end."""
+    """The server's end of one byte that every worker sees as it changes: how many attempts share this machine."""
 
     def __init__(self, data_dir: Path) -> None:
         path = _file(data_dir)
@@ -29,14 +36,35 @@ class Busy:
         os.close(self._file)
 
 
-def processes(data_dir: Path) -> Callable[[], int]:
-    """How many processes an attempt may work with now: two, while there are two cores for every attempt.
+def processes(data_dir: Path, tally: Tally) -> Callable[[], int]:
+    """How many processes an attempt may work with now: two, while two cores for every attempt are not asked for answers.
 
-    Asking is a look at memory: a second attempt gets its core as soon as the first one looks up.
+    Asking is a look at memory, and at the tally now and then: a second attempt gets its core as soon as the first one
+    looks up.
     """
     with suppress(OSError, ValueError):
         cores = len(os.sched_getaffinity(0))
         with _file(data_dir).open("rb") as file:
             busy = mmap.mmap(file.fileno(), 1, access=mmap.ACCESS_READ)
-        return lambda: 2 if 2 * max(busy[0], 1) <= cores else 1
+        asked = Asked(lambda: sum(each.sum_s for name, each in tally.read().items() if name != "commit"))
+        return lambda: 2 if 2 * max(busy[0], 1) <= cores and not asked() else 1
     return lambda: 1
+
+
+@dataclass
+class Asked:
+    """Whether the server has had answers to give in the last seconds. `answering_s`: for how long it has, altogether."""
+
+    answering_s: Callable[[], float]
+    _looked_s: float = field(default_factory=monotonic_s)
+    _before_s: float | None = None
+    _busy_s: float = float("-inf")
+
+    def __call__(self) -> bool:
+        now = monotonic_s()
+        if self._before_s is None or now - self._looked_s >= _LOOK_S:
+            so_far = self.answering_s()
+            if self._before_s is not None and so_far - self._before_s > _BUSY * (now - self._looked_s):
+                self._busy_s = now
+            self._before_s, self._looked_s = so_far, now
+        return now - self._busy_s < _CALM_S

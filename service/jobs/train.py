@@ -25,7 +25,7 @@ def train(work: Work) -> Verdict:
     training = Training(
         recipe, signature, prepared.outline.outputs, *_parts(prepared), state=resume.state(work, spec),
         initial=_initial(work, spec), units=_units(prepared),
-        processes=cores.processes(work.settings.data_dir),
+        processes=cores.processes(work.settings.data_dir, work.store.tally),
     )  # fmt: skip
     lesson = Lesson(work, spec, prepared, signature, training)
     finished = lesson.learn()

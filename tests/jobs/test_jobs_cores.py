@@ -14,7 +14,7 @@ import pytest
 from jobs_machine import Build, Machine, digits, gone
 
 from service.config import Settings
-from service.jobs import local
+from service.jobs import cores, local
 from service.storage import Job
 
 pytestmark = pytest.mark.skipif(
@@ -49,7 +49,7 @@ def test_a_process_has_as_many_blas_threads_as_it_was_granted(tmp_path: Path) ->
         assert found == granted  # so counting them shows one too many
 
 
-def test_the_lone_job_has_two_processes_and_two_jobs_have_one_each(build: Build) -> None:
+def test_the_lone_job_has_two_processes_unless_another_job_or_a_caller_wants_a_core(build: Build) -> None:
     machine = build(workers=2)
     first = machine.submit(big())
     (helper,) = machine.poll(lambda: helpers(machine, first))
@@ -63,6 +63,13 @@ def test_the_lone_job_has_two_processes_and_two_jobs_have_one_each(build: Build)
     machine.stop(second, "cancel")
     machine.until(second, "cancelled")
     machine.poll(lambda: helpers(machine, first))
+    machine.store.tally.share("server")
+
+    def answered_and_alone() -> bool:
+        machine.store.tally["predict"].add(0.05)
+        return helpers(machine, first) == []
+
+    machine.poll(answered_and_alone)
     machine.stop(first, "cancel")
     machine.until(first, "cancelled")
 
@@ -86,3 +93,17 @@ def test_a_killed_process_of_two_leaves_no_orphan_and_costs_no_bit(build: Build)
     machine.until(job, "succeeded")
     assert machine.run(job).weights_sha256 == machine.run(undisturbed).weights_sha256
     assert machine.points(job) == machine.points(undisturbed)
+
+
+def test_the_second_core_comes_back_some_seconds_after_the_last_busy_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, answering = [100.0], [7.0]
+    monkeypatch.setattr(cores, "monotonic_s", lambda: now[0])
+    asked = cores.Asked(lambda: answering[0])
+    # (seconds later, seconds of answering since): whether the core is wanted
+    for later, more, expected in [
+        (0.0, 0.0, False), (0.5, 0.001, False), (0.5, 0.1, True), (1.0, 0.0, True), (1.9, 0.0, True), (0.2, 0.0, False),
+        (0.3, 0.1, True),
+    ]:  # fmt: skip
+        now[0] += later
+        answering[0] += more
+        assert asked() is expected
