@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from starlette.types import Scope
 
-from service.api.passes import Batch, Form, Kind, RequestIds, asked, form, usual
+from service.api.passes import Batch, Form, Kind, Lines, RequestIds, asked, usual
 from service.clock import monotonic_s
 from service.errors import ServiceError
 from service.serving import SMALL, Registry
@@ -47,24 +47,23 @@ class Asked(Batch):
 class Desk:
     """What all connections of a server share: the heads they have seen, and the requests of this turn of the loop."""
 
-    def __init__(self, registry: Registry, timed: Histogram, cap: int) -> None:
+    def __init__(self, registry: Registry, timed: Mapping[str, Histogram], cap: int) -> None:
         self._registry, self._timed, self._cap = registry, timed, cap
         self._heads: dict[bytes, Head] = {}
         self._open: dict[Kind, Asked] = {}
+        self._said: dict[Lines, bytes] = {}
         self._ids = RequestIds()
 
     def learn(self, head: bytes, scope: Scope) -> None:
         """Remembers what the server has made of a head, if that is a usual prediction."""
         if len(head) > _LONGEST_HEAD or scope["http_version"] != "1.1":
             return
-        headers = usual(scope, self._cap)
-        if headers is None or not _OTHERWISE.isdisjoint(headers):
+        known = usual(scope, self._cap)
+        if known is None or not _OTHERWISE.isdisjoint(known[1]):
             return
-        said = form(scope["path"], headers)
-        if said is not None:
-            if len(self._heads) >= _MOST_HEADS:
-                self._heads.clear()
-            self._heads[head] = Head(said, int(headers[b"content-length"]))
+        if len(self._heads) >= _MOST_HEADS:
+            self._heads.clear()
+        self._heads[head] = Head(known[0], int(known[1][b"content-length"]))
 
     def take(self, request: bytes, caller: Caller, soon: Callable[[Callable[[], None]], object] | None) -> bool:
         """Whether the request is known and whole; then its caller hears in the next turn (`soon`), or at once."""
@@ -75,13 +74,13 @@ class Desk:
         question = asked(head.form, request[end:])
         if question is None:
             return False
-        kind, part = question
+        kind = question.kind
         batch = self._open.get(kind)
         if batch is None:
             if not self._open and soon is not None:
                 soon(self.answer)
             batch = self._open[kind] = Asked(kind)
-        batch.parts.append(part)
+        batch.add(question, self._ids.new())
         batch.callers.append((caller, request))
         if soon is None or len(batch.parts) == _FULL:
             self.answer()
@@ -92,15 +91,24 @@ class Desk:
         waiting, self._open = self._open, {}
         for batch in waiting.values():
             self._run(batch)
+            timed = self._timed["predict" if batch.kind.tensor is None else "infer"]
             answers: list[Any] = batch.answers or [None] * len(batch.parts)
-            lines = b"".join([b"%s: %s\r\n" % line for line in batch.headers()])
-            for (caller, request), answer in zip(batch.callers, answers, strict=True):
+            for at, ((caller, request), answer) in enumerate(zip(batch.callers, answers, strict=True)):
                 if answer is None:
                     caller.decline(request)
                 else:
-                    head = b"content-length: %d\r\n%sx-request-id: %s\r\n\r\n" % (len(answer), lines, self._ids.new())
-                    caller.answer(head, answer)
-                    self._timed.add(monotonic_s() - batch.began_s)
+                    told = len(answer), self._lines(batch.headers(at)), batch.ids[at]
+                    caller.answer(b"content-length: %d\r\n%sx-request-id: %s\r\n\r\n" % told, answer)
+                    timed.add(monotonic_s() - batch.began_s)
+
+    def _lines(self, headers: Lines) -> bytes:
+        """The headers as they are sent; there are few different ones."""
+        found = self._said.get(headers)
+        if found is None:
+            if len(self._said) >= _MOST_HEADS:
+                self._said.clear()
+            found = self._said[headers] = b"".join([b"%s: %s\r\n" % line for line in headers])
+        return found
 
     def _run(self, batch: Asked) -> None:
         try:

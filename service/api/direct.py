@@ -9,7 +9,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 _CYCLE = "netwright.cycle"  # in a scope's extensions: the request as uvicorn has it
 _AGAIN_S = 0.1
-_POST = b"POST /v1/models/"
+_POST = (b"POST /v1/models/", b"POST /v2/models/")
 
 
 class Direct(HttpToolsProtocol):

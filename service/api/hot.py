@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Generator
 from dataclasses import dataclass
 from types import coroutine
-from typing import Any
 from weakref import WeakValueDictionary
 
 from anyio import to_thread
@@ -18,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.desk import Desk
 from service.api.door import request_id
-from service.api.passes import Batch, Headers, Kind, RequestIds, asked, form, usual
+from service.api.passes import Batch, Headers, Kind, Question, RequestIds, asked, usual
 from service.clock import monotonic_s
 from service.errors import ServiceError
 from service.serving import SMALL, Registry
@@ -43,7 +42,7 @@ class Hot:
         self._open: dict[Kind, Shared] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._ids = RequestIds()
-        self.desk = Desk(registry, tally["predict"], cap)
+        self.desk = Desk(registry, self._timed, cap)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         timed = self._timed.get(scope["path"].rpartition("/")[2]) if scope["type"] == "http" else None
@@ -55,10 +54,11 @@ class Hot:
         timed.add(monotonic_s() - began_s)
 
     async def _predict(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = usual(scope, self._cap)
-        if headers is None:
+        known = usual(scope, self._cap)
+        if known is None:
             await self._app(scope, receive, send)
             return
+        said, headers = known
         message = await receive()
         body: bytes = message.get("body", b"")
         while message.get("more_body", False):
@@ -66,16 +66,17 @@ class Hot:
             body += message.get("body", b"")
         if message["type"] != "http.request":
             return  # the caller has left
-        said = form(scope["path"], headers)
-        question = None if said is None else asked(said, body)
-        batch, answer = (None, None) if question is None else await self._shared(*question)
+        question = asked(said, body)
+        id_ = self._request_id(headers)
+        batch, at = (None, 0) if question is None else await self._shared(question, id_)
+        answer = None if batch is None or batch.answers is None else batch.answers[at]
         if batch is None or answer is None:
             await self._app(scope, _again(body, receive), send)
             return
         told = [
             (b"content-length", b"%d" % len(answer)),
-            *batch.headers(),
-            (b"x-request-id", self._request_id(headers)),
+            *batch.headers(at),
+            (b"x-request-id", id_),
         ]
         await send({"type": "http.response.start", "status": 200, "headers": told})
         await send({"type": "http.response.body", "body": answer})
@@ -84,13 +85,13 @@ class Hot:
         given = headers.get(b"x-request-id")
         return self._ids.new() if given is None else request_id(given.decode("latin-1")).encode()
 
-    async def _shared(self, kind: Kind, part: Any) -> tuple[Shared, bytes | None]:
-        """The answer to a part, in a batch with what else comes in this turn of the loop."""
+    async def _shared(self, question: Question, request_id: bytes) -> tuple[Shared, int]:
+        """A batch that is answered, with what else came in this turn of the loop, and the question's place in it."""
+        kind = question.kind
         batch = self._open.get(kind)
         if batch is None:
             batch = self._open[kind] = Shared(kind)
-        at = len(batch.parts)
-        batch.parts.append(part)
+        at = batch.add(question, request_id)
         if at + 1 == _FULL:
             del self._open[kind]
         await _turn()
@@ -98,7 +99,7 @@ class Hot:
             self._begin(batch)
         if batch.ahead is not None:
             await asyncio.shield(batch.ahead)
-        return batch, batch.answers[at] if batch.answers else None
+        return batch, at
 
     def _begin(self, batch: Shared) -> None:
         try:

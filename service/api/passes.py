@@ -12,38 +12,59 @@ from typing import Any, NamedTuple
 from pydantic_core import from_json, to_json
 from starlette.types import Scope
 
+from service.api import infer
 from service.api.bulk import MODEL_HEADER
 from service.api.predict import MAX_ROWS, MAX_TOP_K, RAW_TYPE
+from service.api.tensors import LENGTH_HEADER
 from service.serving import RowModel, Served, answers, to_raw, together
 from service.tensors import Array
 
-_BEFORE, _AFTER = "/v1/models/", "/predict"
+_PREDICT, _INFER = ("/v1/models/", "/predict"), ("/v2/models/", "/infer")
 _RAW = RAW_TYPE.encode()
 _TYPES = {b"application/json": True, b"application/json; charset=utf-8": True, _RAW: False}  # whether it is JSON
 _ACCEPTS = {b"": False, b"*/*": False, b"application/json": False, _RAW: True}  # whether bytes are asked for
 _UNUSUAL = {b"content-encoding", b"transfer-encoding"}
 _FIELDS = {"rows", "top_k"}
-_MODEL_HEADER = MODEL_HEADER.lower().encode()
+_MODEL_HEADER, _LENGTH_HEADER = MODEL_HEADER.lower().encode(), LENGTH_HEADER.lower().encode()
+_RAW_LINE, _JSON_LINES = (b"content-type", _RAW), ((b"content-type", b"application/json"),)
 _LOG = logging.getLogger(__name__)
 Headers = dict[bytes, bytes]
+Lines = tuple[tuple[bytes, bytes], ...]
 
 
 class Form(NamedTuple):
-    """What stands before a body: the model, whether the body is JSON, whether bytes are asked for."""
+    """What stands before a body: the model, whether the body is JSON, whether bytes are asked for.
+
+    Of the Open Inference Protocol: how the path names the model, and the bytes of JSON before tensors, if it says so.
+    """
 
     ref: str
     json: bool
     raw: bool
+    model: str | None = None
+    json_bytes: int | None = None
 
 
 class Kind(NamedTuple):
-    """What requests must have in common to share a pass: no true, false or null (`plain`), bytes asked for (`raw`)."""
+    """What requests must have in common to share a pass: no true, false or null (`plain`), bytes asked for (`raw`).
+
+    `tensor`: they speak the Open Inference Protocol.
+    """
 
     ref: str
     json: bool
     plain: bool
     top_k: int | None
     raw: bool
+    tensor: infer.Tensor | None = None
+
+
+class Question(NamedTuple):
+    """A request understood; `name` is its own id of the Open Inference Protocol."""
+
+    kind: Kind
+    part: Any
+    name: str | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -52,8 +73,19 @@ class Batch:
 
     kind: Kind
     parts: list[Any] = field(default_factory=list)
+    ids: list[bytes] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
     answers: list[bytes | None] | None = None
+    lengths: list[int | None] = field(default_factory=list)
     model: bytes = b""
+
+    def add(self, question: Question, request_id: bytes) -> int:
+        """Takes a request in; its place."""
+        self.parts.append(question.part)
+        self.ids.append(request_id)
+        if self.kind.tensor is not None:
+            self.names.append(question.name or request_id.decode())
+        return len(self.parts) - 1
 
     def work(self, served: Served) -> int:
         """Bytes of weights times rows, about."""
@@ -63,22 +95,30 @@ class Batch:
 
     def run(self, served: Served) -> None:
         """Answers every part; what is not for a network, or does not fit, stays None."""
-        self.answers, model = [None] * len(self.parts), served.model
+        self.answers, model, tensor = [None] * len(self.parts), served.model, self.kind.tensor
         if not isinstance(model, RowModel):
             return
         try:
+            if tensor is not None and not infer.fits(tensor, model):
+                return
             y, places = together(model, self.parts, self.kind.plain)
             self.model = served.id.encode()
-            if len(y):
+            if not len(y):
+                return
+            if tensor is not None:
+                told = list(infer.answered(tensor, served, model, y, places, self.names))
+                self.answers, self.lengths = [body for body, _ in told], [length for _, length in told]
+            else:
                 self.answers = list(self._written(model, y, places, served.id))
         except Exception:
+            self.answers = [None] * len(self.parts)
             _LOG.exception("a pass of %s broke; its requests are answered one by one", served.id)
 
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        """What stands before every answer, beside its length and the request's id."""
-        if self.kind.raw:
-            return [(b"content-type", _RAW), (_MODEL_HEADER, self.model)]
-        return [(b"content-type", b"application/json")]
+    def headers(self, at: int) -> Lines:
+        """What stands before an answer, beside its length and the request's id."""
+        if self.lengths and (length := self.lengths[at]) is not None:
+            return (_RAW_LINE, (_LENGTH_HEADER, b"%d" % length))
+        return (_RAW_LINE, (_MODEL_HEADER, self.model)) if self.kind.raw else _JSON_LINES
 
     def _written(self, model: RowModel, y: Array, places: list[slice | None], name: str) -> Iterator[bytes | None]:
         if self.kind.raw:
@@ -102,35 +142,49 @@ class RequestIds:
         return b"%s%08x" % (self._prefix, next(self._count) & 0xFFFFFFFF)
 
 
-def usual(scope: Scope, cap: int) -> Headers | None:
-    """The headers of a request that can share a pass, by what stands before its body."""
+def usual(scope: Scope, cap: int) -> tuple[Form, Headers] | None:
+    """What stands before the body of a request that can share a pass."""
     if scope["method"] != "POST" or scope["query_string"]:
-        return None
-    path: str = scope["path"]
-    if not (path.startswith(_BEFORE) and path.endswith(_AFTER)):
         return None
     listed: Sequence[tuple[bytes, bytes]] = scope["headers"]
     headers = dict(listed)
     length = headers.get(b"content-length", b"")
     if len(headers) < len(listed) or not length.isdigit() or int(length) > cap or not _UNUSUAL.isdisjoint(headers):
         return None
-    if headers.get(b"content-type") not in _TYPES or headers.get(b"accept", b"") not in _ACCEPTS:
+    path: str = scope["path"]
+    for (before, after), form in ((_PREDICT, _of_rows), (_INFER, _of_tensors)):
+        if path.startswith(before) and path.endswith(after):
+            found = form(path[len(before) : -len(after)], headers)
+            return None if found is None else (found, headers)
+    return None
+
+
+def _of_rows(ref: str, headers: Headers) -> Form | None:
+    kind, accept = headers.get(b"content-type"), headers.get(b"accept", b"")
+    if "/" in ref or kind not in _TYPES or accept not in _ACCEPTS:
         return None
-    return headers
+    return Form(ref, _TYPES[kind], _ACCEPTS[accept])
 
 
-def form(path: str, headers: Headers) -> Form | None:
-    """What a usual request asks; None when its model cannot be one."""
-    ref = path[len(_BEFORE) : -len(_AFTER)]
-    if "/" in ref:
+def _of_tensors(path: str, headers: Headers) -> Form | None:
+    """Without a type, as Triton's client sends it, unless a page of the web may have sent it."""
+    model, _, version = path.partition("/versions/")
+    kind, length = headers.get(b"content-type"), headers.get(_LENGTH_HEADER)
+    if "/" in model or "/" in version or (kind not in _TYPES and (kind is not None or b"origin" in headers)):
         return None
-    return Form(ref, _TYPES[headers[b"content-type"]], _ACCEPTS[headers.get(b"accept", b"")])
+    if length is not None and not (length.isdigit() and len(length) < 10 and int(length) > 0):
+        return None
+    ref = f"{model}:{version}" if "/" in path else model
+    return Form(ref, True, False, model, None if length is None else int(length))
 
 
-def asked(said: Form, body: bytes) -> tuple[Kind, Any] | None:
+def asked(said: Form, body: bytes) -> Question | None:
     """What a body asks for, and its rows."""
+    if said.model is not None:
+        sent = infer.read(said.model, said.json_bytes, body)
+        return None if sent is None else Question(Kind(said.ref, False, True, None, False, sent[0]), *sent[1:])
     if not said.json:
-        return Kind(said.ref, False, True, None, said.raw), body
+        return Question(Kind(said.ref, False, True, None, said.raw), body)
     try:
         found = from_json(body, allow_inf_nan=False)
     except (ValueError, RecursionError):
@@ -143,4 +197,4 @@ def asked(said: Form, body: bytes) -> tuple[Kind, Any] | None:
     if top_k is not None and not (type(top_k) is int and 1 <= top_k <= MAX_TOP_K):
         return None
     plain = b"u" not in body and b"l" not in body  # true, null; false, null
-    return Kind(said.ref, True, plain, top_k, said.raw), rows
+    return Question(Kind(said.ref, True, plain, top_k, said.raw), rows)

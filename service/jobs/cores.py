@@ -1,4 +1,4 @@
-"""Who may use this machine's cores: answers come first, then one process an attempt, then a second one for a lone attempt."""
+"""Who may use this machine's cores: answers first, then a process for each attempt, then a second one of a lone one."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Busy:
 
 
 def processes(data_dir: Path, tally: Tally) -> Callable[[], int]:
-    """How many processes an attempt may work with now: two, while two cores for every attempt are not asked for answers.
+    """How many processes an attempt may work with now: two, while there are two cores for every attempt and no callers.
 
     Asking is a look at memory, and at the tally now and then: a second attempt gets its core as soon as the first one
     looks up.
@@ -53,7 +53,7 @@ def processes(data_dir: Path, tally: Tally) -> Callable[[], int]:
 
 @dataclass
 class Asked:
-    """Whether the server has had answers to give in the last seconds. `answering_s`: for how long it has, altogether."""
+    """Whether the server had answers to give in the last seconds. `answering_s`: how long that took it altogether."""
 
     answering_s: Callable[[], float]
     _looked_s: float = field(default_factory=monotonic_s)

@@ -1,4 +1,4 @@
-"""Whether anything was committed to a SQLite file: SQLite is asked only when its index of the WAL says something new."""
+"""Whether anything was committed to a SQLite file: SQLite is asked only when its index of the WAL has changed."""
 
 from __future__ import annotations
 
