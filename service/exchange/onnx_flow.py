@@ -20,6 +20,11 @@ NUMBERS = 1 << 24  # of one tensor, with so many rows
 ZERO, LEAST, NOTHING = -1, -2, -3  # ids of what a Pad put around: zeros, minus infinity; and what it cannot put
 RECURRENT = ("simple_rnn", "lstm", "gru")
 
+UNROLLED = (
+    "Recurrent layers are read as one LSTM, GRU or RNN each, as PyTorch writes them. Keras' JSON is read by "
+    "POST /v1/specs/import."
+)
+
 
 @dataclass(frozen=True)
 class Flow:
@@ -27,7 +32,6 @@ class Flow:
 
     name: str
     ids: Array
-    source: str = ""  # the tensor that a sigmoid was made of: their product is silu
 
 
 @dataclass
@@ -95,14 +99,16 @@ class Row:
     def last_step(self, ids: Array) -> Array:
         """A last step cut out of a sequence is the recurrent layer's own last output."""
         layer = self.layers[-1] if self.layers else {}
-        if layer.get("kind") not in RECURRENT or len(self.dims) != 2 or ids.size != self.batch * self.dims[1]:
+        one = layer.get("layer", layer)
+        if one.get("kind") not in RECURRENT or one["output"] == "last" or ids.size != self.batch * self.dims[-1]:
             return ids
-        time, units = self.dims
-        row, rest = np.divmod(ids, time * units)
-        if (rest // units != time - 1).any():
+        time, wide = self.dims
+        rows, rest = np.divmod(ids, time * wide)
+        backwards = rest % wide >= one["units"]  # read from the end: its last step is the first
+        if (rest // wide != np.where(backwards, 0, time - 1)).any():
             return ids
-        layer["output"], self.dims = "last", (units,)
-        return np.asarray(row * units + rest % units)
+        one["output"], self.dims = "last", (wide,)
+        return np.asarray(rows * wide + rest % wide)
 
     @property
     def size(self) -> int:
@@ -117,9 +123,9 @@ def fresh(batch: int, dims: tuple[int, ...]) -> Array:
     return np.arange(numbers).reshape(batch, *dims)
 
 
-def refused(node: Any, why: str) -> InvalidData:
+def refused(node: Any, why: str, hint: str | None = None) -> InvalidData:
     """The node by its name and operator."""
-    hint = "A row of layers of our vocabulary is read; GET /openapi.json lists them."
+    hint = hint or "A row of layers of our vocabulary is read; GET /openapi.json lists them."
     return InvalidData(f"node {node.name or node.output[0]!r} ({node.op_type}): {why}"[:500], hint=hint)
 
 
@@ -142,5 +148,5 @@ class Call:
             raise self.no(f"its input {at} is not a constant")
         return found
 
-    def no(self, why: str) -> Exception:
-        return refused(self.node, why)
+    def no(self, why: str, hint: str | None = None) -> Exception:
+        return refused(self.node, why, hint)

@@ -46,7 +46,7 @@ def recurrent(row: Row, call: Call) -> tuple[Array, Array]:
         layer = {"kind": "bidirectional", "layer": layer}
     row.add(layer, (time, ways * units), **weights)
     every = row.fresh().reshape(row.batch, time, ways, units).transpose(1, 2, 0, 3)
-    return every, (every[-1] if ways == 1 else every[:0])  # the last of both ways is two steps: no layer's output
+    return every, np.stack([every[-1, 0], every[0, 1]] if ways == 2 else [every[-1, 0]])
 
 
 def _plain(call: Call, kind: str, ways: int) -> None:

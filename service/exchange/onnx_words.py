@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from service.exchange.onnx_flow import Call, Row
+from service.exchange.onnx_flow import UNROLLED, Call, Row
 from service.exchange.onnx_sequence import embedding
 from service.exchange.onnx_windows import conv, global_pool, order, pool, second
 from service.tensors import Array
@@ -38,7 +38,7 @@ def _dense(row: Row, call: Call, weight: Array, bias: Array | None) -> Array:
         turned[:, places] = weight
         weight = turned
     elif not row.shaped(ids):
-        raise call.no("its input does not lie as rows of ours do")
+        raise call.no("its input is only part of what the last layer gives, or in another order", UNROLLED)
     if weight.shape[1] != row.dims[-1]:
         raise call.no("its matrix does not fit its input")
     more = {} if bias is None else {"bias": bias}
@@ -68,6 +68,10 @@ def affine(row: Row, call: Call) -> Array:
 def _scaled(row: Row, scale: Array, shift: Array) -> None:
     prefix = f"{len(row.layers) - 1}."
     layer = row.layers[-1] if row.layers else {}
+    if layer.get("kind") == "batch_norm":
+        row.weights[prefix + "weight"] = np.asarray(row.weights[prefix + "weight"] * scale, np.float32)
+        row.weights[prefix + "bias"] = np.asarray(row.weights[prefix + "bias"] * scale + shift, np.float32)
+        return
     if layer.get("kind") == "dense" or layer.get("kind", "").startswith("conv"):
         weight = row.weights[prefix + "weight"]
         bias = row.weights.get(prefix + "bias", np.zeros(len(weight), np.float32))

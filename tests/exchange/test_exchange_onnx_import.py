@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import random
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +19,7 @@ from service.errors import InvalidData, TooLarge  # noqa: E402
 from service.exchange import from_onnx, is_onnx  # noqa: E402
 from service.tensors import Array  # noqa: E402
 
+Json = dict[str, Any]
 WITHIN = 1e-5
 F = onnx.TensorProto.FLOAT
 
@@ -134,8 +138,8 @@ def test_weights_in_another_file_and_sizes_that_do_not_fit_are_refused(tmp_path:
 # --- what PyTorch and Keras export -------------------------------------------------------------------------------
 
 
-NAMES = ["mlp", "batch norm", "cnn", "global pool", "conv1d", "residual network's stem", "windows that hang over",
-         "lstm", "gru", "both ways"]  # fmt: skip
+NAMES = ["mlp", "activations", "batch norm", "cnn", "global pool", "conv1d", "residual network's stem",
+         "windows that hang over", "lstm", "gru", "rnn", "both ways"]  # fmt: skip
 
 
 def of_torch() -> dict[str, tuple[Callable[[Any], Any], tuple[int, ...]]]:
@@ -154,6 +158,10 @@ def of_torch() -> dict[str, tuple[Callable[[Any], Any], tuple[int, ...]]]:
     return {
         "mlp": (nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Linear(16, 8), nn.GELU(), nn.LayerNorm(8),
                               nn.Linear(8, 3), nn.Softmax(1)), (5,)),
+        "activations": (nn.Sequential(nn.Linear(5, 8), nn.GELU(), nn.Linear(8, 8), nn.SiLU(), nn.Linear(8, 8),
+                                      nn.Softplus(), nn.LayerNorm(8, 1e-3), nn.Linear(8, 8), nn.ELU(0.5),
+                                      nn.Linear(8, 8), nn.GELU("tanh"), nn.Linear(8, 8), nn.LeakyReLU(0.2),
+                                      nn.Linear(8, 3), nn.LogSoftmax(1)), (5,)),
         "batch norm": (nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.BatchNorm1d(8), nn.SiLU(), nn.Linear(8, 1),
                                      nn.Sigmoid()), (5,)),
         "cnn": (nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2),
@@ -172,6 +180,7 @@ def of_torch() -> dict[str, tuple[Callable[[Any], Any], tuple[int, ...]]]:
             nn.Linear(36, 3)), (2, 9, 12)),
         "lstm": (Sequence(nn.LSTM(5, 6, batch_first=True), 6, True), (7, 5)),
         "gru": (Sequence(nn.GRU(5, 6, batch_first=True), 6, True), (7, 5)),
+        "rnn": (Sequence(nn.RNN(5, 6, batch_first=True), 6, True), (7, 5)),
         "both ways": (Sequence(nn.LSTM(5, 6, batch_first=True, bidirectional=True), 12, False), (7, 5)),
     }  # fmt: skip
 
@@ -183,10 +192,11 @@ def ours(x: Array) -> Array:
 
 @pytest.mark.oracle
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("dynamo", [False, True], ids=["torchscript", "dynamo"])
+@pytest.mark.parametrize("by", ["opset 13", "opset 20", "dynamo"])
 @pytest.mark.parametrize("name", NAMES)
-def test_what_pytorch_exports_says_here_what_onnxruntime_says(tmp_path: Path, name: str, dynamo: bool) -> None:
+def test_what_pytorch_exports_says_here_what_onnxruntime_says(tmp_path: Path, name: str, by: str) -> None:
     torch, runtime = pytest.importorskip("torch"), pytest.importorskip("onnxruntime")
+    dynamo, opset = by == "dynamo", 13 if by == "opset 13" else 20
     if dynamo:
         pytest.importorskip("onnxscript")
     network, shape = of_torch()[name]
@@ -200,9 +210,36 @@ def test_what_pytorch_exports_says_here_what_onnxruntime_says(tmp_path: Path, na
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            net.eval(), (torch.from_numpy(x),), path, input_names=["x"], opset_version=20, dynamo=dynamo, **more
+            net.eval(), (torch.from_numpy(x),), path, input_names=["x"], opset_version=opset, dynamo=dynamo, **more
         )
     model = from_onnx(path)
     (wanted,) = runtime.InferenceSession(path).run(None, {"x": x})
     given = ours(x) if len(shape) == 3 or name == "conv1d" else x
     np.testing.assert_allclose(model.bind()(given), wanted, rtol=WITHIN, atol=WITHIN)
+
+
+KERAS: list[Json] = json.loads((Path(__file__).parents[1] / "golden" / "keras_onnx.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("golden", KERAS, ids=[f"Keras {each['keras']} {each['name']}" for each in KERAS])
+def test_what_keras_exported_says_here_what_keras_said(tmp_path: Path, golden: Json) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(base64.b64decode(golden["onnx"]))
+    model = from_onnx(path)
+    x = np.asarray(golden["x"], model.signature.dtype)
+    np.testing.assert_allclose(model.bind()(x), golden["y"], rtol=0, atol=WITHIN)
+
+
+def test_a_damaged_file_is_refused_or_read_and_nothing_else(tmp_path: Path) -> None:
+    chance, path, refused = random.Random(1), tmp_path / "m.onnx", 0
+    files = [base64.b64decode(golden["onnx"]) for golden in KERAS]
+    for _ in range(120):
+        damaged = bytearray(chance.choice(files))
+        for _ in range(chance.randint(1, 5)):
+            damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            from_onnx(path)
+        except (InvalidData, TooLarge):
+            refused += 1
+    assert refused > 30
