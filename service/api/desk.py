@@ -16,6 +16,7 @@ from service.storage import Histogram
 
 _MOST_HEADS, _LONGEST_HEAD = 4_096, 2_048  # remembered, and bytes of one
 _OTHERWISE = {b"expect", b"upgrade", b"x-request-id"}  # ask for more than a prediction
+_WAITED_FOR = 1 << 20  # bytes of a body that comes in pieces; for longer ones the framework reads as fast as it can
 _FULL = 256  # requests in a batch that takes no more
 
 
@@ -85,6 +86,12 @@ class Desk:
         if soon is None or len(batch.parts) == _FULL:
             self.answer()
         return True
+
+    def missing(self, request: bytes) -> int:
+        """How many bytes of a known request are still to come; 0 when it is whole, unknown, or long."""
+        end = request.find(b"\r\n\r\n") + 4
+        head = self._heads.get(request[:end])
+        return 0 if head is None or head.length > _WAITED_FOR else max(0, head.length - (len(request) - end))
 
     def answer(self) -> None:
         """Answers all who wait."""

@@ -13,7 +13,7 @@ _POST = (b"POST /v1/models/", b"POST /v2/models/")
 
 
 class Direct(HttpToolsProtocol):
-    """A connection. Between two requests, one that is whole and known goes to the desk of `config.app.hot`.
+    """A connection. Between two requests, one that is known goes to the desk of `config.app.hot` when it is whole.
 
     Everything else is uvicorn's, and so is what the desk declines: the same bytes, as if they had just come.
     """
@@ -23,8 +23,16 @@ class Direct(HttpToolsProtocol):
         app: Any = self.config.app
         self._desk = app.hot.desk
         self._between, self._waits, self._answered_s = True, False, 0.0
+        self._pieces: list[bytes] = []  # of a known request that is not whole yet
+        self._missing = 0
 
     def data_received(self, data: bytes) -> None:
+        if self._pieces:
+            self._pieces.append(data)
+            self._missing -= len(data)
+            if self._missing > 0:
+                return
+            data = self._joined()
         if self._waits:  # not for the answer to what it asked before: that comes first
             self._desk.answer()
         cycle: RequestResponseCycle | None = self.cycle
@@ -37,11 +45,23 @@ class Direct(HttpToolsProtocol):
         if self._desk.take(data, self, soon):
             return
         self._waits = False
+        self._missing = self._desk.missing(data)
+        if self._missing > 0:  # many clients send the head, then the body
+            self._pieces.append(data)
+            return
         super().data_received(data)
-        if self._between and self.cycle is not cycle and self.cycle.keep_alive:
-            head, _, body = data.partition(b"\r\n\r\n")
-            if len(body) == len(self.cycle.body):
-                self._desk.learn(head + b"\r\n\r\n", self.scope)
+        if self.cycle is not cycle and self.cycle.keep_alive:
+            self._learn(data)
+
+    def _joined(self) -> bytes:
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)
+
+    def _learn(self, data: bytes) -> None:
+        """The head at the beginning of `data`, when what follows is of its body alone."""
+        head, _, body = data.partition(b"\r\n\r\n")
+        if len(body) == len(self.cycle.body):
+            self._desk.learn(head + b"\r\n\r\n", self.scope)
 
     def answer(self, headers: bytes, body: bytes) -> None:
         """Sends a prediction."""
@@ -67,7 +87,7 @@ class Direct(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         """One timer for many answers: it looks when the last one was, instead of being set anew by each."""
         left_s = self._answered_s + self.timeout_keep_alive - self.loop.time()
-        if self._waits or left_s > 0:
+        if self._waits or self._pieces or left_s > 0:
             self._close_after(max(left_s, _AGAIN_S))
         else:
             super().timeout_keep_alive_handler()
@@ -93,9 +113,11 @@ class Direct(HttpToolsProtocol):
             super().eof_received()
 
     def shutdown(self) -> None:
-        """Who waits is answered before the server leaves."""
+        """Who waits is answered before the server leaves, and who has begun may end."""
         if self._waits:
             self._desk.answer()
+        if self._pieces:
+            super().data_received(self._joined())
         super().shutdown()
 
 

@@ -177,6 +177,42 @@ async def test_who_waits_is_answered_before_the_server_leaves(tmp_path: Path, mo
         assert await line.reader.read() == b""
 
 
+async def test_a_head_that_comes_before_its_body_is_known_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with listening(tmp_path, monkeypatch) as place, place.line() as line:
+        ref = await trained(place.api)
+        asked = request(ref, BODIES[0])
+        at = asked.index(b"\r\n\r\n") + 4
+        head, body = asked[:at], asked[at:]
+
+        async def heard(*pieces: bytes) -> httpx.Response:
+            """As the connection hears them one by one."""
+            while not place.state.connections:
+                await asyncio.sleep(0)
+            (connection,) = place.state.connections
+            assert isinstance(connection, Direct)
+            for each in pieces:
+                connection.data_received(each)
+            return await line.answer()
+
+        first = await heard(head, body)
+        assert (first.status_code, place.direct) == (200, 0)
+        for number, pieces in enumerate([(head, body), (head, body[:5], body[5:]), (head + body[:5], body[5:])], 1):
+            assert said(await heard(*pieces)) == said(first)
+            assert place.direct == number
+        assert said(await heard(head[:9], head[9:], body)) == said(first)
+        wrong = await heard(head, body.replace(b"[[", b"[{"))
+        assert (wrong.status_code, place.direct) == (400, 3)
+        assert said(await heard(head, body + asked)) == said(await line.answer()) == said(first)
+        (connection,) = place.state.connections
+        connection.data_received(head)
+        connection.shutdown()
+        connection.data_received(body)
+        assert said(await line.answer()) == said(first)
+        assert await line.reader.read() == b""
+
+
 async def test_connections_that_ask_together_share_a_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with listening(tmp_path, monkeypatch) as place, place.line() as first, place.line() as second:
         ref = await trained(place.api)
