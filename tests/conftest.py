@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # 200 processes start here: a quarter of that is compiling
+settings.register_profile("steady", derandomize=True, deadline=None)  # --hypothesis-profile default: other examples
+settings.load_profile("steady")
 START_S = 30.0  # a loaded machine; the figure for an idle one is a benchmark's
 
 

@@ -82,6 +82,7 @@ def serve(settings: Settings, words: FileIO, voice: int, leaving: Leaving) -> No
     try:
         store.tally.share("worker")
         gc.freeze()
+        gc.enable()
         _say(voice, b"ready\n")
         for attempt in attempts(0, leaving):
             words.seek(0)

@@ -28,6 +28,7 @@ SEALED_POINTS: Final = 2048
 _FORMAT = 1
 _HEADER = struct.Struct("<BBBBIIIqqqq")
 _WIDTHS = (0, 1, 2, 4, 8)
+_MOST_BYTES = 3 * _WIDTHS[-1]  # of one point
 _SAMPLE = 512
 _NOISE = 0.9  # of the different bytes that chance would give: deflating is not worth its time
 
@@ -93,6 +94,8 @@ def opened(sealed: Sequence[bytes], tail: Points = _NONE) -> Columns:
     """What `seal` was given, one after the other, and then the tail. Raises InvalidData when the bytes are damaged."""
     try:
         lengths = [_HEADER.unpack_from(data)[4] for data in sealed]
+        if max(lengths, default=0) > SEALED_POINTS:
+            raise ValueError(f"it claims {max(lengths):,} points")
         n = sum(lengths)
         found = Columns(*(np.empty(n + len(tail), dtype) for dtype in (np.int64, np.int64, np.float64)))
         for data, end in zip(sealed, accumulate(lengths), strict=True):
@@ -108,7 +111,8 @@ def _open(data: bytes, found: Columns, end: int) -> None:
     if form != _FORMAT:
         raise ValueError(f"format {form} is unknown")
     body_end = _HEADER.size + length
-    body = np.frombuffer(zlib.decompress(data[_HEADER.size : body_end]) + data[body_end:], np.uint8).reshape(-1, n)
+    inflated = zlib.decompressobj().decompress(data[_HEADER.size : body_end], _MOST_BYTES * SEALED_POINTS)
+    body = np.frombuffer(inflated + data[body_end:], np.uint8).reshape(-1, n)
     places = _places(step_width + time_width + value_width, mask)
     mine, first_value = slice(end - n, end), step_width + time_width
     _sum(bases[0], bases[1], body, places[:step_width], found.steps[mine])

@@ -51,7 +51,7 @@ def test_an_optimizer_reaches_the_bottom_of_a_parabola(optimizer: OptimizerSpec,
 @OPTIMIZER
 def test_an_optimizer_reaches_the_bottom_of_rosenbrocks_valley(optimizer: OptimizerSpec, dtype: str) -> None:
     plain = not optimizer.slots or optimizer.slots == ("velocity",)
-    assert descend(optimizer, rosenbrock, np.array([-1.0, 1.5], dtype), 30_000, 0.005 if plain else 1.0) < 0.02
+    assert descend(optimizer, rosenbrock, np.array([-1.0, 1.5], dtype), 15_000, 0.005 if plain else 1.0) < 0.02
 
 
 def test_pieces_of_the_vector_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,8 +61,10 @@ def test_a_small_job_flows_through_a_warm_worker(calm: Machine) -> None:
     assert run.summary["val_accuracy"]["n"] == 3
 
 
-def test_a_killed_worker_is_replaced_and_nothing_shows(build: Build, executor: str, undisturbed: Outcome) -> None:
-    machine = build(executor=executor)
+def test_a_killed_worker_is_replaced_without_waiting_for_its_lease_and_nothing_shows(
+    build: Build, executor: str, undisturbed: Outcome
+) -> None:
+    machine = build(executor=executor, lease_s=NO_LEASE_S)
     job = machine.submit(digits(LONG))
     for _ in range(2):
         machine.saved(job, machine.run(job).step)
@@ -71,14 +73,6 @@ def test_a_killed_worker_is_replaced_and_nothing_shows(build: Build, executor: s
     assert job.attempt == 3
     assert outcome(machine, job) == undisturbed
     assert [each.kind for each in machine.events(job) if each.kind in ("lost", "resumed")] == ["lost", "resumed"] * 2
-
-
-def test_a_dead_worker_is_replaced_without_waiting_for_its_lease(build: Build, executor: str) -> None:
-    machine = build(executor=executor, workers=2, lease_s=NO_LEASE_S)
-    job = machine.submit(digits(LONG))
-    machine.saved(job)
-    os.kill(machine.live(job).owner.pid, signal.SIGKILL)
-    machine.poll(lambda: len(machine.events(job, "started")) == 2)
 
 
 def test_a_cancel_is_heeded_and_leaves_a_model(calm: Machine) -> None:

@@ -35,7 +35,7 @@ def test_sixteen_writers_and_readers_never_meet_a_locked_store(root: Path, tmp_p
 
 
 def test_what_was_acknowledged_survives_any_kill(root: Path, tmp_path: Path) -> None:
-    result = swarm(root, "killed", str(tmp_path / "data"), "4", "1")
+    result = swarm(root, "killed", str(tmp_path / "data"), "2.5", "1")
     assert result["kills"] >= 6
     assert result["acknowledged"] > result["kills"]
     broken = ("traces", "lost_jobs", "lost_ends", "broken_runs", "torn_blobs")
