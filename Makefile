@@ -24,7 +24,7 @@ serve: $(CORE) ## the server alone, on 127.0.0.1:8000, data in ./netwright-data
 test: $(DEV) ## every gate: ruff, mypy strict, import-linter, pytest
 	@failed=0; \
 	$(MAKE) --no-print-directory lint || failed=1; \
-	$(BIN)/python -m pytest -n 2 --dist worksteal || failed=1; \
+	$(BIN)/python -m pytest -n 3 --dist worksteal || failed=1; \
 	exit $$failed
 
 chaos: $(DEV) ## 1,000 processes killed at random while clients submit; nothing may be lost (about 20 minutes)
