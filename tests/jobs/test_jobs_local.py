@@ -50,7 +50,7 @@ def stranger() -> Iterator[Callable[[], Owner]]:
 def ready(executor: LocalExecutor) -> Owner:
     """The place of a warm worker."""
     while (owner := executor.place()) is None:
-        executor.wait(5)
+        executor.wait(0.05)
     return owner
 
 
