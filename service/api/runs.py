@@ -131,11 +131,17 @@ async def diagnostics(here: Here, run_id: str) -> Response:
     return reply({"run": run_id, **_found(here, run_id, "diagnostics")})
 
 
+_WHENCE = {
+    "importance": 'Submit {"type": "evaluate", "spec": {"model": ..., "importance": 5}}, of a model of a table.',
+    "calibration": 'Submit {"type": "evaluate", "spec": {"model": ...}}, of a model of classes.',
+}
+
+
 def _found(here: Context, run_id: str, name: str) -> dict[str, Any]:
     """A part of what the run found at its end. Raises NotFound."""
     run = here.store.runs.get(run_id)
     part = run.report.get(name)
     if part is None:
-        hint = "It comes when the run ends." if run.status not in storage.FINAL else None
+        hint = _WHENCE.get(name) if run.status in storage.FINAL else "It comes when the run ends."
         raise NotFound(f"{run_id} has no {name.replace('_', ' ')}", hint=hint)
     return part if isinstance(part, dict) else {"rows": part}

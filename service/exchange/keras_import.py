@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,8 @@ class Translated:
 
 def from_keras(document: object) -> Translated:
     """The spec. Raises InvalidSpec with every setting that has no counterpart, at its place in the document."""
+    if isinstance(document, str):  # to_json() gives a text; sent as JSON it is one in quotes
+        document = _told(document)
     listed, place = _listed(document)
     report = Report()
     shape = _input_shape(listed)
@@ -49,6 +52,13 @@ def from_keras(document: object) -> Translated:
         words = report.faults[0].message if count == 1 else f"{count} things of the model have no counterpart here"
         raise InvalidSpec(words, faults=report.faults)
     return Translated(spec, shape, vocabulary, tuple(report.notes))
+
+
+def _told(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _compiled(given: Mapping[str, Any], layers: list[Json], report: Report) -> Json:

@@ -32,8 +32,11 @@ def _window(row: Row, call: Call, kernel: tuple[int, ...], around: int) -> tuple
     size, reach = row.dims[:-1], [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
     before, after = _pads(call, size, reach, strides, ahead, behind)
     each = list(zip(size, before, after, reach, strides, strict=True))
-    up = -1 if about.get("ceil_mode") else 1  # the last window may hang over
-    out = tuple(up * (up * (n + b + a - r) // s) + 1 for n, b, a, r, s in each)
+    out = tuple((n + b + a - r) // s + 1 for n, b, a, r, s in each)
+    if about.get("ceil_mode"):  # the last window may hang over, but not begin behind the input
+        out = tuple(
+            o + int((n + b + a - r) % s > 0 and o * s < n + b) for o, (n, b, a, r, s) in zip(out, each, strict=True)
+        )
     if min(out) < 1:
         raise call.no("its window is larger than its input")
     return {"strides": strides, "padding": _padding(call, out, each), "dilation": dilation}, out

@@ -94,6 +94,11 @@ def test_the_end_that_compile_told_comes_along() -> None:
     assert "epsilon" in note
 
 
+def test_a_text_in_quotes_is_read_as_what_it_says() -> None:
+    document = model(layer("Dense", units=2))
+    assert from_keras(json.dumps(document)) == from_keras(document)
+
+
 def test_every_fault_is_told_at_its_place_with_a_hint() -> None:
     end = layer("Dense", units=2, activation="sofmax", kernel_regularizer=layer("L2", l2=0.01))
     with pytest.raises(InvalidSpec) as caught:
@@ -123,6 +128,8 @@ def test_every_fault_is_told_at_its_place_with_a_hint() -> None:
     [
         ({}, "to_json"),
         ([], "to_json"),
+        ("{", "to_json"),
+        ("[" * 100_000, "to_json"),
         ({"class_name": "Functional", "config": {}}, "Sequential ones"),
         (model(), "1 to 1000 layers"),
         (model(layer("InputLayer", batch_shape=[None, 3])), "no layer is left"),
