@@ -78,10 +78,10 @@ class Source:
                     raise self._bomb()
                 yield block
 
-    def line_blocks(self) -> Iterator[tuple[bytes, int]]:
+    def line_blocks(self, size: int = BLOCK_BYTES) -> Iterator[tuple[bytes, int]]:
         """(whole lines as checked UTF-8, number of the first one from 1); a mark of byte order is dropped."""
         rest, line = b"", 1
-        for block in self.blocks():
+        for block in self.blocks(size):
             cut = block.rfind(b"\n") + 1
             if not cut:
                 rest += block

@@ -6,10 +6,12 @@ import hashlib
 import math
 import os
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -18,6 +20,7 @@ from service import tensors
 from service.tensors import Array
 
 MEMORY_BYTES = 32 << 20
+_LARGE_BYTES, _AHEAD = 1 << 17, 4  # of pieces that a thread takes in
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +106,44 @@ def write(path: Path, streams: Mapping[str, Stream], metadata: Mapping[str, str]
     ordered = dict(sorted(streams.items(), key=lambda item: -item[1].dtype.itemsize))
     shapes = {name: np.broadcast_to(np.zeros((), s.dtype), s.shape) for name, s in ordered.items()}
     header = next(tensors.pieces(shapes, metadata))  # of stand-ins that occupy no memory
-    digest, size = hashlib.sha256(), 0
-    with open(path, "wb") as file:
+    size = 0
+    with open(path, "wb") as file, _Digest() as digest:
         for data in _bytes(header, ordered):
             digest.update(data)
             size += len(data)
             file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    return digest.hexdigest(), size
+        return digest.finish(), size
+
+
+class _Digest:
+    """sha256 of pieces, the large ones taken in by a thread while the next are made and written."""
+
+    def __init__(self) -> None:
+        self._sha256, self._waiting = hashlib.sha256(), deque[Future[None]]()
+        self._thread = ThreadPoolExecutor(1, "sha256")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown()
+
+    def update(self, data: bytes | memoryview) -> None:
+        self._settle(_AHEAD if len(data) >= _LARGE_BYTES else 0)
+        if len(data) >= _LARGE_BYTES:
+            self._waiting.append(self._thread.submit(self._sha256.update, data))
+        else:
+            self._sha256.update(data)
+
+    def finish(self) -> str:
+        self._settle(0)
+        return self._sha256.hexdigest()
+
+    def _settle(self, most: int) -> None:
+        while len(self._waiting) > most:
+            self._waiting.popleft().result()
 
 
 def _bytes(header: bytes | memoryview, streams: Mapping[str, Stream]) -> Iterator[bytes | memoryview]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from service.tensors import Array
 
 MOST_CLASSES = 1_000
+_CLOSE = 1 << 16
 TOP = 10
 
 Floats = NDArray[np.float64]
@@ -33,7 +34,8 @@ class Moments:
 
     def add(self, values: Floats) -> Floats:
         """Takes a piece (NaN is missing) and returns its values that are not missing."""
-        present = values[~np.isnan(values)]
+        gone = np.isnan(values)
+        present = values[~gone] if gone.any() else values
         self.missing += len(values) - len(present)
         if len(present):
             with np.errstate(over="ignore", invalid="ignore"):  # values near float64's end have no square
@@ -72,11 +74,22 @@ class Distinct:
         """Takes a piece without NaN."""
         if self.counts is None:
             return
-        found, counts = np.unique(values, return_counts=True)
+        found, counts = _counted(values)
         if len(found) <= MOST_CLASSES:
             self.counts.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
         if len(found) > MOST_CLASSES or len(self.counts) > MOST_CLASSES:
             self.counts = None
+
+
+def _counted(values: Floats) -> tuple[Array, Array]:
+    """(different values, ascending; how often each): by counting where they are whole and close together."""
+    if len(values):
+        least, greatest = float(values.min()), float(values.max())
+        if greatest - least < _CLOSE and (values == np.floor(values)).all():
+            counts = np.bincount((values - least).astype(np.intp))
+            there = np.flatnonzero(counts)
+            return there + least, counts[there]
+    return np.unique(values, return_counts=True)
 
 
 def byte_moments(values: NDArray[np.uint8], moments: Moments) -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.data.columns.finished import Finished, is_number
 from service.data.columns.text import Text
@@ -16,6 +17,7 @@ from service.data.statistics import MOST_CLASSES, TOP
 from service.errors import Fault
 from service.tensors import Array
 
+Codes = NDArray[np.int32]
 MOST_WORDS = 65_536  # distinct values of a category; beyond it a column is text
 MOST_WORD_CHARACTERS = 16_000_000
 FEW = 20  # so few distinct values are a category, however few the rows
@@ -49,14 +51,25 @@ class Words:
 
     def add(self, values: Sequence[str | None]) -> None:
         """Takes a piece of rows; None and the missing words are missing."""
-        self._rows += len(values)
         if self._text is not None:
+            self._rows += len(values)
             self._text.add([None if value in self._missing else value for value in values])
             return
-        codes = np.fromiter(map(self._vocabulary.__getitem__, values), np.int32, len(values))
+        self._take(np.fromiter(map(self._vocabulary.__getitem__, values), np.int32, len(values)))
+
+    def _take(self, codes: Codes) -> None:
+        self._rows += len(codes)
         self._pieces.append(self._spool.add(codes))
         if len(self._vocabulary.words) > MOST_WORDS or self._vocabulary.characters > MOST_WORD_CHARACTERS:
             self._text = self._decoded()
+
+    def add_coded(self, codes: Codes, words: Sequence[str]) -> None:
+        """The same from a place in `words` for each row."""
+        if self._text is not None:
+            self.add([words[code] for code in codes.tolist()])
+            return
+        known = np.fromiter(map(self._vocabulary.__getitem__, words), np.int32, len(words))
+        self._take(known[codes])
 
     def skip(self, rows: int) -> None:
         """Takes `rows` missing rows."""

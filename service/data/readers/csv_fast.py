@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.data.columns import MISSING
 from service.data.statistics import Floats
@@ -14,9 +16,20 @@ from service.data.statistics import Floats
 if TYPE_CHECKING:
     import pyarrow as pa
 
-LARGE_BYTES = 4_000_000  # a smaller file is read sooner than pyarrow is imported
+Hint = Literal["number", "word", "any"]  # what a column has held so far, or looks like
 _NEWLINE = 10
 _FIELD_BYTES = 1 << 17  # what Python's csv takes in a field
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A column of words: the different ones as they are written, in the order they come, and each row's."""
+
+    codes: NDArray[np.int32]
+    words: list[str]
+
+
+Cut = list["Floats | Coded"]
 
 
 @cache
@@ -30,34 +43,55 @@ def _library() -> Any:
     return pyarrow
 
 
-def cut(block: bytes, delimiter: str, are_numbers: Sequence[bool]) -> list[pa.Array] | None:
-    """Whole lines as columns of numbers where all were, else of words; None where Python's csv could see otherwise."""
+def available() -> bool:
+    """Whether blocks can be cut this way at all."""
+    return _library() is not None
+
+
+def cut(block: bytes, delimiter: str, hints: Sequence[Hint]) -> Cut | None:
+    """Whole lines as columns of numbers or of words; None where Python's csv could see otherwise."""
     arrow = _library()
     if arrow is None or b'"' in block or (b"\r" in block and block.count(b"\r") != block.count(b"\r\n")):
         return None
-    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == _NEWLINE)
-    if int(np.diff(ends, prepend=-1, append=len(block)).max()) > _FIELD_BYTES:
+    if _has_long_line(block):
         return None
-    columns = _parsed(arrow, block, delimiter, are_numbers)
-    if columns is None and any(are_numbers):
-        return _parsed(arrow, block, delimiter, [False] * len(are_numbers))
+    columns = _parsed(arrow, block, delimiter, hints)
+    if columns is None and "number" in hints:
+        columns = _parsed(arrow, block, delimiter, ["any" if hint == "number" else hint for hint in hints])
     return columns
 
 
-def _parsed(arrow: Any, block: bytes, delimiter: str, are_numbers: Sequence[bool]) -> list[pa.Array] | None:
-    types = {str(at): arrow.float64() if number else arrow.string() for at, number in enumerate(are_numbers)}
+def _has_long_line(block: bytes) -> bool:
+    """Whether a line has more than _FIELD_BYTES; every half of it must hold an end of line when none has."""
+    half = _FIELD_BYTES // 2
+    if all(block.find(b"\n", at, at + half) >= 0 for at in range(0, len(block) - half, half)):
+        return False
+    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == _NEWLINE)
+    return int(np.diff(ends, prepend=-1, append=len(block)).max()) > _FIELD_BYTES
+
+
+def _parsed(arrow: Any, block: bytes, delimiter: str, hints: Sequence[Hint]) -> Cut | None:
+    kinds = {
+        "number": arrow.float64(), "word": arrow.dictionary(arrow.int32(), arrow.string()), "any": arrow.string()
+    }  # fmt: skip
+    types = {str(at): kinds[hint] for at, hint in enumerate(hints)}
     try:
         table = arrow.csv.read_csv(
             arrow.py_buffer(block),
-            arrow.csv.ReadOptions(use_threads=True, block_size=len(block) + 1, column_names=list(types)),
+            arrow.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=list(types)),
             arrow.csv.ParseOptions(delimiter=delimiter, quote_char=False, double_quote=False),
             arrow.csv.ConvertOptions(column_types=types, strings_can_be_null=False, null_values=sorted(MISSING)),
         )
     except (arrow.ArrowException, ValueError):  # a row of another length, which the careful reader names
         return None
-    columns = [column.combine_chunks() for column in table.columns]
-    sure = all(_finite(column) is not None for column, number in zip(columns, are_numbers, strict=True) if number)
-    return columns if sure else None
+    found: Cut = []
+    for column, hint in zip(table.columns, hints, strict=True):
+        values = column.combine_chunks()
+        floats = None if hint == "word" else numbers(values)
+        if floats is None and hint == "number":
+            return None
+        found.append(coded(values) if floats is None else floats)
+    return found
 
 
 def numbers(words: pa.Array) -> Floats | None:
@@ -83,11 +117,12 @@ def numbers(words: pa.Array) -> Floats | None:
 def _finite(values: pa.Array) -> Floats | None:
     """NaN where missing; None when a value that is there is not finite."""
     floats = np.asarray(values.to_numpy(zero_copy_only=False), np.float64)
-    return floats if int(np.isfinite(floats).sum()) == len(floats) - values.null_count else None
+    return floats if int(np.count_nonzero(np.isfinite(floats))) == len(floats) - values.null_count else None
 
 
-def stripped(words: pa.Array) -> list[str]:
-    """The words without the blanks around them."""
-    coded = words.dictionary_encode()
-    distinct = [word.strip() for word in coded.dictionary.to_pylist()]
-    return [distinct[code] for code in coded.indices.to_pylist()]
+def coded(words: pa.Array) -> Coded:
+    """Each different word once."""
+    arrow = _library()
+    assert arrow is not None
+    given = words if isinstance(words, arrow.DictionaryArray) else words.dictionary_encode()
+    return Coded(given.indices.to_numpy(), given.dictionary.to_pylist())

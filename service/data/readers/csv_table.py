@@ -7,23 +7,21 @@ import io
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from service.data.columns import MISSING, is_number
 from service.data.place import MOST_FAULTS, pointer, refusal, row_words
 from service.data.readers import Read
-from service.data.readers.csv_fast import LARGE_BYTES, cut, numbers, stripped
+from service.data.readers.csv_ahead import pieces
+from service.data.readers.csv_fast import Coded, Cut, Hint
 from service.data.readers.table import Table
 from service.data.source import Source, check_names, oversized, unusable
 from service.data.spool import Spool
 from service.data.statistics import Floats
 from service.errors import Fault, InvalidData
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 DELIMITERS = ",;\t|"
 SNIFFED_LINES = 20
@@ -40,6 +38,7 @@ class Head:
     names: list[str]
     header: bool
     warnings: list[str]
+    hints: list[Hint]  # of what the columns look like
 
 
 def read_csv(sources: Sequence[Source], spool: Spool) -> Read:
@@ -63,11 +62,13 @@ def _pass(sources: Sequence[Source], head: Head, table: Table) -> Table:
 
 def _read_one(source: Source, head: Head, table: Table) -> None:
     rest, first, fresh = b"", 1, head.header
-    large = source.packed_bytes > LARGE_BYTES
-    for block, line in source.line_blocks():
-        columns = (
-            cut(block, head.delimiter, table.numbers_so_far(head.names)) if large and not rest and not fresh else None
-        )
+    hints = partial(table.hints, head.names, head.hints)
+    for piece in pieces(source, head.delimiter, len(head.names), hints, header=head.header):
+        block, line = piece.block, piece.line
+        columns = None if rest else piece.columns(hints())
+        if columns is not None and fresh:
+            _drop_header(source, _records(source, piece.header, 1, 0, head) or [], head)
+            fresh = False
         if columns is not None:
             _add_columns(table, head.names, columns)
             _check_rows(source, table)
@@ -121,17 +122,17 @@ def _add(table: Table, names: list[str], rows: Rows) -> None:
     table.end_piece(len(rows))
 
 
-def _add_columns(table: Table, names: list[str], columns: list[pa.Array]) -> None:
+def _add_columns(table: Table, names: list[str], columns: Cut) -> None:
     """As `_add`, of a block that pyarrow has cut."""
-    for name, words in zip(names, columns, strict=True):
-        found = None if table.wants_words(name) else numbers(words)
-        if found is None and not table.wants_words(name):
-            found = floats(words.to_pylist())
-        if found is None:
-            table.add_words(name, stripped(words))
-        else:
+    for name, found in zip(names, columns, strict=True):
+        if not isinstance(found, Coded):
             table.add_numbers(name, found)
-    table.end_piece(len(columns[0]))
+        elif (numbers := None if table.wants_words(name) else floats(found.words)) is not None:
+            table.add_numbers(name, numbers[found.codes])
+        else:
+            table.add_coded(name, found.codes, [word.strip() for word in found.words])
+    first = columns[0]
+    table.end_piece(len(first.codes) if isinstance(first, Coded) else len(first))
 
 
 def floats(values: Sequence[str]) -> Floats | None:
@@ -207,7 +208,11 @@ def read_head(source: Source) -> Head:
     header = _is_header(rows)
     names, warnings = _named(rows[0]) if header else ([f"column_{n + 1}" for n in range(len(rows[0]))], [])
     check_names(names, source.name)
-    return Head(delimiter, names, header, warnings)
+    return Head(delimiter, names, header, warnings, [_hint(values) for values in zip(*rows[header:], strict=False)])
+
+
+def _hint(values: Sequence[str]) -> Hint:
+    return "number" if all(is_number(value.strip()) or value.strip() in MISSING for value in values) else "word"
 
 
 def _delimiter(lines: list[str]) -> str:

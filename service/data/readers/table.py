@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from service.data.columns import MISSING, Arrays, Finished, Numbers, Words, is_number, number_text
+from service.data.columns.words import Codes
 from service.data.place import MOST_FAULTS, pointer, refusal, row_words, shown
+from service.data.readers.csv_fast import Hint
 from service.data.spool import Spool
 from service.data.statistics import Floats
 from service.data.wishes import WishedType, seconds
@@ -50,9 +52,15 @@ class Table:
         wanted = name in self._words or self._wishes.get(name) in {"category", "text", "date"}
         return wanted or name in self.again or isinstance(self._columns.get(name), Words)
 
-    def numbers_so_far(self, names: Sequence[str]) -> list[bool]:
-        """Which of the columns have held numbers only, and may."""
-        return [isinstance(self._columns.get(name), Numbers) and not self.wants_words(name) for name in names]
+    def hints(self, names: Sequence[str], looks: Sequence[Hint]) -> list[Hint]:
+        """What the columns have held so far, and may; before that what they look like, as far as `looks` says."""
+        missing: list[Hint] = ["word"] * (len(names) - len(looks))
+        return [self._hint(name, look) for name, look in zip(names, [*looks, *missing], strict=False)]
+
+    def _hint(self, name: str, look: Hint) -> Hint:
+        if self.wants_words(name):
+            return "word"
+        return "number" if isinstance(self._columns.get(name), Numbers) else look
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """The shape of a row of a column of arrays; None when it is not one."""
@@ -87,6 +95,14 @@ class Table:
             column = self._columns[name] = Words(self._spool, self._missing)
             column.skip(self.rows)
         column.add(values)
+
+    def add_coded(self, name: str, codes: Codes, words: Sequence[str]) -> None:
+        """The same from a place in `words` for each row."""
+        column = self._columns.get(name)
+        if isinstance(column, Words) and name not in self.again:
+            column.add_coded(codes, words)
+        else:
+            self.add_words(name, [words[code] for code in codes.tolist()])
 
     def add_arrays(self, name: str, values: Array) -> None:
         """The next piece of a column, as arrays. values: (rows, ...)."""
