@@ -43,6 +43,8 @@ from service.api import (
 from service.api.context import Context
 from service.api.door import Door
 from service.api.hot import Hot
+from service.api.ingest import Ingest
+from service.api.ledger import Ledger
 from service.api.watch import Watch
 from service.config import Settings
 from service.serving import Registry
@@ -84,7 +86,9 @@ def create_app(
     app.state.context = Context(settings, store, registry, wake, workers or (lambda: settings.workers), watch)
     app.state.leave = watch.close
     app.state.first = first
-    app.hot = Hot(super(App, app).__call__, registry, store.tally, settings.max_body_bytes)
+    app.state.ledger = Ledger(store.metrics.append_all)
+    ingest = Ingest(super(App, app).__call__, app.state.ledger, settings.max_body_bytes)
+    app.hot = Hot(ingest, registry, store.tally, settings.max_body_bytes)
     app.add_middleware(Door, max_body_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes)
     for router in routers:
         app.router.routes.extend(router.routes)  # they say all themselves; including would make each anew, for 35 ms
@@ -101,4 +105,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     if app.state.first:
         shutil.rmtree(context.settings.data_dir / "tmp", ignore_errors=True)
     yield
+    app.state.ledger.close()
     context.watch.close()

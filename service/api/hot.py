@@ -13,11 +13,11 @@ from types import coroutine
 from weakref import WeakValueDictionary
 
 from anyio import to_thread
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.desk import Desk
 from service.api.door import request_id
-from service.api.passes import Batch, Headers, Kind, Question, RequestIds, asked, usual
+from service.api.passes import Batch, Headers, Kind, Question, RequestIds, again, asked, usual
 from service.clock import monotonic_s
 from service.errors import ServiceError
 from service.serving import SMALL, Registry
@@ -71,7 +71,7 @@ class Hot:
         batch, at = (None, 0) if question is None else await self._shared(question, id_)
         answer = None if batch is None or batch.answers is None else batch.answers[at]
         if batch is None or answer is None:
-            await self._app(scope, _again(body, receive), send)
+            await self._app(scope, again(body, receive), send)
             return
         told = [
             (b"content-length", b"%d" % len(answer)),
@@ -133,13 +133,3 @@ class Hot:
 def _turn() -> Generator[None, None, None]:
     """Lets every other request that is at hand go first."""
     yield
-
-
-def _again(body: bytes, receive: Receive) -> Receive:
-    """The body once more, then what comes."""
-    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def again() -> Message:
-        return waiting.pop() if waiting else await receive()
-
-    return again

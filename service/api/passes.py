@@ -10,7 +10,7 @@ from secrets import token_hex
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
-from starlette.types import Scope
+from starlette.types import Message, Receive, Scope
 
 from service.api import infer
 from service.api.bulk import MODEL_HEADER
@@ -142,14 +142,22 @@ class RequestIds:
         return b"%s%08x" % (self._prefix, next(self._count) & 0xFFFFFFFF)
 
 
-def usual(scope: Scope, cap: int) -> tuple[Form, Headers] | None:
-    """What stands before the body of a request that can share a pass."""
+def sized(scope: Scope, cap: int) -> Headers | None:
+    """The headers of a request whose body is of a known length and as it is, each there once."""
     if scope["method"] != "POST" or scope["query_string"]:
         return None
     listed: Sequence[tuple[bytes, bytes]] = scope["headers"]
     headers = dict(listed)
     length = headers.get(b"content-length", b"")
     if len(headers) < len(listed) or not length.isdigit() or int(length) > cap or not _UNUSUAL.isdisjoint(headers):
+        return None
+    return headers
+
+
+def usual(scope: Scope, cap: int) -> tuple[Form, Headers] | None:
+    """What stands before the body of a request that can share a pass."""
+    headers = sized(scope, cap)
+    if headers is None:
         return None
     path: str = scope["path"]
     for (before, after), form in ((_PREDICT, _of_rows), (_INFER, _of_tensors)):
@@ -198,3 +206,13 @@ def asked(said: Form, body: bytes) -> Question | None:
         return None
     plain = b"u" not in body and b"l" not in body  # true, null; false, null
     return Question(Kind(said.ref, True, plain, top_k, said.raw), rows)
+
+
+def again(body: bytes, receive: Receive) -> Receive:
+    """The body once more, then what comes."""
+    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return again

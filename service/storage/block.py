@@ -40,6 +40,11 @@ def points(steps: Any, values: Any, times: Any) -> Points:
     """Columns as points, by step; of several with one step the last one counts."""
     found = np.empty(len(steps), POINT)
     found["step"], found["value"], found["time"] = steps, values, times
+    return in_order(found)
+
+
+def in_order(found: Points) -> Points:
+    """Points by step; of several with one step the last one counts."""
     if (found["step"][1:] <= found["step"][:-1]).any():
         found = merged(found[:0], found)
     return found

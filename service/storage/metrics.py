@@ -36,6 +36,12 @@ _CHANGED = Prepared(
     .values(revision=runs.c.revision + 1)
     .returning(runs.c.key, runs.c.type, runs.c.status)
 )
+_TAKES = Prepared(
+    update(runs)
+    .where(runs.c.id == bindparam("run_id"), runs.c.type == "external", runs.c.status == "running")
+    .values(revision=runs.c.revision + 1)
+    .returning(runs.c.key)
+)
 _KEYS = select(runs.c.key, runs.c.id).where(runs.c.id.in_(bindparam("run_ids", expanding=True)))
 _ALL = select(series).where(series.c.run_key.in_(bindparam("keys", expanding=True))).order_by(series.c.name)
 _NAMED = _ALL.where(series.c.name.in_(bindparam("names", expanding=True)))
@@ -77,6 +83,19 @@ class Metrics:
             ((key, kind, status),) = changed
             check_open(kind, status)
             append(connection, key, given)
+
+    def append_all(self, given: Sequence[tuple[str, Mapping[str, tuple[Any, ...]]]]) -> list[bool]:
+        """The same of several callers in one transaction; whose points were not taken hears why from `append`."""
+        by_run: dict[str, list[Mapping[str, tuple[Any, ...]]]] = defaultdict(list)
+        for run_id, points in given:
+            by_run[run_id].append(points)
+        taken = set[str]()
+        with self._database.write() as connection:
+            for run_id, every in by_run.items():
+                for (key,) in _TAKES(connection, {"run_id": run_id}):
+                    append(connection, key, *every)
+                    taken.add(run_id)
+        return [run_id in taken for run_id, _ in given]
 
     def summary(self, run_ids: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
         """By run and metric: n, nonfinite, first, last, min, max, best with their steps, and the mean."""

@@ -39,11 +39,18 @@ _MY_BLOCKS = and_(blocks.c.run_key == bindparam("run_key"), blocks.c.name == bin
 _SUMMARIES = select(*(blocks.c[name] for name in summary.NAMES)).where(_MY_BLOCKS).order_by(blocks.c.first_step)
 
 
-def append(connection: Connection, run_key: int, given: Mapping[str, tuple[Any, ...]]) -> None:
-    """Writes (steps, values[, times]) by name, in the caller's transaction, which holds the run's row."""
+def append(connection: Connection, run_key: int, *given: Mapping[str, tuple[Any, ...]]) -> None:
+    """Writes (steps, values[, times]) by name, in the caller's transaction, which holds the run's row.
+
+    What is given later counts where it has the same steps.
+    """
     at = moment.now() // 1000
-    for name, (steps, values, *times) in given.items():
-        new = block.points(steps, values, times[0] if times else at)
+    parts: dict[str, list[Points]] = {}
+    for each in given:
+        for name, (steps, values, *times) in each.items():
+            parts.setdefault(name, []).append(block.points(steps, values, times[0] if times else at))
+    for name, found in parts.items():
+        new = found[0] if len(found) == 1 else block.in_order(np.concatenate(found))
         if len(new):
             _append(connection, {"run_key": run_key, "name": name}, new)
 

@@ -80,7 +80,7 @@ async def update(here: Here, asked: Annotated[Update, Depends(JsonBody(Update))]
 
 @router.post("/log-metric")
 async def log_metric(here: Here, asked: Annotated[LogMetric, Depends(JsonBody(LogMetric))]) -> Response:
-    return await _said(here, asked.run, Said(series=_series([asked])))
+    return await _said(here, asked.run, Said(series=series_of([asked])))
 
 
 @router.post("/log-batch")
@@ -88,7 +88,7 @@ async def log_batch(here: Here, asked: Annotated[LogBatch, Depends(JsonBody(LogB
     """All or nothing. A step that was logged before gets its new value."""
     tags, name, notes = shapes.tags_of(asked.tags)
     params = {pair.key: pair.value for pair in asked.params}
-    return await _said(here, asked.run, Said(_series(asked.metrics), params, tags, name=name, notes=notes))
+    return await _said(here, asked.run, Said(series_of(asked.metrics), params, tags, name=name, notes=notes))
 
 
 @router.post("/log-parameter")
@@ -154,7 +154,7 @@ def _update(here: Context, asked: Update) -> dict[str, Any]:
     return one(here, asked.run)
 
 
-def _series(metrics: Sequence[Metric]) -> dict[str, tuple[Any, ...]]:
+def series_of(metrics: Sequence[Metric]) -> dict[str, tuple[Any, ...]]:
     found: dict[str, tuple[list[int], list[float], list[int]]] = {}
     for each in metrics:
         steps, values, times = found.setdefault(each.key, ([], [], []))

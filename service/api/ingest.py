@@ -1,0 +1,105 @@
+"""Logging into external runs ahead of the framework: points in plain JSON, as ours or as MLflow's clients send them.
+
+Whatever is not quite usual, and whatever is wrong, takes the documented routes with the same body: only there is
+anything refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service.api.bodies import document, validate
+from service.api.door import request_id
+from service.api.ledger import Ledger
+from service.api.mlflow.logs import LogBatch, LogMetric, series_of
+from service.api.passes import RequestIds, again, sized
+from service.api.points import Measured, Points, from_json
+from service.api.replies import encode
+from service.errors import ServiceError
+
+_BEFORE, _AFTER, _MLFLOW = "/v1/runs/", "/metrics", "/api/2.0/mlflow/runs/"
+_JSON = (b"application/json", b"application/json; charset=utf-8")
+_MEASURED, _METRIC, _BATCH = (TypeAdapter[Any](each) for each in (Measured, LogMetric, LogBatch))
+
+
+class Said(NamedTuple):
+    """What a body logs, and what is answered when it is durable."""
+
+    run_id: str
+    points: Points
+    answer: bytes
+
+
+class Ingest:
+    """ASGI, in front of the app."""
+
+    def __init__(self, app: ASGIApp, ledger: Ledger, cap: int) -> None:
+        self._app, self._ledger, self._cap = app, ledger, cap
+        self._ids = RequestIds()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        reader = _reader(scope["path"]) if scope["type"] == "http" else None
+        headers = None if reader is None else sized(scope, self._cap)
+        if reader is None or headers is None or headers.get(b"content-type") not in _JSON:
+            await self._app(scope, receive, send)
+            return
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        while message.get("more_body", False):
+            message = await receive()
+            body += message.get("body", b"")
+        if message["type"] != "http.request":
+            return  # the caller has left
+        said = _said(reader, body)
+        if said is None or not await self._ledger.write(said.run_id, said.points):
+            await self._app(scope, again(body, receive), send)
+            return
+        given = headers.get(b"x-request-id")
+        name = self._ids.new() if given is None else request_id(given.decode("latin-1")).encode()
+        told = [
+            (b"content-length", b"%d" % len(said.answer)), (b"content-type", b"application/json"),
+            (b"x-request-id", name),
+        ]  # fmt: skip
+        await send({"type": "http.response.start", "status": 200, "headers": told})
+        await send({"type": "http.response.body", "body": said.answer})
+
+
+Reader = Callable[[bytes], Said | None]
+
+
+def _reader(path: str) -> Reader | None:
+    """How the bodies of this path are read."""
+    if path.endswith(_AFTER) and path.startswith(_BEFORE):
+        run_id = path[len(_BEFORE) : -len(_AFTER)]
+        return None if "/" in run_id else lambda body: _measured(run_id, body)
+    return _READERS.get(path)
+
+
+def _said(reader: Reader, body: bytes) -> Said | None:
+    try:
+        return reader(body)
+    except ServiceError:
+        return None
+
+
+def _measured(run_id: str, body: bytes) -> Said:
+    points = from_json(validate(_MEASURED, document(body, keys=False)))
+    count = sum(len(steps) for steps, *_ in points.values())
+    return Said(run_id, points, encode({"run": run_id, "points": count}))
+
+
+def _metric(body: bytes) -> Said:
+    asked = validate(_METRIC, document(body))
+    return Said(asked.run, series_of([asked]), b"{}")
+
+
+def _batch(body: bytes) -> Said | None:
+    asked = validate(_BATCH, document(body, keys=False))
+    return None if asked.params or asked.tags else Said(asked.run, series_of(asked.metrics), b"{}")
+
+
+_READERS: Mapping[str, Reader] = {f"{_MLFLOW}log-metric": _metric, f"{_MLFLOW}log-batch": _batch}
