@@ -1,4 +1,4 @@
-"""Metrics over HTTP against a real MLflow server: batches, single points and histories, by one plain client.
+"""Metrics over HTTP against a real MLflow server: batches, histories and single points, by plain clients.
 
 Both servers keep their runs in SQLite in the same folder's disk; the client keeps its connection and its bodies are
 made beforehand. `MLFLOW=/path/to/mlflow make bench-mlflow` names the program; without it, the one on the PATH is used.
@@ -6,6 +6,7 @@ made beforehand. `MLFLOW=/path/to/mlflow make bench-mlflow` names the program; w
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -25,7 +26,7 @@ import pytest
 
 pytestmark = pytest.mark.benchmark
 ROOT = Path(__file__).parents[2]
-BATCH, HISTORY = 1_000, 20_000
+BATCH, HISTORY, CALLERS = 1_000, 20_000, 16
 PATIENCE_S = 180.0
 IDLE_S = 1.0  # a connection that has rested so long is made anew: the server may have closed it
 API = "/api/2.0/mlflow"
@@ -36,6 +37,7 @@ class Peer:
     """One server, its run, and a connection that stays."""
 
     def __init__(self, port: int) -> None:
+        self.port = port
         self._connection = HTTPConnection("127.0.0.1", port, timeout=60)
         self._asked_s = 0.0
 
@@ -167,19 +169,73 @@ def histories(ours: Peer, run: str, like: str, theirs: Peer, their_run: str) -> 
 
 
 def singles(ours: Peer, theirs: Peer) -> float:
+    """Of one caller, which waits for the disk each time, and of sixteen at once: the ratio of these."""
     run, like, their_run = external(ours), ours.mlflow_run("like"), theirs.mlflow_run("theirs")
 
     def as_metric(of: str, n: int) -> Sent:
         told = [{"run_id": of, "key": "loss", "value": 0.5, "timestamp": step, "step": step} for step in range(n)]
         return [(f"{API}/runs/log-metric", json.dumps(each).encode()) for each in told]
 
+    point = [json.dumps({"step": step, "metrics": {"loss": 0.5}}).encode() for step in range(8000)]
+    own: Sent = [(f"/v1/runs/{run}/metrics", each) for each in point]
     slow = 1 / median(theirs.post(as_metric(their_run, 100)))
-    point = [json.dumps({"step": step, "metrics": {"loss": 0.5}}).encode() for step in range(1000)]
-    found = tell("single points", 1 / median(ours.post([(f"/v1/runs/{run}/metrics", each) for each in point])), slow)
+    tell("single points", 1 / median(ours.post(own[:1000])), slow)
     tell("single points, as MLflow's clients send them", 1 / median(ours.post(as_metric(like, 1000))), slow)
+    slow = together(theirs, as_metric(their_run, 640))
+    found = tell(f"single points, {CALLERS} callers", together(ours, own), slow)
+    like_many = together(ours, as_metric(like, 8000))
+    tell(f"single points, {CALLERS} callers, as MLflow's send them", like_many, slow)
     return found
 
 
+class Caller(asyncio.Protocol):
+    """One connection of many: sends the next request as soon as it was answered."""
+
+    def __init__(self, requests: Iterator[bytes], done: asyncio.Future[None]) -> None:
+        self.requests, self.done, self.had = requests, done, b""
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.send()
+
+    def send(self) -> None:
+        request = next(self.requests, None)
+        if request is not None:
+            self.transport.write(request)
+        elif not self.done.done():
+            self.done.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        self.had += data
+        head, end, body = self.had.partition(b"\r\n\r\n")
+        if not end or len(body) < int(head.lower().partition(b"content-length:")[2].split()[0]):
+            return
+        if not self.had.startswith(b"HTTP/1.1 200 "):
+            self.done.set_exception(AssertionError(self.had[:500]))
+            return
+        self.had = b""
+        self.send()
+
+
+def together(peer: Peer, sent: Sent) -> float:
+    """Requests a second, of several callers at once."""
+    head = b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+    requests = [head % (path.encode(), len(body), body) for path, body in sent]
+
+    async def run() -> float:
+        loop, waiting = asyncio.get_running_loop(), iter(requests)
+        done = [loop.create_future() for _ in range(CALLERS)]
+        start = time.perf_counter()
+        lines = [await loop.create_connection(partial(Caller, waiting, each), "127.0.0.1", peer.port) for each in done]
+        await asyncio.wait_for(asyncio.gather(*done), PATIENCE_S)
+        taken = time.perf_counter() - start
+        for transport, _ in lines:
+            transport.close()
+        return len(requests) / taken
+
+    return asyncio.run(run())
+
+
 def tell(what: str, ours: float, theirs: float) -> float:
-    print(f"\n{what:45} ours {ours:12,.0f} points/s   MLflow {theirs:9,.0f}   {ours / theirs:6.1f} x", end="")
+    print(f"\n{what:55} ours {ours:12,.0f} points/s   MLflow {theirs:9,.0f}   {ours / theirs:6.1f} x", end="")
     return ours / theirs
