@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from service.engine.arena import HUGE
 from service.engine.augmentation import augmenting, misfits
 from service.engine.contract import Shape, Signature
 from service.engine.evaluate import CHUNK_ROWS
@@ -112,7 +113,8 @@ def _other_faults(recipe: Recipe, shape: Shape, outputs: int) -> list[Fault]:
 
 
 def _bytes(recipe: Recipe, signature: Signature, row: RowPlan, outputs: int, rows: int) -> int:
-    """Peak of a run: vectors, once more for a checkpoint; programs; the rows. Python whole numbers, any size."""
+    """Peak of a run: vectors, once more for a checkpoint; programs, the larger ones to the end of a huge page; the
+    rows. Python whole numbers, any size."""
     size = np.dtype(recipe.dtype).itemsize
     settled = resolve(recipe, signature, outputs, rows).training
     trained = sum(each.size for each in row.parameters if each.trained)
@@ -126,8 +128,10 @@ def _bytes(recipe: Recipe, signature: Signature, row: RowPlan, outputs: int, row
     numbers = (2 * vectors + (2 * lanes if lanes > 1 else 0)) * trained + (4 + 2 * lanes) * kept
     bound, scored = fuse(row), min(rows, settled.batch_size if settled.stateful else CHUNK_ROWS)
     numbers += augmenting(settled.augmentation, row.shape, shard)
-    numbers += lanes * (bound.memory(shard, True) + 2 * shard * bound.widest) + bound.memory(scored, False)
-    return size * numbers + data + shards * _ends(row, shard, size, raw) + _ends(row, scored, size, raw)
+    programs = [size * (bound.memory(shard, True) + 2 * shard * bound.widest)] * lanes
+    programs.append(size * bound.memory(scored, False))
+    ends = shards * _ends(row, shard, size, raw) + _ends(row, scored, size, raw)
+    return size * numbers + data + ends + sum(each + HUGE * (each >= HUGE) for each in programs)
 
 
 def _ends(row: RowPlan, rows: int, size: int, raw: int) -> int:

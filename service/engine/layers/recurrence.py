@@ -132,14 +132,15 @@ def bind_recurrent(site: Site, kind: Kind, units: int, output: Output, dropped: 
     source, gates = Source(site), Gates(site, kind.scale, units, kind.apart)
     h = site.loose("h", (gates.time + 1, site.rows, units))
     keep = Dropped(site, h, dropped) if site.training and dropped else None
-    tape = _tape(site, kind, gates, h)
+    cut, product = bind_state_product(site, gates, list(h if keep is None else keep.h))
+    project, enter, p = bind_projection(site, gates, source, cut)
+    tape = _tape(site, kind, gates, h, p)
     cell = kind.cell(tape)
     stop = Stopped(site, tape, cell) if site.lengths is not None else None
     last = output == "last"
-    cut, product = bind_state_product(site, gates, list(h if keep is None else keep.h))
     y, told = (site.y, h[-1]) if last else (site.y.swapaxes(0, 1), h[1:])
-    end = partial(np.copyto, y, told)
-    forward = _forward(site, tape, cell, keep, stop, (bind_projection(site, gates, source, cut), product, end))
+    before = [each for each in (enter, None if keep is None else keep.drop, product) if each is not None]
+    forward = _forward(site, tape, cell, stop, (project, before, partial(np.copyto, y, told)))
     if not site.backward:
         return forward, forward
     fetch, product = bind_back_product(site, gates, gates.times(gates.all), tape.dh)
@@ -147,13 +148,10 @@ def bind_recurrent(site: Site, kind: Kind, units: int, output: Output, dropped: 
     return forward, _backward(site, tape, cell, keep, stop, (fetch, product, ends), last)
 
 
-def _forward(
-    site: Site, tape: Tape, cell: Cell, keep: Dropped | None, stop: Stopped | None, work: tuple[Step, AtTime, Step]
-) -> Step:
-    (projected, product, told), times = work, range(len(tape.p))
+def _forward(site: Site, tape: Tape, cell: Cell, stop: Stopped | None, work: tuple[Step, list[AtTime], Step]) -> Step:
+    (projected, before, told), times = work, range(len(tape.p))
     begin, end = _ends(site, tape, cell)
-    calls: list[AtTime] = [product] if keep is None else [keep.drop, product]
-    calls += [cell.step] if stop is None else [stop.remember, cell.step, stop.hold]
+    calls = before + ([cell.step] if stop is None else [stop.remember, cell.step, stop.hold])
 
     def forward() -> None:
         projected()
@@ -198,18 +196,17 @@ def _backward(
     return backward
 
 
-def _tape(site: Site, kind: Kind, gates: Gates, h: Array) -> Tape:
+def _tape(site: Site, kind: Kind, gates: Gates, h: Array, p: list[Array]) -> Tape:
     time, units, rows = gates.time, gates.units, site.rows
     back = time if site.backward else 0
-    p, d = ([by_gate(each, units) for each in gates.times(whole)] for whole in (gates.of_input, gates.all))
     return Tape(
         site=site,
-        p=p,
+        p=[by_gate(each, units) for each in p],
         u=gates.u,
         h=list(h),
         factors=list(site.loose("factors", (back, kind.kept, rows, units))),
         dh=list(site.loose("dh", (back + 1 if back else 0, rows, units))),
-        d=d,
+        d=[by_gate(each, units) for each in gates.times(gates.all)],
         rest=site.loose("rest", (rows, units)) if kind.rest else None,
     )
 

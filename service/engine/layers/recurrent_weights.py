@@ -78,10 +78,11 @@ class Source:
             np.copyto(self._copy, self._x)
 
 
-def bind_projection(site: Site, gates: Gates, source: Source, cut: Step) -> Step:
-    """gates = scale (x W + b) and U = scale times its weights: a gate through tanh then needs no product of its own.
+def bind_projection(site: Site, gates: Gates, source: Source, cut: Step) -> tuple[Step, AtTime | None, list[Array]]:
+    """p = scale (x W + b) and U = scale times its weights: a gate through tanh then needs no product of its own.
 
-    `cut`: what is done once U is there.
+    (what is done first, what is done before step t, p[t]: (B, G H)). Numbers are multiplied for all times at once;
+    of ids the rows are taken step by step into one p, which stays in the cache. `cut`: what is done once U is there.
     """
     theta, scale = site.theta, gates.scale
     W, b = site.loose("W", theta["weight_ih_l0"].shape), site.loose("b", (gates.wide,))
@@ -109,13 +110,16 @@ def bind_projection(site: Site, gates: Gates, source: Source, cut: Step) -> Step
         if not site.frozen:
             prepare()
         source.load()
-        if source.ids:
-            W.take(source.flat, 0, gates.of_input, "clip")
-        else:
-            np.matmul(source.flat, W, gates.of_input)
-            np.add(gates.of_input, b, gates.of_input)
 
-    return project
+    def project_numbers() -> None:
+        project()
+        np.matmul(source.flat, W, gates.of_input)
+        np.add(gates.of_input, b, gates.of_input)
+
+    if not source.ids:
+        return project_numbers, None, gates.times(gates.of_input)
+    p, ids = site.loose("p", (gates.rows, gates.wide)), source.flat.reshape(gates.time, gates.rows)
+    return project, lambda t: W.take(ids[t], 0, p, "clip"), [p] * gates.time
 
 
 def bind_state_product(site: Site, gates: Gates, h: list[Array]) -> tuple[Step, AtTime]:
@@ -130,18 +134,18 @@ def bind_state_product(site: Site, gates: Gates, h: list[Array]) -> tuple[Step, 
 
 def bind_back_product(site: Site, gates: Gates, d: list[Array], dh: list[Array]) -> tuple[Step, AtTime]:
     """(what is done once a step, t: dh[t] = d[t] U' without the scale)."""
-    weight, U_back = site.theta["weight_hh_l0"], site.loose("U_back", (gates.wide, gates.units))
-    pairs = [(U_back[ours], weight[:, theirs].T) for ours, theirs in gates.turned(state=True)]
-    width = _width(site.rows, gates.wide, gates.units)
-    pieces = site.loose("U_back_pieces", (gates.units // width, gates.wide, width))
-    source = U_back.reshape(gates.wide, -1, width).swapaxes(0, 1)
+    weight, width = site.theta["weight_hh_l0"], _width(site.rows, gates.wide, gates.units)
+    pieces = site.loose("U_back", (gates.units // width, gates.wide, width))
+    pairs = [
+        (pieces[:, ours], weight[:, theirs].reshape(len(pieces), width, -1).swapaxes(1, 2))
+        for ours, theirs in gates.turned(state=True)
+    ]
     da = [gates.to_state(each) for each in d]
     outs = [each.reshape(site.rows, -1, width).swapaxes(0, 1) for each in dh]
 
     def fetch() -> None:
         for ours, theirs in pairs:
             np.copyto(ours, theirs)
-        np.copyto(pieces, source)
 
     return fetch, lambda t: np.matmul(da[t], pieces, outs[t])
 
@@ -189,12 +193,12 @@ def _to_input(site: Site, gates: Gates) -> Step:
     dx, weight = site.dx.swapaxes(0, 1), site.theta["weight_ih_l0"]
     straight = dx.flags.c_contiguous
     whole = dx if straight else site.loose("dx", dx.shape)
-    flat, W = whole.reshape(-1, whole.shape[-1]), site.loose("W_back", weight.shape[::-1])
+    flat, W = whole.reshape(-1, whole.shape[-1]), site.loose("W_back", weight.shape)
 
     def step() -> None:
         for ours, theirs in gates.turned():
-            np.copyto(W[ours], weight[:, theirs].T)
-        np.matmul(gates.of_input, W, flat)
+            np.copyto(W[:, ours], weight[:, theirs])
+        np.matmul(gates.of_input, W.T, flat)
         if not straight:
             np.copyto(dx, whole)
 
