@@ -84,8 +84,35 @@ def bind_projection(site: Site, gates: Gates, source: Source, cut: Step) -> tupl
     (what is done first, what is done before step t, p[t]: (B, G H)). Numbers are multiplied for all times at once;
     of ids the rows are taken step by step into one p, which stays in the cache. `cut`: what is done once U is there.
     """
+    W, b = site.loose("W", site.theta["weight_ih_l0"].shape), site.loose("b", (gates.wide,))
+    prepare = _scaled(site, gates, W, b)
+
+    def weigh() -> None:
+        prepare()
+        if source.ids:
+            np.add(W, b, W)
+        cut()
+
+    if site.frozen:
+        weigh()
+
+    def project() -> None:
+        if not site.frozen:
+            weigh()
+        source.load()
+        if not source.ids:
+            np.matmul(source.flat, W, gates.of_input)
+            np.add(gates.of_input, b, gates.of_input)
+
+    if not source.ids:
+        return project, None, gates.times(gates.of_input)
+    p, ids = site.loose("p", (gates.rows, gates.wide)), source.flat.reshape(gates.time, gates.rows)
+    return project, lambda t: W.take(ids[t], 0, p, "clip"), [p] * gates.time
+
+
+def _scaled(site: Site, gates: Gates, W: Array, b: Array) -> Step:
+    """W, b and U become the weights times their gate's scale, in our order of gates."""
     theta, scale = site.theta, gates.scale
-    W, b = site.loose("W", theta["weight_ih_l0"].shape), site.loose("b", (gates.wide,))
     joined = gates.wide - gates.units if gates.apart else gates.wide  # biases of h that can be added before its product
     b_in, b_state, whole = theta["bias_ih_l0"], theta["bias_hh_l0"], site.loose("b_both", (gates.wide,))
     weigh = [(theta["weight_ih_l0"][:, theirs], scale[theirs], W[:, ours]) for ours, theirs in gates.turned()]
@@ -99,27 +126,8 @@ def bind_projection(site: Site, gates: Gates, source: Source, cut: Step) -> tupl
         np.add(whole[:joined], b_state[:joined], whole[:joined])
         for each in weigh:
             np.multiply(*each)
-        if source.ids:
-            np.add(W, b, W)
-        cut()
 
-    if site.frozen:
-        prepare()
-
-    def project() -> None:
-        if not site.frozen:
-            prepare()
-        source.load()
-
-    def project_numbers() -> None:
-        project()
-        np.matmul(source.flat, W, gates.of_input)
-        np.add(gates.of_input, b, gates.of_input)
-
-    if not source.ids:
-        return project_numbers, None, gates.times(gates.of_input)
-    p, ids = site.loose("p", (gates.rows, gates.wide)), source.flat.reshape(gates.time, gates.rows)
-    return project, lambda t: W.take(ids[t], 0, p, "clip"), [p] * gates.time
+    return prepare
 
 
 def bind_state_product(site: Site, gates: Gates, h: list[Array]) -> tuple[Step, AtTime]:

@@ -12,7 +12,7 @@ from service.engine.contract import Array, Shape, Step, Target
 from service.engine.fast import clip, largest, total
 from service.engine.losses.contract import Doubles, LossSite, LossSpec, Sums, count_steps, divided, sum_steps
 
-FEW = 5  # up to so many classes are worked through one by one
+FEW = 16  # up to so many classes are worked through one by one
 Weights = Annotated[
     tuple[Annotated[float, Field(ge=0, le=1e6)], ...], Field(strict=False, min_length=2, max_length=100_000)
 ]
