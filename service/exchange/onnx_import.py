@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,19 @@ from pydantic import TypeAdapter, ValidationError
 from service.data import BinaryTarget, ClassTarget, NumberTarget, Preprocessor, Whole
 from service.engine import Loss, NetworkSpec, Signature
 from service.errors import InvalidData, InvalidSpec, TooLarge
-from service.exchange.onnx_flow import BATCH, LEAST, NUMBERS, UNROLLED, ZERO, Call, Flow, Row, fresh, refused
+from service.exchange.onnx_flow import BATCH, UNROLLED, Call, Flow, Row, fresh, refused
 from service.exchange.onnx_reckon import bounded, reckon
 from service.exchange.onnx_regions import Regions
 from service.exchange.onnx_sequence import recurrent
 from service.exchange.onnx_vocabulary import Words
+from service.exchange.onnx_windows import padded
 from service.exchange.onnx_words import WORDS
 from service.specs.artifact import NetworkModel
 from service.tensors import Array
 
 FILE_BYTES = 1 << 29
+MOST_NODES = 10_000
+DEEPEST = 8  # residual blocks within each other
 UNSOUND = (
     InvalidSpec,
     ValidationError,
@@ -85,6 +88,8 @@ class _Reader:
             if tensor.data_location == TensorProto.EXTERNAL:
                 hint = "Save the model as one file."
                 raise InvalidData(f"the weight {tensor.name[:100]!r} lies in another file", hint=hint)
+        if len(graph.node) > MOST_NODES:
+            raise TooLarge(f"{len(graph.node):,} nodes; {MOST_NODES:,} are read")
         for node in graph.node:
             if node.op_type in ("Loop", "Scan", "If"):
                 raise refused(node, "a program and no layer", UNROLLED)
@@ -100,6 +105,7 @@ class _Reader:
         self.views: dict[str, Array] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.past: set[int] = set()  # nodes that are in a layer already
+        self.depth = 0  # of residual blocks
         self._flows(self.input, fresh(batch, dims))
 
     def _flows(self, name: str, ids: Array) -> None:
@@ -110,6 +116,11 @@ class _Reader:
         """A layer's output: nothing of what was before it may be read any more."""
         self.views = {}
         self._flows(name, ids)
+
+    @property
+    def begins(self) -> bool:
+        """Whether what came in still flows."""
+        return not self.depth and not self.row.layers
 
     def read(self, at: int, node: Any) -> None:
         """One node: worked out, followed, or made a layer."""
@@ -122,13 +133,13 @@ class _Reader:
         if node.op_type == "Shape" and node.input[0] in self.shapes:
             shape = np.broadcast_to(np.float32(0), self.shapes[node.input[0]])
             self.constants[node.output[0]] = reckon(self.model, [node], {node.input[0]: shape})
-        elif not self.row.layers and self.words.takes(node, self.constants):
+        elif self.begins and self.words.takes(node, self.constants):
             return
         elif strange and not (node.op_type == "Gather" and self.words.knows(node.input[1])):
             raise refused(node, "the graph branches: it reads what lies before the last layer, or beside it")
         elif not flows and not strange:
             self._fold(node)
-        elif flows and self._is_region(at, node, node.input[flows[0]]):
+        elif flows and (self._is_region(at, node, node.input[flows[0]]) or self._is_block(at, node.input[flows[0]])):
             return
         elif node.op_type == "Concat" and len(flows) == len(node.input):
             self._flows(node.output[0], self._moved(node))
@@ -143,12 +154,38 @@ class _Reader:
         found = self.regions.at(at, name, ids, self.constants, self.row)
         if found is None:
             return False
-        if found.layer["kind"] == "layer_norm":
-            self.row.add(found.layer, self.row.dims, **found.weights)
-        else:
-            self.row.layers.append(found.layer)
+        half = found.layer["kind"] == "swiglu"
+        dims = (*self.row.dims[:-1], self.row.dims[-1] // 2) if half else self.row.dims
+        if half and not self.row.shaped(ids):
+            return False
+        self.row.add(found.layer, dims, **found.weights)
         self.past |= found.nodes
-        self._made(found.output, ids)
+        self._made(found.output, self.row.fresh() if half else ids)
+        return True
+
+    def _is_block(self, at: int, name: str) -> bool:
+        """Whether a residual block begins here: layers whose answer is added to what they were given."""
+        end = self.regions.join(at, name)
+        if end is None:
+            return False
+        node, ids = self.model.graph.node[end], self.views[name]
+        block = copy(self)
+        block.row, block.depth = Row(self.row.batch, self.row.dims, ()), self.depth + 1
+        if block.depth > DEEPEST:
+            raise refused(node, f"more than {DEEPEST} sums within each other")
+        block.regions, block.views = self.regions.within(name, end), {name: ids}
+        for place in range(at, end):
+            block.read(place, self.model.graph.node[place])
+        (other,) = set(node.input) - {name}
+        if other not in block.views or not block.row.layers:
+            raise refused(node, "the graph branches, and what it adds is not made of the other alone")
+        if block.row.dims != self.row.dims or not np.array_equal(block.row.last_step(block.views[other]), ids):
+            raise refused(node, "it adds what lies in another order")
+        prefix = f"{len(self.row.layers)}."
+        self.row.weights |= {prefix + key: array for key, array in block.row.weights.items()}
+        self.row.layers.append({"kind": "residual", "layers": block.row.layers})
+        self.past |= set(range(at, end + 1))
+        self._made(node.output[0], ids)
         return True
 
     def _follow(self, node: Any, at: int) -> None:
@@ -158,7 +195,7 @@ class _Reader:
         elif node.op_type == "Cast":
             self._flows(node.output[0], self._cast(node))
         elif node.op_type == "Pad" and at == 0:
-            self._flows(node.output[0], self._padded(node))
+            self._flows(node.output[0], padded(node, self.views[name], self.constants))
         elif node.op_type in MOVES and at == 0:
             self._flows(node.output[0], self._moved(node))
         else:
@@ -170,32 +207,15 @@ class _Reader:
         return reckon(self.model, [node], given)
 
     def _cast(self, node: Any) -> Array:
-        whole = self.dtype.kind == "i" and not self.row.layers
+        whole = self.dtype.kind == "i" and self.begins
         if helper.get_node_attr_value(node, "to") not in _TYPES[whole]:
             raise refused(node, "changes the type of what flows")
         return self.views[node.input[0]]
 
-    def _padded(self, node: Any) -> Array:
-        """Zeros, or what no maximum takes, around what flows; a window that reads it takes them as its own."""
-        ids = self.views[node.input[0]]
-        pads, value, axes = (self.constants.get(name) for name in (*node.input[1:], *[""] * 3)[:3])
-        kind, rank = helper.get_node_attr_value(node, "mode") if node.attribute else b"constant", ids.ndim
-        number = 0.0 if value is None or not value.size else float(value.reshape(-1)[0])
-        if pads is None or kind != b"constant" or number not in (0.0, -math.inf) or pads.min(initial=0) < 0:
-            raise refused(node, "only zeros, or minus infinity for a maximum, may be put around")
-        places = list(range(rank)) if axes is None else [int(axis) % rank for axis in axes.tolist()]
-        widths = [(0, 0)] * rank
-        for at, axis in enumerate(places):
-            widths[axis] = (int(pads[at]), int(pads[len(places) + at]))
-        numbers = math.prod(n + before + after for n, (before, after) in zip(ids.shape, widths, strict=True))
-        if numbers > NUMBERS:
-            raise TooLarge(f"node {(node.name or node.output[0])[:100]!r} (Pad) makes {numbers:,} numbers")
-        return np.pad(ids, widths, constant_values=LEAST if number else ZERO)
-
     def _layer(self, node: Any, at: int) -> None:
         about = {each.name: helper.get_attribute_value(each) for each in node.attribute}
         constants = tuple(self.constants.get(name) for name in node.input)
-        if not self.row.layers and (self.dtype.kind == "i" or self.words.knows(node.input[at])):
+        if self.begins and (self.dtype.kind == "i" or self.words.knows(node.input[at])):
             constants = (self._table(node), *constants[1:])
         flow = Flow(node.input[at], self.row.last_step(self.views.get(node.input[at], self.row.fresh())))
         call = Call(node, flow, at, constants, about)

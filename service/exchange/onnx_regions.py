@@ -1,4 +1,4 @@
-"""Activations and layer norm written out in simple operators: told by what they do to numbers, not by how they look.
+"""Activations, gates and layer norm written out in simple operators: told by what they do, not by how they look.
 
 Exporters spell GELU, SiLU, softplus and normalisation in many ways. The nodes between one tensor and the next that
 alone is read further on are worked out on numbers of ours; what gives the same as a layer of the vocabulary is one.
@@ -6,24 +6,26 @@ alone is read further on are worked out on numbers of ours; what gives the same 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from service.exchange.onnx_flow import Row
-from service.exchange.onnx_reckon import reckon
-from service.exchange.predictor import ACTIVATIONS
+from service.exchange.onnx_reckon import bounded, reckon
+from service.exchange.predictor import ACTIVATIONS, swiglu
 from service.tensors import Array
 
 LONGEST = 40  # nodes of one region
 SIMPLE = frozenset({
     "Add", "Sub", "Mul", "Div", "Neg", "Erf", "Exp", "Log", "Sqrt", "Reciprocal", "Pow", "Tanh", "Sigmoid", "Relu",
     "Abs", "Max", "Min", "Where", "Greater", "Less", "GreaterOrEqual", "LessOrEqual", "Not", "Cast", "Identity",
-    "Softplus", "Elu", "LeakyRelu", "Gelu", "Clip", "ReduceMean", "Constant",
+    "Softplus", "Elu", "LeakyRelu", "Gelu", "Clip", "ReduceMean", "Split", "Slice",
 })  # fmt: skip
-ALONE = frozenset({"Neg", "Erf", "Exp", "Log", "Sqrt", "Reciprocal", "Pow", "Abs", "Max", "Min", "ReduceMean"})
+FOLDED = frozenset({"Constant", "Add", "Sub", "Mul", "Div", "Cast", "Gather", "Unsqueeze", "Squeeze", "Concat"})
+ALONE = frozenset({"Neg", "Erf", "Exp", "Log", "Sqrt", "Reciprocal", "Pow", "Abs", "Max", "Min", "ReduceMean", "Split"})
 """Those that no layer of ours is by itself, so that a region may begin with one."""
 _GRID = np.linspace(-6, 6, 385, dtype=np.float32)
 WITHIN = 1e-5
@@ -45,34 +47,60 @@ class Regions:
     def __init__(self, model: Any, output: str) -> None:
         self._model, self._nodes = model, list(model.graph.node)
         self._readers: dict[str, set[int]] = {output: {-1}}
+        self._beside: dict[str, frozenset[int]] = {}
         for at, node in enumerate(self._nodes):
             for name in node.input if node.op_type != "Shape" else ():
                 self._readers.setdefault(name, set()).add(at)
 
+    def join(self, start: int, name: str) -> int | None:
+        """The sum that this tensor goes into beside what is made of it from this node on: a block's end."""
+        sums = [at for at in self._reads(name) if at > start and self._nodes[at].op_type == "Add"]
+        ends = [at for at in sums if len(set(self._nodes[at].input)) == 2]
+        return max(ends, default=None)
+
+    def within(self, name: str, end: int) -> Regions:
+        """The same inside a block: that its end reads the tensor is nothing to what is made of it."""
+        found = copy(self)
+        found._beside = {**self._beside, name: self._beside.get(name, frozenset()) | {end}}
+        return found
+
+    def _reads(self, name: str) -> Set[int]:
+        return self._readers.get(name, set()) - self._beside.get(name, frozenset())
+
     def at(self, start: int, name: str, ids: Array, constants: Mapping[str, Array], row: Row) -> Region | None:
         """The region that begins with this node, or None."""
         alone = self._nodes[start].op_type in ALONE
-        if self._nodes[start].op_type not in SIMPLE or (len(self._readers[name]) < 2 and not alone):
+        if self._nodes[start].op_type not in SIMPLE or (len(self._reads(name)) < 2 and not alone):
             return None
         inside, taken, known = {name}, list[int](), dict(constants)
         for at in range(start, min(start + LONGEST, len(self._nodes))):
             node = self._nodes[at]
-            if node.op_type == "Constant":
-                known[node.output[0]] = reckon(self._model, [node], {})
-            if not inside & set(node.input):
+            if self._aside(node, name, ids, inside, known):
                 continue
             if node.op_type not in SIMPLE or any(
                 each and each not in inside and each not in known for each in node.input
             ):
                 return None
             taken.append(at)
-            inside.add(node.output[0])
-            open_ends = (self._readers.get(each, set()) - set(taken) for each in inside - {node.output[0]})
+            inside |= {each for each in node.output if each}
+            open_ends = (self._reads(each) - set(taken) for each in inside - {node.output[0]})
             if len(taken) > 1 and not any(open_ends):
                 found = self._match(name, ids, taken, known, row)
                 if found is not None:
                     return found
         return None
+
+    def _aside(self, node: Any, name: str, ids: Array, inside: set[str], known: dict[str, Array]) -> bool:
+        """Whether the node does nothing to what flows; what it makes of constants and of the shape is known then."""
+        if node.op_type == "Shape" and node.input[0] == name:
+            known[node.output[0]] = np.array(ids.shape)
+        elif inside & set(node.input):
+            return False
+        elif node.op_type in FOLDED and all(each in known for each in node.input if each):
+            given = {each: known[each] for each in node.input if each}
+            bounded(node, list(given.values()))
+            known[node.output[0]] = reckon(self._model, [node], given)
+        return True
 
     def _match(self, name: str, ids: Array, taken: list[int], known: Mapping[str, Array], row: Row) -> Region | None:
         nodes = [self._nodes[at] for at in taken]
@@ -84,7 +112,9 @@ class Regions:
 
         if any(each.size not in (1, ids.shape[-1]) for each in given.values()):
             return None
-        if any(node.op_type == "ReduceMean" for node in nodes):
+        if any(node.op_type in ("Split", "Slice") for node in nodes):
+            layer, weights = _gate(function, ids, row), {}
+        elif any(node.op_type == "ReduceMean" for node in nodes):
             found = _layer_norm(function, ids, list(given.values()), row)
             weights = {} if found is None else found[1]
             layer = None if found is None else found[0]
@@ -93,6 +123,17 @@ class Regions:
         else:
             return None
         return None if layer is None else Region(layer, frozenset(taken), nodes[-1].output[0], weights)
+
+
+def _gate(function: Callable[[Array], Array], ids: Array, row: Row) -> dict[str, Any] | None:
+    """swiglu: the first half of the last axis, through silu, times the second."""
+    places = row.channels(ids, -1)
+    if places is None or not np.array_equal(places, np.arange(len(places))):
+        return None
+    x = np.random.default_rng(0).normal(0, 2, (2, *ids.shape[1:])).astype(np.float32)
+    wanted, found = swiglu(x.astype(np.float64)) if x.shape[-1] % 2 == 0 else x, function(x)
+    same = found.shape == wanted.shape and np.allclose(found, wanted, rtol=WITHIN, atol=WITHIN)
+    return {"kind": "swiglu"} if same else None
 
 
 def _activation(function: Callable[[Array], Array]) -> dict[str, Any] | None:

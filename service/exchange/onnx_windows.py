@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from onnx import helper
 
-from service.exchange.onnx_flow import LEAST, NOTHING, ZERO, Call, Row, fresh
+from service.errors import TooLarge
+from service.exchange.onnx_flow import LEAST, NOTHING, NUMBERS, ZERO, Call, Row, fresh, refused
 from service.tensors import Array
 
 
@@ -40,6 +43,23 @@ def _window(row: Row, call: Call, kernel: tuple[int, ...], around: int) -> tuple
     if min(out) < 1:
         raise call.no("its window is larger than its input")
     return {"strides": strides, "padding": _padding(call, out, each), "dilation": dilation}, out
+
+
+def padded(node: Any, ids: Array, constants: Mapping[str, Array]) -> Array:
+    """Zeros, or what no maximum takes, around what flows; a window that reads it takes them as its own."""
+    pads, value, axes = (constants.get(name) for name in (*node.input[1:], *[""] * 3)[:3])
+    kind, rank = helper.get_node_attr_value(node, "mode") if node.attribute else b"constant", ids.ndim
+    number = 0.0 if value is None or not value.size else float(value.reshape(-1)[0])
+    if pads is None or kind != b"constant" or number not in (0.0, -math.inf) or pads.min(initial=0) < 0:
+        raise refused(node, "only zeros, or minus infinity for a maximum, may be put around")
+    places = list(range(rank)) if axes is None else [int(axis) % rank for axis in axes.tolist()]
+    widths = [(0, 0)] * rank
+    for at, axis in enumerate(places):
+        widths[axis] = (int(pads[at]), int(pads[len(places) + at]))
+    numbers = math.prod(n + before + after for n, (before, after) in zip(ids.shape, widths, strict=True))
+    if numbers > NUMBERS:
+        raise TooLarge(f"node {(node.name or node.output[0])[:100]!r} (Pad) makes {numbers:,} numbers")
+    return np.pad(ids, widths, constant_values=LEAST if number else ZERO)
 
 
 def unpadded(call: Call, around: int) -> tuple[Array, list[int], list[int]]:

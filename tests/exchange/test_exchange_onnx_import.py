@@ -99,7 +99,9 @@ def test_words_pick_rows_of_a_table(tmp_path: Path) -> None:
     [
         ([node("Sin", "x")], r"'the Sin' \(Sin\): not in the vocabulary"),
         ([node("Softmax", "x", axis=0)], r"'the Softmax' .* not over the last axis"),
-        ([node("Relu", "x", to="a"), node("Add", "x", "a")], r"'the Add' .* branches"),
+        ([node("Relu", "x", to="a"), node("Mul", "x", "a")], r"'the Mul' .* branches"),
+        ([node("MatMul", "x", "w", to="a"), node("Sub", "x", "a")], r"'the Sub' .* branches"),
+        ([node("Relu", "x", to="a"), node("Transpose", "a", to="b", perm=[1, 0]), node("Add", "x", "b")], "order"),
         ([node("MatMul", "w", "x")], r"'the MatMul' .* one constant matrix"),
         ([node("Relu", "x", to="a")], "output 'y'"),
         ([onnx.helper.make_node("Relu", ["x"], ["y"], name="odd", domain="their.own")], "'odd' .* another domain"),
@@ -138,8 +140,8 @@ def test_weights_in_another_file_and_sizes_that_do_not_fit_are_refused(tmp_path:
 # --- what PyTorch and Keras export -------------------------------------------------------------------------------
 
 
-NAMES = ["mlp", "activations", "batch norm", "cnn", "global pool", "conv1d", "residual network's stem",
-         "windows that hang over", "lstm", "gru", "rnn", "both ways"]  # fmt: skip
+NAMES = ["residual", "residual pictures", "mlp", "activations", "batch norm", "cnn", "global pool", "conv1d",
+         "residual network's stem",         "windows that hang over", "lstm", "gru", "rnn", "both ways"]  # fmt: skip
 
 
 def of_torch() -> dict[str, tuple[Callable[[Any], Any], tuple[int, ...]]]:
@@ -155,7 +157,26 @@ def of_torch() -> dict[str, tuple[Callable[[Any], Any], tuple[int, ...]]]:
             y = self.layer(x)[0]
             return self.end(y[:, -1] if self.last else y.mean(1))
 
+    class Around(nn.Sequential):  # type: ignore[misc]
+        def forward(self, x: Any) -> Any:
+            return x + super().forward(x)
+
+    class Swiglu(nn.Module):  # type: ignore[misc]
+        def forward(self, x: Any) -> Any:
+            gate, value = x.chunk(2, -1)
+            return nn.functional.silu(gate) * value
+
+    def block(channels: int) -> Any:
+        return Around(nn.Conv2d(channels, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, channels, 1))
+
     return {
+        "residual": (nn.Sequential(
+            nn.Linear(5, 6),
+            Around(nn.LayerNorm(6), nn.Linear(6, 8), nn.GELU(), Around(nn.Linear(8, 8), nn.Tanh()), nn.Linear(8, 6)),
+            nn.Linear(6, 8), Swiglu(), Around(nn.SiLU()), nn.Linear(4, 3)), (5,)),
+        "residual pictures": (nn.Sequential(
+            nn.Conv2d(2, 5, 3), block(5), nn.ReLU(), block(5), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 3)),
+            (2, 8, 8)),
         "mlp": (nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Linear(16, 8), nn.GELU(), nn.LayerNorm(8),
                               nn.Linear(8, 3), nn.Softmax(1)), (5,)),
         "activations": (nn.Sequential(nn.Linear(5, 8), nn.GELU(), nn.Linear(8, 8), nn.SiLU(), nn.Linear(8, 8),
