@@ -7,8 +7,11 @@ from typing import Any
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from service.clock import monotonic_s
+
 _CYCLE = "netwright.cycle"  # in a scope's extensions: the request as uvicorn has it
 _AGAIN_S = 0.1
+_LINGER_S = 0.00005
 _POST = (b"POST /v1/models/", b"POST /v2/models/")
 
 
@@ -23,6 +26,7 @@ class Direct(HttpToolsProtocol):
         app: Any = self.config.app
         self._desk = app.hot.desk
         self._between, self._waits, self._answered_s = True, False, 0.0
+        self._until_s = 0.0
         self._pieces: list[bytes] = []  # of a known request that is not whole yet
         self._missing = 0
 
@@ -43,6 +47,9 @@ class Direct(HttpToolsProtocol):
         self._waits = True
         soon = self.loop.call_soon if len(self.connections) > 1 else None  # nobody else can come meanwhile
         if self._desk.take(data, self, soon):
+            if soon is None:
+                self._until_s = monotonic_s() + _LINGER_S
+                self.loop.call_soon(self._linger)
             return
         self._waits = False
         self._missing = self._desk.missing(data)
@@ -52,6 +59,11 @@ class Direct(HttpToolsProtocol):
         super().data_received(data)
         if self.cycle is not cycle and self.cycle.keep_alive:
             self._learn(data)
+
+    def _linger(self) -> None:
+        """Keeps the loop looking for a moment: waking up costs a lone caller more than a prediction does."""
+        if monotonic_s() < self._until_s:
+            self.loop.call_soon(self._linger)
 
     def _joined(self) -> bytes:
         pieces, self._pieces = self._pieces, []

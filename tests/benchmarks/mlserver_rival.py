@@ -34,10 +34,10 @@ class Mlp(MLModel):
 """
 
 
-def on(core: int, words: list[str]) -> list[str]:
-    """The command on one core, where there are several; it is asked to leave when we die, however that happens."""
+def on(core: int | None, words: list[str]) -> list[str]:
+    """The command on one core, where there are several, or on all; it is asked to leave when we die, however we do."""
     bound = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
-    return [*bound, "taskset", "-c", str(core), *words] if os.cpu_count() != 1 else [*bound, *words]
+    return [*bound, *words] if core is None or os.cpu_count() == 1 else [*bound, "taskset", "-c", str(core), *words]
 
 
 def rival(place: Path, folder: Path, weights: Mapping[str, Any], core: int) -> tuple[subprocess.Popen[str], int]:
