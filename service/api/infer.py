@@ -46,7 +46,8 @@ def read(model: str, json_bytes: int | None, body: bytes) -> tuple[Tensor, bytes
             return None
         size = given.get("parameters", {}).get("binary_data_size")
         if size is None:
-            data = None if length < len(body) or datatype != "FP32" else _listed(given["data"], rows, width)
+            plain = b"true" not in body and b"false" not in body
+            data = _listed(given["data"], rows, width, plain) if length == len(body) and datatype == "FP32" else None
         else:
             whole = type(size) is int and size == len(body) - length and "data" not in given
             data = _packed(body[length:], datatype) if whole else None
@@ -63,13 +64,13 @@ def _short(name: Any) -> bool:
     return type(name) is str and len(name) <= _LONGEST
 
 
-def _listed(data: Any, rows: int, width: int) -> bytes | None:
-    """Numbers of JSON, one after the other or row by row."""
+def _listed(data: Any, rows: int, width: int, plain: bool) -> bytes | None:
+    """Numbers of JSON, one after the other or row by row. `plain`: none of them is true or false."""
     if type(data[0]) is list:
         if {*map(type, data)} != {list} or {*map(len, data)} != {width}:
             return None
         data = [*chain(*data)]
-    if len(data) != rows * width or not {*map(type, data)} <= {float, int}:
+    if len(data) != rows * width or not (plain or {*map(type, data)} <= {float, int}):
         return None
     return pack(f"<{len(data)}f", *data)
 
