@@ -24,6 +24,7 @@ from service.engine.contract import (
     features_first,
 )
 from service.engine.layers.activations import ActivationField
+from service.engine.layers.matmul import by_columns
 
 FOLD_BELOW = 4096  # numbers; in a small layer the bias is one more row of the weights and two calls are saved
 SKINNY_ROWS, SKINNY_LEAST, SKINNY_MOST = 32, 32, 112  # rows, and heights of a block, measured on OpenBLAS 0.3.31
@@ -67,10 +68,10 @@ class Dense(LayerSpec):
         x, y, dy = in_rows(site.x), in_rows(site.y), in_rows(site.dy)
         dx = None if site.dx is None else in_rows(site.dx)
         W, b = site.theta["weight"], site.theta.get("bias")
-        W_t, matmul, add = W.T, np.matmul, np.add
+        matmul, add, up = np.matmul, np.add, by_columns(x, W, y)
 
         def forward() -> None:
-            matmul(x, W, y)
+            matmul(*up)
             if b is not None:
                 add(y, b, y)
 
@@ -82,12 +83,14 @@ class Dense(LayerSpec):
             _outer(x, dy, site.gradient["weight"]),
         )
 
+        down = None if dx is None else by_columns(dy, W.T, dx)
+
         def backward() -> None:
             matmul(*products)
             if db is not None:
                 ones.dot(dy, db)
-            if dx is not None:
-                matmul(dy, W_t, dx)
+            if down is not None:
+                matmul(*down)
 
         return forward, backward
 

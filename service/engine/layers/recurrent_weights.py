@@ -9,11 +9,10 @@ import numpy as np
 
 from service.engine.contract import Array, Site, Step
 from service.engine.layers.embedding import scatter_rows
-from service.engine.layers.matmul import UNPACKED
+from service.engine.layers.matmul import width_of
 
 SAME_SET = 128  # rows a multiple of so many numbers apart fall on few lines of the cache
 LINE = 16
-COLUMNS = (64, 32)  # widths of a piece of a step's product that OpenBLAS's kernel without packing is quick with
 AtTime: TypeAlias = Callable[[int], object]
 
 
@@ -133,7 +132,7 @@ def _scaled(site: Site, gates: Gates, W: Array, b: Array) -> Step:
 def bind_state_product(site: Site, gates: Gates, h: list[Array]) -> tuple[Step, AtTime]:
     """(what is done once U is there, t: u = h[t] U), gate by gate."""
     rows, units = site.rows, gates.units
-    width = _width(rows, units, units)
+    width = width_of(rows, units, units)
     pieces = site.loose("U_pieces", (len(gates.u), units // width, units, width))
     source = gates.U.reshape(units, *pieces.shape[:2], width).transpose(1, 2, 0, 3)
     u = gates.u.reshape(len(gates.u), rows, -1, width).swapaxes(1, 2)
@@ -142,7 +141,7 @@ def bind_state_product(site: Site, gates: Gates, h: list[Array]) -> tuple[Step, 
 
 def bind_back_product(site: Site, gates: Gates, d: list[Array], dh: list[Array]) -> tuple[Step, AtTime]:
     """(what is done once a step, t: dh[t] = d[t] U' without the scale)."""
-    weight, width = site.theta["weight_hh_l0"], _width(site.rows, gates.wide, gates.units)
+    weight, width = site.theta["weight_hh_l0"], width_of(site.rows, gates.wide, gates.units)
     pieces = site.loose("U_back", (gates.units // width, gates.wide, width))
     pairs = [
         (pieces[:, ours], weight[:, theirs].reshape(len(pieces), width, -1).swapaxes(1, 2))
@@ -156,11 +155,6 @@ def bind_back_product(site: Site, gates: Gates, d: list[Array], dh: list[Array])
             np.copyto(ours, theirs)
 
     return fetch, lambda t: np.matmul(da[t], pieces, outs[t])
-
-
-def _width(rows: int, k: int, n: int) -> int:
-    """Columns of a piece of (rows, k) (k, n): narrow enough for OpenBLAS's kernel without packing, else all of them."""
-    return next((c for c in COLUMNS if n % c == 0 and rows * k * c <= UNPACKED), n)
 
 
 def bind_gradients(site: Site, gates: Gates, source: Source, before: Array) -> Step:
