@@ -59,8 +59,22 @@ def learned(client: Client, name: str, kind: str, units: int, epochs: int, valid
     losses = client.series(done["run_id"])["val_loss"]["values"]
     print(f"\n{name}: {kind} 2 x {units}, {epochs} epochs, {spent:.0f} s, {spent / epochs:.1f} s an epoch")
     print("  nats per character on the rest, by epoch: " + " ".join(f"{loss:.3f}" for loss in losses))
+    print("  gradient of the last answer in the state, steps before it: " + faded(client, done["run_id"]))
     client.publish(f"{Path(name).stem}-{kind}", done["run_id"])
     return {"loss": min(losses), "model": f"{Path(name).stem}-{kind}"}
+
+
+def faded(client: Client, run_id: str) -> str:
+    """By recurrent layer: what of its norm at the last step is left so many steps before, in a window's length."""
+    layers = client.ask("GET", f"/v1/runs/{run_id}/diagnostics")["layers"]
+    lines = []
+    for layer in layers:
+        norms = layer["gradient_by_time"]
+        if norms:
+            last = next(norm for norm in reversed(norms) if norm)
+            steps = [step for step in (1, 5, 10, 20, 40, 60) if step < len(norms)]
+            lines.append(f"layer {layer['index']}: " + " ".join(f"{k}:{norms[-1 - k] / last:.0e}" for k in steps))
+    return "; ".join(lines)
 
 
 def write(client: Client, model: str, prompt: str, **options: Any) -> None:
