@@ -152,7 +152,7 @@ def bind_row(row: RowPlan, site: Site) -> tuple[tuple[Step, ...], tuple[Step, ..
     for i, part in enumerate(row.parts):
         x, y, dx, dy = values.views[i], values.views[i + 1], gradients[i], gradients[i + 1]
         if part.layer.alias:
-            _alias(x, y, dx, dy, forward, backward)
+            _alias(x, y, dx if site.backward else None, dy, forward, backward)
             continue
         inner = _inner_site(site, i, part, values.ones[i], (x, y, dx, dy))
         ahead, back = part.layer.bind(inner)

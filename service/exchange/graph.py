@@ -20,11 +20,15 @@ LEARNED_OPSET = 3
 
 @dataclass(frozen=True)
 class Value:
-    """Something that flows: its name, and how many axes it has, the batch among them. `vocabulary`: it holds ids."""
+    """Something that flows: its name, and how many axes it has, the batch among them. `vocabulary`: it holds ids.
+
+    `dims`: one row's shape, None where rows may be longer or shorter.
+    """
 
     name: str
     rank: int
     vocabulary: int | None = None
+    dims: tuple[int, ...] | None = None
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from onnx import TensorProto
 
@@ -25,6 +26,7 @@ def to_onnx(model: NetworkModel) -> bytes:
     else:
         rows = prepared.encoder
         x = onnx_rows.flat(graph, rows) if isinstance(rows, Flat) else onnx_rows.whole(graph, rows)
+        x = replace(x, dims=model.signature.shape)
         onnx_rows.answers(graph, write_network(model, x, graph), prepared.target)
     told = {"preprocessor": json.dumps(prepared.to_json()), "facts": json.dumps(dict(model.facts))}
     return graph.bytes("netwright", told)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from service.engine import LayerSpec, Shape
 from service.exchange.graph import Graph, Value
 from service.tensors import Array
 
@@ -45,9 +46,13 @@ def write_row(layers: Sequence[Any], x: Value, writer: Writer) -> Value:
 
 def write_layer(layer: Any, x: Value, writer: Writer) -> Value:
     """One layer, and the activation it names."""
-    y = WORDS[layer.kind](layer, x, writer)
-    activation = getattr(layer, "activation", None)
-    return y if activation is None else WORDS[activation.kind](activation, y, writer)
+    for part in layer.parts():
+        x = replace(WORDS[part.kind](part, x, writer), dims=_dims(part, x))
+    return x
+
+
+def _dims(layer: LayerSpec, x: Value) -> tuple[int, ...] | None:
+    return None if x.dims is None else layer.plan(Shape(x.dims, x.vocabulary)).shape.dims
 
 
 # --- dense, shapes ------------------------------------------------------------------------------------------
@@ -90,34 +95,28 @@ def _turned(kind: str, x: Value, writer: Writer, *more: str, **attributes: Any) 
     return writer.op("Transpose", done, perm=[0, *range(2, x.rank), 1])
 
 
-def _window(layer: Any, kernel: Sequence[int], strides: Sequence[int]) -> dict[str, Any]:
-    """`same`: the odd zero comes behind."""
+def _window(layer: Any, x: Value, kernel: Sequence[int], strides: Sequence[int]) -> dict[str, Any]:
+    """`same`: the odd zero comes behind. Told by number where sizes are known, for runtimes differ in the word."""
     about: dict[str, Any] = {"kernel_shape": list(kernel), "strides": list(strides)}
+    if x.dims is not None:
+        w = layer.window(Shape(x.dims))
+        each = zip(w.needed(w.out), w.size, w.before, strict=True)
+        return about | {"pads": [*w.before, *(max(need - size - before, 0) for need, size, before in each)]}
     if isinstance(layer.padding, str):
         return about | {"auto_pad": {"same": "SAME_UPPER", "valid": "VALID"}[layer.padding]}
-    each = (layer.padding,) * len(kernel) if isinstance(layer.padding, int) else layer.padding
-    return about | {"pads": [*each, *each]}
+    sides = (layer.padding,) * len(kernel) if isinstance(layer.padding, int) else layer.padding
+    return about | {"pads": [*sides, *sides]}
 
 
 def _conv(layer: Any, x: Value, writer: Writer) -> Value:
-    about = _window(layer, layer.kernel_size, layer.strides)
-    if max(layer.dilation) > 1 and layer.padding == "same":
-        about |= _padded(layer)
+    about = _window(layer, x, layer.kernel_size, layer.strides)
     more = [writer.weight(name) for name in ("weight", "bias") if writer.has(name)]
     return _turned("Conv", x, writer, *more, **about, dilations=list(layer.dilation), group=layer.groups)
 
 
-def _padded(layer: Any) -> dict[str, Any]:
-    """Zeros told by number where strides are 1, for runtimes differ in automatic padding of dilated kernels."""
-    if max(layer.strides) > 1:
-        return {}
-    reach = [(k - 1) * d for k, d in zip(layer.kernel_size, layer.dilation, strict=True)]
-    return {"auto_pad": "NOTSET", "pads": [*(r // 2 for r in reach), *(r - r // 2 for r in reach)]}
-
-
 def _pool(kind: str) -> Callable[[Any, Value, Writer], Value]:
     def write(layer: Any, x: Value, writer: Writer) -> Value:
-        about = _window(layer, layer.pool_size, layer.strides or layer.pool_size)
+        about = _window(layer, x, layer.pool_size, layer.strides or layer.pool_size)
         return _turned(kind, x, writer, **about)
 
     return write

@@ -38,7 +38,7 @@ def layer_gaps(example: Any) -> list[float]:
     spec, signature, weights, network = models.network_of(example)
     graph, rank = Graph(), 1 + len(example.dims)
     element = onnx.TensorProto.FLOAT if signature.vocabulary is None else onnx.TensorProto.INT64
-    x = Value(graph.input("x", element, ["rows", *example.dims]), rank, signature.vocabulary)
+    x = Value(graph.input("x", element, ["rows", *example.dims]), rank, signature.vocabulary, example.dims)
     y = write_row(spec.layers, x, Writer(graph, weights))
     graph.output("y", y.name, onnx.TensorProto.FLOAT, ["rows", *(f"d{at}" for at in range(y.rank - 1))])
     session = onnxruntime.InferenceSession(graph.bytes("g", {}), providers=["CPUExecutionProvider"])

@@ -82,6 +82,10 @@ LAYERS: dict[str, list[LayerExample]] = {
         LayerExample({"kind": "conv2d", "filters": 8, "kernel_size": 3, "padding": 2}, (20, 19, 8)),
         LayerExample({"kind": "conv2d", "filters": 3, "kernel_size": [1, 4], "strides": [2, 1]}, (5, 6, 9)),
         LayerExample({"kind": "conv2d", "filters": 4, "kernel_size": 2, "padding": "same", "dilation": 2}, (5, 4, 9)),
+        LayerExample(
+            {"kind": "conv2d", "filters": 4, "kernel_size": [3, 2], "padding": "same", "dilation": 2, "strides": 2},
+            (6, 7, 2),
+        ),
         LayerExample({"kind": "conv2d", "filters": 6, "kernel_size": 3, "groups": 3, "activation": "relu"}, (5, 4, 9)),
         LayerExample({"kind": "conv2d", "filters": 4, "kernel_size": 3, "groups": 4, "padding": "same"}, (5, 6, 4)),
         LayerExample({"kind": "conv2d", "filters": 8, "kernel_size": 3, "groups": 4, "strides": 2}, (7, 6, 4)),

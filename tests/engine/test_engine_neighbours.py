@@ -23,7 +23,7 @@ FIRST: list[Json] = [
     {"kind": "gelu"}, {"kind": "softmax"}, {"kind": "swiglu"}, {"kind": "reshape", "shape": [-1, 6]},
     {"kind": "residual", "layers": [{"kind": "gelu"}]}, {"kind": "bidirectional", "layer": {"kind": "gru", "units": 2}},
     {"kind": "conv1d", "filters": 12, "kernel_size": 2, "activation": "gelu"}, {"kind": "batch_norm"},
-    {"kind": "average_pool1d", "pool_size": 2},
+    {"kind": "average_pool1d", "pool_size": 2}, {"kind": "residual", "layers": [{"kind": "reshape", "shape": [4, 6]}]},
 ]  # fmt: skip
 SECOND: list[Json] = [
     {"kind": "lstm", "units": 3}, {"kind": "batch_norm"}, {"kind": "conv1d", "filters": 3, "kernel_size": 2},

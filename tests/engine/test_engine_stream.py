@@ -32,7 +32,8 @@ def _cross_entropy() -> Loss:
 
 
 def two(kind: str) -> list[dict[str, Any]]:
-    return [{"kind": kind, "units": 6}, {"kind": "dropout", "rate": 0.2}, {"kind": kind, "units": 5}]
+    between = [{"kind": "dropout", "rate": 0.2}, {"kind": "dense", "units": 8, "activation": "gelu"}]
+    return [{"kind": kind, "units": 6}, *between, {"kind": kind, "units": 5}]
 
 
 @pytest.mark.parametrize("kind", RECURRENT)

@@ -24,7 +24,8 @@ def test_a_layer_gives_in_onnxruntime_what_it_gives_here(name: str, example: typ
     spec, signature, weights, network = network_of(example)
     graph = Graph()
     element = onnx.TensorProto.FLOAT if signature.vocabulary is None else onnx.TensorProto.INT64
-    x = Value(graph.input("x", element, ["rows", *example.dims]), 1 + len(example.dims), signature.vocabulary)
+    name_in = graph.input("x", element, ["rows", *example.dims])
+    x = Value(name_in, 1 + len(example.dims), signature.vocabulary, example.dims)
     y = write_row(spec.layers, x, Writer(graph, weights))
     graph.output("y", y.name, onnx.TensorProto.FLOAT, ["rows", *(f"d{at}" for at in range(y.rank - 1))])
     session = onnxruntime.InferenceSession(graph.bytes(name, {}), providers=["CPUExecutionProvider"])

@@ -233,6 +233,10 @@ def test_what_pytorch_exports_says_here_what_onnxruntime_says(tmp_path: Path, na
         torch.onnx.export(
             net.eval(), (torch.from_numpy(x),), path, input_names=["x"], opset_version=opset, dynamo=dynamo, **more
         )
+    if (name, by) == ("rnn", "dynamo"):  # written out step by step
+        with pytest.raises(InvalidData, match="only part"):
+            from_onnx(path)
+        return
     model = from_onnx(path)
     (wanted,) = runtime.InferenceSession(path).run(None, {"x": x})
     given = ours(x) if len(shape) == 3 or name == "conv1d" else x
