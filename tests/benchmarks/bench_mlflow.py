@@ -6,7 +6,6 @@ made beforehand. `MLFLOW=/path/to/mlflow make bench-mlflow` names the program; w
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from http.client import HTTPConnection
@@ -181,59 +181,24 @@ def singles(ours: Peer, theirs: Peer) -> float:
     slow = 1 / median(theirs.post(as_metric(their_run, 100)))
     tell("single points", 1 / median(ours.post(own[:1000])), slow)
     tell("single points, as MLflow's clients send them", 1 / median(ours.post(as_metric(like, 1000))), slow)
-    slow = together(theirs, as_metric(their_run, 640))
+    slow = together(theirs, as_metric(their_run, 320))
     found = tell(f"single points, {CALLERS} callers", together(ours, own), slow)
     like_many = together(ours, as_metric(like, 8000))
     tell(f"single points, {CALLERS} callers, as MLflow's send them", like_many, slow)
     return found
 
 
-class Caller(asyncio.Protocol):
-    """One connection of many: sends the next request as soon as it was answered."""
-
-    def __init__(self, requests: Iterator[bytes], done: asyncio.Future[None]) -> None:
-        self.requests, self.done, self.had = requests, done, b""
-
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-        self.send()
-
-    def send(self) -> None:
-        request = next(self.requests, None)
-        if request is not None:
-            self.transport.write(request)
-        elif not self.done.done():
-            self.done.set_result(None)
-
-    def data_received(self, data: bytes) -> None:
-        self.had += data
-        head, end, body = self.had.partition(b"\r\n\r\n")
-        if not end or len(body) < int(head.lower().partition(b"content-length:")[2].split()[0]):
-            return
-        if not self.had.startswith(b"HTTP/1.1 200 "):
-            self.done.set_exception(AssertionError(self.had[:500]))
-            return
-        self.had = b""
-        self.send()
-
-
 def together(peer: Peer, sent: Sent) -> float:
     """Requests a second, of several callers at once."""
-    head = b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
-    requests = [head % (path.encode(), len(body), body) for path, body in sent]
 
-    async def run() -> float:
-        loop, waiting = asyncio.get_running_loop(), iter(requests)
-        done = [loop.create_future() for _ in range(CALLERS)]
+    def one(part: Sent) -> None:
+        with closing(Peer(peer.port)) as mine:
+            mine.post(part)
+
+    with ThreadPoolExecutor(CALLERS) as callers:
         start = time.perf_counter()
-        lines = [await loop.create_connection(partial(Caller, waiting, each), "127.0.0.1", peer.port) for each in done]
-        await asyncio.wait_for(asyncio.gather(*done), PATIENCE_S)
-        taken = time.perf_counter() - start
-        for transport, _ in lines:
-            transport.close()
-        return len(requests) / taken
-
-    return asyncio.run(run())
+        list(callers.map(one, [sent[place::CALLERS] for place in range(CALLERS)]))
+        return len(sent) / (time.perf_counter() - start)
 
 
 def tell(what: str, ours: float, theirs: float) -> float:
