@@ -1,6 +1,7 @@
 """Many points to as few as a chart can show, in ways that differ in what they keep.
 
-minmax  the lowest and the highest of every bucket, the first and the last of all, and a non-finite one of every bucket
+minmax  the lowest and the highest of every bucket, the first and the last of all, and a non-finite one of every bucket;
+        a tenth goes to the lowest and the highest of all, so that spikes close to each other are told apart
 last    the last of every bucket
 mean    the mean of the finite values of every bucket, at the bucket's last step
 lttb    the points that keep the shape (largest triangle, three buckets: Steinarsson 2013)
@@ -20,10 +21,15 @@ from service.storage.outline import Outline
 Reduce = Literal["minmax", "last", "mean", "lttb"]
 
 
+def _outermost(max_points: int) -> int:
+    """How many of the lowest, and how many of the highest of all."""
+    return max_points // 20
+
+
 def buckets(how: Reduce, max_points: int, nonfinite: bool) -> int:
     """Into how many buckets points are put so that no more than `max_points` (5 or more) come of them."""
     if how == "minmax":
-        return max(1, (max_points - 2) // (3 if nonfinite else 2))
+        return max(1, (max_points - 2 - 2 * _outermost(max_points)) // (3 if nonfinite else 2))
     return max_points
 
 
@@ -32,19 +38,32 @@ def of_stretches(stretches: Outline, bad: Points, how: Reduce, max_points: int) 
     position = np.cumsum(stretches["n"], dtype=np.int64)
     count = buckets(how, max_points, len(bad) > 0)
     bucket = (position - stretches["n"]) * count // position[-1]
-    return _chosen(outline.joined(stretches, np.flatnonzero(np.diff(bucket, prepend=-1))), bad, how)
+    finite = stretches[stretches["n"] > stretches["nonfinite"]]
+    peaks = _peaks(finite["min"], finite["max"], _outermost(max_points))
+    return _chosen(outline.joined(stretches, np.flatnonzero(np.diff(bucket, prepend=-1))), bad, how, peaks)
 
 
 def of_points(found: Points, how: Reduce, max_points: int) -> Points:
     """From the points themselves."""
-    bad = found[~np.isfinite(found["value"])]
+    finite = np.isfinite(found["value"])
+    bad = found[~finite]
     if how == "lttb":
         return _lttb(found, bad, max_points)
+    peaks = _peaks(found[finite], found[finite], _outermost(max_points)) if how == "minmax" else ()
     count = min(buckets(how, max_points, len(bad) > 0), len(found))
-    return _chosen(outline.outline(found, -(np.arange(count) * -len(found) // count)), bad, how)
+    return _chosen(outline.outline(found, -(np.arange(count) * -len(found) // count)), bad, how, peaks)
 
 
-def _chosen(stretches: Outline, bad: Points, how: Reduce) -> Points:
+def _peaks(low: Points, high: Points, count: int) -> tuple[Points, ...]:
+    """The lowest and the highest of these."""
+    count = min(count, len(low))
+    if not count:
+        return ()
+    lowest = np.argpartition(low["value"], count - 1)[:count]
+    return low[lowest], high[np.argpartition(-high["value"], count - 1)[:count]]
+
+
+def _chosen(stretches: Outline, bad: Points, how: Reduce, peaks: tuple[Points, ...]) -> Points:
     if how == "last":
         return stretches["last"]
     finite = stretches[stretches["n"] > stretches["nonfinite"]]
@@ -54,7 +73,7 @@ def _chosen(stretches: Outline, bad: Points, how: Reduce) -> Points:
         means["value"][stretches["n"] > stretches["nonfinite"]] = finite["sum"] / (finite["n"] - finite["nonfinite"])
         return means
     ends = stretches["first"][:1], stretches["last"][-1:]
-    return _by_step(*ends, finite["min"], finite["max"], _first_of_each(bad, stretches["first"]["step"]))
+    return _by_step(*ends, *peaks, finite["min"], finite["max"], _first_of_each(bad, stretches["first"]["step"]))
 
 
 def _first_of_each(found: Points, steps: NDArray[np.int64]) -> Points:

@@ -210,6 +210,18 @@ def test_every_spike_of_a_long_series_survives_in_few_points(store: Store) -> No
         assert set(spikes.tolist()) <= set(store.metrics.series(run.id, max_points=max_points)["loss"].steps.tolist())
 
 
+@pytest.mark.parametrize(("n", "apart"), [(6_000, 1), (6_000, 9), (100_000, 1_000)])
+def test_spikes_of_one_height_that_are_close_to_each_other_all_survive(n: int, apart: int, store: Store) -> None:
+    values = np.random.default_rng(0).random(n)
+    spikes = 2_000 + apart * np.arange(10)
+    values[spikes] = 99.0
+    run = store.runs.create_external()
+    store.metrics.append(run.id, {"loss": (np.arange(n), values), "fall": (np.arange(n), -values)})
+    for found in store.metrics.series(run.id, max_points=500).values():
+        assert found.steps[np.abs(found.values) == 99.0].tolist() == spikes.tolist()
+        assert len(found.steps) <= 500
+
+
 def test_the_same_question_gives_the_same_bytes_twice(store: Store) -> None:
     run, steps = store.runs.create_external(), np.arange(100_000)
     store.metrics.append(run.id, {"loss": (steps, np.sin(steps / 700))})
@@ -228,7 +240,7 @@ def test_a_chart_from_outlines_is_one_from_the_points(store: Store) -> None:
     mean = store.metrics.series(run.id, max_points=50, reduce="mean")["loss"]
     np.testing.assert_allclose(mean.values, values.reshape(50, -1).mean(axis=1), rtol=1e-12)
     assert mean.steps.tolist() == steps.reshape(50, -1)[:, -1].tolist()
-    chart = store.metrics.series(run.id, max_points=102)["loss"]
+    chart = store.metrics.series(run.id, max_points=112)["loss"]  # ten of them for the outermost of all
     buckets = values.reshape(50, -1)
     assert set(buckets.min(axis=1)) | set(buckets.max(axis=1)) <= set(chart.values)
 
