@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from service.exchange.keras_config import Config, Report, class_of, shortest, shown
+from service.exchange.keras_config import Config, Report, class_of, settings_of, shortest, shown
 
 Json = dict[str, Any]
 _WITHOUT = "Send the model as it is before compile(), and choose it here."
@@ -23,7 +23,7 @@ _FINISHES = {"binary_cross_entropy": "sigmoid", "cross_entropy": "softmax"}
 
 def loss_of(given: Any, pointer: str, last: str | None, report: Report) -> Json | None:
     """`last`: the kind of activation that the network ends with."""
-    config = Config(given.get("config") or {} if isinstance(given, Mapping) else {}, f"{pointer}/config", report)
+    config = Config(settings_of(given), f"{pointer}/config", report)
     kind = _LOSSES.get(class_of(given))
     if kind is None:
         report.fault(pointer, "untranslatable", f"no loss here is Keras' {shown(given)!r}", _WITHOUT)
@@ -66,10 +66,10 @@ def optimizer_of(given: Any, pointer: str, report: Report) -> Json | None:
     if kind is None:
         report.fault(pointer, "untranslatable", f"no optimizer here is Keras' {shown(given)!r}", _WITHOUT)
         return None
-    config = Config(given.get("config") or {} if isinstance(given, Mapping) else {}, f"{pointer}/config", report)
+    config = Config(settings_of(given), f"{pointer}/config", report)
     usual = 0.01 if kind == "sgd" else 0.001
     rate = config.take("learning_rate", usual)
-    if not isinstance(rate, int | float):
+    if not isinstance(rate, int | float) or isinstance(rate, bool):
         config.refuse("learning_rate", rate)
         rate = usual
     made: Json = {"kind": kind, "learning_rate": shortest(rate)}

@@ -11,6 +11,7 @@ import numpy as np
 from service.errors import Fault
 
 NOTHING: tuple[Any, ...] = (None, False, 0, 0.0, "", [], {})
+LARGEST = 1e30  # beyond it no float32 is looked for
 PASSING = frozenset({
     "name", "seed", "unroll", "implementation", "zero_output_for_mask", "time_major", "use_cudnn", "renorm_momentum",
     "fused", "input_length", "input_dim", "batch_input_shape", "input_shape", "batch_shape",
@@ -77,7 +78,7 @@ class Config:
         """To be called last."""
         self.only((True,), trainable=True)
         policy = self.take("dtype", "float32")
-        policy = policy.get("config", {}).get("name") if isinstance(policy, Mapping) else policy
+        policy = settings_of(policy).get("name") if isinstance(policy, Mapping) else policy
         if policy not in (None, "float32", "int32", "int64"):
             self.refuse("dtype", policy)
         for name, value in self.given.items():
@@ -89,6 +90,12 @@ class Config:
         hint = _HINTS.get(name, _HINTS.get(name.rpartition("_")[2], _LEAVE))
         message = f"{name} = {str(shown)[:60]!r} has no counterpart here"
         self.report.fault(f"{self.pointer}/{name}", "untranslatable", message, hint)
+
+
+def settings_of(value: Any) -> Mapping[str, Any]:
+    """An object's settings; a word has none."""
+    given = value.get("config") if isinstance(value, Mapping) else None
+    return given if isinstance(given, Mapping) else {}
 
 
 def class_of(value: Any) -> str:
@@ -104,4 +111,4 @@ def shown(value: Any) -> str:
 
 def shortest(number: float) -> float:
     """Keras writes float32 at full length: 0.001 comes as 0.0010000000474974513."""
-    return float(str(np.float32(number)))
+    return float(str(np.float32(number))) if -LARGEST < number < LARGEST else number

@@ -9,15 +9,16 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from service.engine import Layer
+from service.engine import Layer, Loss, Optimizer
 from service.errors import InvalidSpec
 from service.exchange.keras_compile import loss_of, optimizer_of
-from service.exchange.keras_config import Report, class_of
+from service.exchange.keras_config import Report, class_of, settings_of
 from service.exchange.keras_layers import ZEROS, Json, layer
 from service.specs import faults
 
 MOST_LAYERS = 1_000
 _LAYER: TypeAdapter[Any] = TypeAdapter(Layer)
+_COMPILED: dict[str, TypeAdapter[Any]] = {"loss": TypeAdapter(Loss), "optimizer": TypeAdapter(Optimizer)}
 _SEQUENTIAL = "A model whose layers stand in one row is one: keras.Sequential(model.layers).to_json()."
 
 
@@ -71,6 +72,9 @@ def _compiled(given: Mapping[str, Any], layers: list[Json], report: Report) -> J
         found["loss"] = loss_of(given["loss"], "/compile_config/loss", finish, report)
     if given.get("optimizer") is not None:
         found["optimizer"] = optimizer_of(given["optimizer"], "/compile_config/optimizer", report)
+    for name, made in found.items():
+        if made is not None:
+            _check(made, f"/compile_config/{name}/config", report, _COMPILED[name])
     return found
 
 
@@ -111,7 +115,8 @@ def _layers(listed: list[Any], place: str, report: Report) -> tuple[list[Json], 
         if kind == "embedding":
             if found:
                 report.fault(pointer, "untranslatable", "only what comes in may be read by an embedding")
-            vocabulary = (given.get("config") or {}).get("input_dim")
+            size = settings_of(given).get("input_dim")
+            vocabulary = size if type(size) is int and size > 0 else None
         before = len(report.faults)
         made = layer(given, pointer, report)
         if zeros is not None:
@@ -137,13 +142,13 @@ def _around(zeros: Json, made: Json | None, pointer: str, report: Report) -> Jso
     return made | {"padding": zeros["padding"]}
 
 
-def _check(made: Json, pointer: str, report: Report) -> None:
-    """Numbers that no layer of ours may have are told at the layer."""
+def _check(made: Json, pointer: str, report: Report, adapter: TypeAdapter[Any] = _LAYER) -> None:
+    """Numbers that ours may not have are told where the settings stand."""
     given = {name: value for name, value in made.items() if value is not None}
     try:
-        _LAYER.validate_python(given)
+        adapter.validate_python(given)
     except ValidationError as error:
-        for each in faults(error, _LAYER, given):
+        for each in faults(error, adapter, given):
             report.fault(
                 pointer, each.code, f"{each.pointer.removeprefix('/')}: {each.message}", each.hint, each.allowed
             )

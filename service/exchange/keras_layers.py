@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from service.errors import did_you_mean
-from service.exchange.keras_config import Config, Report, class_of, shortest, shown
+from service.exchange.keras_config import Config, Report, class_of, settings_of, shortest, shown
 
 Json = dict[str, Any]
 
@@ -124,7 +124,9 @@ def _recurrent(kind: str) -> Callable[[Config], Json]:
         every = config.take("return_sequences", False)
         made = {"kind": kind, "units": config.take("units"), "output": "sequence" if every else "last",
                 "recurrent_dropout": config.take("recurrent_dropout", 0.0)}  # fmt: skip
-        return made | ({"forget_bias": float(config.take("unit_forget_bias", True))} if kind == "lstm" else {})
+        if kind == "lstm":
+            made["forget_bias"] = 1.0 if config.take("unit_forget_bias", True) else 0.0
+        return made
 
     return read
 
@@ -136,7 +138,7 @@ def _bidirectional(config: Config) -> Json:
     inner = layer(ahead, f"{config.pointer}/layer", config.report)
     if isinstance(back, Mapping):
         config.only((True,), go_backwards=True)
-        turned = {**(back.get("config") or {}), "go_backwards": False}
+        turned = {**settings_of(back), "go_backwards": False}
         other = layer({**back, "config": turned}, f"{config.pointer}/backward_layer", config.report)
         if other != inner:
             config.refuse("backward_layer", back)
@@ -228,7 +230,7 @@ def _zeros(rank: int) -> Callable[[Config], Json]:
         )
         if len(pairs) != rank or any(len(set(map(str, each))) != 1 for each in pairs):
             config.refuse("padding", given)
-        return {"kind": ZEROS, "padding": [each[0] for each in pairs]}
+        return {"kind": ZEROS, "padding": [each[0] if each else 0 for each in pairs]}
 
     return read
 

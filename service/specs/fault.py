@@ -72,10 +72,10 @@ def _locate(
         last = number + 1 == len(loc)
         if isinstance(document, Mapping) and (part in document or (last and part in _fields(inside))):
             document, next_inside = document.get(part), [each for m in _models(inside) for each in _field(m, part)]
-        elif isinstance(document, list) and isinstance(part, int):
+        elif isinstance(document, list) and isinstance(part, int) and part < len(document):
             document, next_inside = document[part], [a for each in inside for a in get_args(each)]
         else:
-            continue  # a union's tag
+            continue  # a union's tag, or what a list lacks
         place.append(part)
         around = inside
         inside = _fitting([a for each in next_inside for a in _members(each)], document)
@@ -143,7 +143,7 @@ def _message(error: ErrorDetails, place: list[str | int]) -> str:
     if kind == "extra_forbidden":
         return f"unknown field {place[-1]!r}"
     if kind == "missing":
-        return f"{place[-1]!r} is missing"
+        return f"{place[-1]!r} {'has too few items' if isinstance(error['loc'][-1], int) else 'is missing'}"
     if kind == "union_tag_not_found":
         return f"{place[-1]!r} is missing: it says which kind of thing this is"
     if kind == "union_tag_invalid":

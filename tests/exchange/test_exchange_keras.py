@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +152,34 @@ def test_what_is_no_row_of_layers_is_refused(document: Any, words: str) -> None:
     with pytest.raises(InvalidSpec) as caught:
         from_keras(document)
     assert words in str([caught.value.message, *caught.value.faults])
+
+
+def places(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    inside = (
+        document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    )
+    for key, value in inside:
+        yield from places(value, (*path, key))
+
+
+JUNK: list[Any] = [None, True, -1, 1.5, 10**400, "", "relu", [], [[], []], {}, {"class_name": "LSTM", "config": []}]
+
+
+def test_a_damaged_model_is_refused_or_read_and_nothing_else() -> None:
+    chance, refused = random.Random(2), 0
+    for _ in range(300):
+        document = copy.deepcopy(chance.choice(KERAS2)["document"])
+        *way, last = chance.choice([each for each in places(document) if each])
+        at = document
+        for key in way:
+            at = at[key]
+        at[last] = chance.choice(JUNK)
+        try:
+            from_keras(document)
+        except InvalidSpec:
+            refused += 1
+    assert refused > 100
 
 
 # --- the Keras of today -----------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from service.errors import Fault, InvalidSpec
 from service.specs import parse
 
 DENSE = {"kind": "dense", "units": 3}
+CONV = {"kind": "conv2d", "filters": 2, "kernel_size": 3}
 
 
 def job(**changes: Any) -> dict[str, Any]:
@@ -55,6 +56,11 @@ def test_a_good_job_has_no_faults() -> None:
          "out_of_range", None),
         (job(network={"layers": [DENSE | {"activation": "rel"}]}), "/spec/network/layers/0/activation",
          "unknown_kind", "Did you mean 'relu'?"),
+        (job(network={"layers": [CONV | {"kernel_size": []}]}), "/spec/network/layers/0/kernel_size", "missing", None),
+        (job(network={"layers": [CONV | {"kernel_size": [3]}]}), "/spec/network/layers/0/kernel_size", "missing", None),
+        (job(network={"layers": [CONV | {"padding": -1}]}), "/spec/network/layers/0/padding", "out_of_range", None),
+        (job(network={"layers": [CONV | {"padding": "smae"}]}), "/spec/network/layers/0/padding", "unknown_word",
+         "Did you mean 'same'?"),
         (job(dataset={"sample": "irises"}), "/spec/dataset/sample", "unknown_word", "Did you mean 'iris'?"),
         (job(dataset={}), "/spec/dataset", "invalid_value", None),
         (job(dataset={"sample": "iris", "validation": 2}), "/spec/dataset/validation", "out_of_range", None),
