@@ -55,6 +55,21 @@ async def test_a_run_of_ours_is_read_in_mlflows_shape(tmp_path: Path) -> None:
         assert [(point["step"], point["value"]) for point in history["metrics"]] == [(1, 0.5), (2, "NaN")]
 
 
+@pytest.mark.parametrize("name", ["loss", 'a "quoted" 100 % näme, {b}'])
+async def test_a_history_says_of_each_point_what_the_store_has(name: str, tmp_path: Path) -> None:
+    values = [0.1, math.nan, -math.inf, 5e-324, 1e300, math.inf, -0.0, 12345678.9]
+    async with serving(tmp_path) as api:
+        run = api.store.runs.create_external()
+        api.store.metrics.append(run.id, {name: (range(8), values, range(1_000, 1_008))})
+        found = await get(api, "metrics/get-history", run_id=run.id, metric_key=name, max_results=8)
+    odd = {1: "NaN", 2: "-Infinity", 5: "Infinity"}
+    points = [
+        {"key": name, "value": odd.get(step, value), "timestamp": 1_000 + step, "step": step}
+        for step, value in enumerate(values)
+    ]
+    assert found == {"metrics": points}
+
+
 async def test_history_comes_in_pages(tmp_path: Path) -> None:
     async with serving(tmp_path) as api:
         run_id = api.store.runs.create_external().id

@@ -103,7 +103,6 @@ def _history(here: Context, run_id: str, name: str, limit: int, from_step: int |
     if found is None:
         here.store.runs.get(run_id)
         return reply({"metrics": []})
-    steps, times, values = (column[:limit].tolist() for column in (found.steps, found.times, found.values))
-    points = [shapes.metric(name, *point) for point in zip(steps, times, values, strict=True)]
-    more = {"next_page_token": str(steps[-1])} if len(found.steps) > limit else {}
-    return reply({"metrics": points, **more})
+    points = shapes.history(name, found.steps[:limit], found.times[:limit], found.values[:limit])
+    more = b',"next_page_token":"%d"' % found.steps[limit - 1] if len(found.steps) > limit else b""
+    return Response(b'{"metrics":[%b]%b}' % (points, more), media_type="application/json")

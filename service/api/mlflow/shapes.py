@@ -11,11 +11,14 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from service import storage
 from service.api.curves import word
+from service.api.replies import encode
 from service.storage import DEFAULT_EXPERIMENT, EXPERIMENT, Experiment, Point, Run, spec_params
+from service.tensors import Array
 
 PREFIX = "/api/2.0/mlflow"
 DEFAULT_ID = "0"
@@ -80,6 +83,20 @@ def run(row: Run, latest: Mapping[str, Point]) -> dict[str, Any]:
 def metric(name: str, step: int, time: int, value: float) -> dict[str, Any]:
     """A point; what is not finite is a word, as protobuf's JSON has it."""
     return {"key": name, "value": value if math.isfinite(value) else word(value), "timestamp": time, "step": step}
+
+
+def history(name: str, steps: Array, times: Array, values: Array) -> bytes:
+    """Such points with commas between, as JSON: by columns, since a dictionary for each would take twice as long."""
+    told = _numbers(values)
+    for place in np.flatnonzero(~np.isfinite(values)):
+        told[place] = encode(word(values[place]))
+    pieces = [b'{"key":%b,"value":' % encode(name), b"", b',"timestamp":', b"", b',"step":', b"", b"},"] * len(told)
+    pieces[1::7], pieces[3::7], pieces[5::7] = told, _numbers(times), _numbers(steps)
+    return b"".join(pieces)[:-1]
+
+
+def _numbers(column: Array) -> list[bytes]:
+    return encode(column.tolist())[1:-1].split(b",") if len(column) else []
 
 
 def tags_of(pairs: Sequence[Pair]) -> tuple[dict[str, str], str | None, str | None]:
