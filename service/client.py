@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +16,7 @@ import httpx
 Document = dict[str, Any]
 FINAL = frozenset({"succeeded", "failed", "cancelled"})
 _LONG_POLL_S = 20.0
+_LARGE_BYTES, _PIECE_BYTES = 64 << 20, 16 << 20  # of uploads
 _RECONNECTS = 20  # about a minute of a server being away
 
 
@@ -64,11 +66,37 @@ class Client:
     # --- data sets
 
     def upload(self, *files: str | Path, name: str | None = None, format: str | None = None) -> Document:
-        """Uploads one or more files as one data set, streamed from disk."""
+        """Uploads one or more files as one data set, streamed; a large one in pieces, over lost connections."""
+        if len(files) == 1 and Path(files[0]).stat().st_size >= _LARGE_BYTES:
+            return self._upload_pieces(Path(files[0]), name, format)
         fields = {key: value for key, value in (("name", name), ("format", format)) if value is not None}
         with ExitStack() as stack:
             parts = [("file", (Path(file).name, stack.enter_context(open(file, "rb")))) for file in files]
             return self._document("POST", "/v1/datasets", files=parts, data=fields, timeout=None)
+
+    def _upload_pieces(self, path: Path, name: str | None, format: str | None) -> Document:
+        begin = {"name": name or path.name, "bytes": path.stat().st_size, "format": format}
+        upload = self._patiently("POST", "/v1/uploads", json=begin, headers={"Idempotency-Key": uuid.uuid4().hex})
+        place = f"/v1/uploads/{upload['id']}"
+        with open(path, "rb") as file:
+            while upload["offset"] < upload["bytes"]:
+                file.seek(upload["offset"])
+                headers = {"Upload-Offset": str(upload["offset"])}
+                try:
+                    self.ask("PATCH", place, content=file.read(_PIECE_BYTES), headers=headers)
+                except (ApiError, httpx.TransportError) as error:
+                    if getattr(error, "status", 409) not in (409, 503):  # a piece is still being written; draining
+                        raise
+                    time.sleep(0.2)
+                upload = self._patiently("GET", place)
+        return self._patiently("POST", f"{place}/finish", timeout=None)
+
+    def _patiently(self, method: str, path: str, **options: Any) -> Document:
+        for attempt in range(1, _RECONNECTS):
+            with suppress(httpx.TransportError):
+                return self._document(method, path, **options)
+            time.sleep(min(0.2 * attempt, 5.0))
+        return self._document(method, path, **options)
 
     def upload_text(self, text: str, name: str) -> Document:
         """Uploads a text that is at hand; `name` ends as a file's would (`.txt`, `.csv`, `.jsonl`)."""

@@ -37,6 +37,7 @@ from service.api import (
     suggestions,
     translate,
     trials,
+    uploads,
     v2,
     web,
 )
@@ -54,8 +55,8 @@ _DESCRIPTION = (
     "Trains neural networks and n-gram language models from JSON, keeps every run, and answers with the models."
 )
 _NOUNS = (
-    datasets, plans, translate, jobs, repeat, trials, events, compare, runs, external, export, metrics, mlflow, models,
-    card, aliases, predict, bulk, attributions, completions, suggestions, scores, health, prometheus, v2,
+    datasets, uploads, plans, translate, jobs, repeat, trials, events, compare, runs, external, export, metrics, mlflow,
+    models, card, aliases, predict, bulk, attributions, completions, suggestions, scores, health, prometheus, v2,
 )  # fmt: skip
 
 
@@ -104,6 +105,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     context: Context = app.state.context
     if app.state.first:
         shutil.rmtree(context.settings.data_dir / "tmp", ignore_errors=True)
+        context.store.uploads.sweep()
     yield
     app.state.ledger.close()
     context.watch.close()

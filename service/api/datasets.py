@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Query
@@ -18,7 +19,7 @@ from service.api.replies import Documented, ListQuery, listed, refuses, reply
 from service.api.upload import Received, folder, receive
 from service.api.views.base import ListView
 from service.api.views.dataset import DatasetView, PreviewView
-from service.data import Dataset, Format, Parsed, Wishes, parse_wishes, read
+from service.data import Dataset, Format, Parsed, Wishes, histograms, parse_wishes, read
 from service.errors import (
     Conflict,
     Draining,
@@ -42,7 +43,7 @@ _TYPES: dict[str, Format] = {
     "application/x-npz": "npz", "application/vnd.apache.parquet": "parquet",
     "application/vnd.apache.arrow.file": "arrow", "application/vnd.apache.arrow.stream": "arrow",
 }  # fmt: skip
-_ABOUT_TYPES = (
+ABOUT_TYPES = (
     "Columns' types where they are not what the values look like: `zip:category,age:number,note:text,when:date`, or a"
     " JSON object. number refuses other words, by row; date reads ISO 8601 as seconds since 1970 (UTC)."
 )
@@ -58,7 +59,7 @@ _FORM = {
         "resize": {"type": "string", "description": "As in the query."},
     },
 }
-_KNOWN: Documented = {200: {"description": "This content is known already", "model": DatasetView}}
+KNOWN: Documented = {200: {"description": "This content is known already", "model": DatasetView}}
 _BODY = {
     "requestBody": {
         "required": True,
@@ -77,13 +78,13 @@ class DatasetsQuery(ListQuery):
 
 @router.post(
     "", response_model=DatasetView, status_code=201, openapi_extra=_BODY,
-    responses=refuses(InvalidData, TooLarge, UnsupportedMedia, MissingExtra, StorageFull, Draining, also=_KNOWN),
+    responses=refuses(InvalidData, TooLarge, UnsupportedMedia, MissingExtra, StorageFull, Draining, also=KNOWN),
 )  # fmt: skip
 async def upload(
     request: Request, here: Here,
     name: Annotated[str | None, Query(max_length=200, description="For a raw body: its file name.")] = None,
     format: Annotated[Format | None, Query(description="For a raw body, when its type does not tell.")] = None,
-    types: Annotated[str | None, Query(max_length=64_000, description=_ABOUT_TYPES)] = None,
+    types: Annotated[str | None, Query(max_length=64_000, description=ABOUT_TYPES)] = None,
     resize: Annotated[str | None, Query(max_length=40, description="The size pictures are scaled to: 28x28.")] = None,
     idempotency_key: UploadKey = None,
 ) -> Response:  # fmt: skip
@@ -95,22 +96,28 @@ async def upload(
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     with folder(here.settings.data_dir) as into:
         received = await receive(request, into, name or "")
-        chosen = _format(received.fields.get("format")) or format or _TYPES.get(kind)
+        chosen = known_format(received.fields.get("format")) or format or _TYPES.get(kind)
         label = (received.fields.get("name") or name or received.files[0].name or "dataset")[:200]
         wishes = parse_wishes(received.fields.get("types") or types, received.fields.get("resize") or resize)
-        sha256, known = _known(here, _wished(received.sha256, wishes), chosen)
-        key = None if idempotency_key is None else Idempotency(idempotency_key, sha256)
-        if known is None:
-            parsed_at = into / "parsed"
-            parsed = await to_thread.run_sync(_parse, received, parsed_at, chosen, wishes, limiter=_PARSING)
-            row = await in_thread(_keep, here, label, sha256, received.bytes, parsed, parsed_at, key)
-        else:
-            row = await in_thread(_again, here, known, key)
-    headers = {"Location": f"/v1/datasets/{row.id}"}
-    return reply(DatasetView.of(row), 201 if known is None else 200, headers)
+        row, new = await taken(here, received, into, label, chosen, wishes, idempotency_key)
+    return reply(DatasetView.of(row), 201 if new else 200, {"Location": f"/v1/datasets/{row.id}"})
 
 
-def _format(word: str | None) -> Format | None:
+async def taken(
+    here: Context, received: Received, into: Path, label: str, format: Format | None, wishes: Wishes, key: str | None
+) -> tuple[DatasetRow, bool]:
+    """The data set of an upload that is on disk, and whether it is a new one."""
+    sha256, known = _known(here, _wished(received.sha256, wishes), format)
+    kept = None if key is None else Idempotency(key, sha256)
+    if known is not None:
+        return await in_thread(_again, here, known, kept), False
+    parsed_at = into / "parsed"
+    parsed = await to_thread.run_sync(_parse, received, parsed_at, format, wishes, limiter=_PARSING)
+    return await in_thread(_keep, here, label, sha256, received.bytes, parsed, parsed_at, kept), True
+
+
+def known_format(word: str | None) -> Format | None:
+    """Raises InvalidSpec when it is none."""
     if word is None or word in FORMATS:
         return word
     message = f"unknown format {word[:80]!r}"
@@ -165,11 +172,19 @@ async def get_dataset(here: Here, dataset_id: str) -> Response:
 
 
 @router.get("/{dataset_id}/preview", response_model=PreviewView, responses=refuses(NotFound))
-async def preview(here: Here, dataset_id: str, limit: Annotated[int, Query(ge=1, le=1000)] = 20) -> Response:
-    """The first rows, as they would be sent to a model."""
+async def preview(
+    here: Here, dataset_id: str, limit: Annotated[int, Query(ge=1, le=1000)] = 20,
+    bins: Annotated[int, Query(ge=0, le=200, description="Of the histograms; 0 for none.")] = 20,
+) -> Response:  # fmt: skip
+    """The first rows, as they would be sent to a model, and how the values of each column lie."""
     row = here.store.datasets.get(dataset_id)
-    rows = await in_thread(lambda: Dataset.open(here.store.blobs.path(row.blob)).preview(limit))
-    return reply({"id": row.id, "rows": rows})
+    return reply({"id": row.id, **await in_thread(_preview, here.store.blobs.path(row.blob), limit, bins)})
+
+
+def _preview(path: Path, limit: int, bins: int) -> dict[str, Any]:
+    dataset = Dataset.open(path)
+    found = histograms(dataset, bins) if bins else {}
+    return {"rows": dataset.preview(limit), "histograms": {name: asdict(each) for name, each in found.items()}}
 
 
 @router.delete("/{dataset_id}", status_code=204, response_class=Response, responses=refuses(NotFound, Conflict))

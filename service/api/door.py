@@ -15,6 +15,7 @@ from service.api.problems import INTERNAL, problem_of, respond
 from service.errors import TooLarge
 
 UPLOADS = ("/v1/datasets", "/v1/runs/import")
+PIECES = "/v1/uploads/"
 PREDICTIONS = "/predict"
 FILES = ("text/csv", "application/x-ndjson", "application/jsonl")  # are streamed to disk, as uploads are
 _LOG = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class Door:
 
     def _cap(self, path: str, headers: Headers) -> int:
         file = path.endswith(PREDICTIONS) and headers.get("content-type", "").partition(";")[0].strip().lower() in FILES
-        return self.max_upload_bytes if path in UPLOADS or file else self.max_body_bytes
+        return self.max_upload_bytes if path in UPLOADS or path.startswith(PIECES) or file else self.max_body_bytes
 
 
 class _Visit:

@@ -23,7 +23,7 @@ from service.errors import Fault, InvalidSpec, StorageFull
 
 _FLUSH_BYTES = 1 << 20
 _MAX_FILES = 1_000
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(slots=True)
@@ -88,7 +88,7 @@ class _Sink:
         path = self._into / str(len(self._received.files))
         self._file = open(path, "xb")  # noqa: SIM115
         self._digests.append(hashlib.sha256())
-        self._received.files.append(Upload(_label(name), path))
+        self._received.files.append(Upload(label(name), path))
 
     def set_field(self, name: str, value: str) -> None:
         self._received.fields[name] = value
@@ -127,7 +127,7 @@ class _Sink:
             if self._file is not None:
                 self._file.flush()
         except OSError as error:
-            if error.errno in _FULL:
+            if error.errno in FULL:
                 raise StorageFull(
                     "the disk is full", hint="Delete data sets or jobs, or make room on the disk."
                 ) from error
@@ -136,7 +136,7 @@ class _Sink:
         self._pending_bytes = 0
 
 
-def _label(name: str) -> str:
+def label(name: str) -> str:
     """A file's name as a label, never as a path."""
     last = re.split(r"[/\\]", name)[-1]
     return re.sub(r"[\x00-\x1f\x7f]", "", last)[:200]

@@ -10,6 +10,7 @@ from service.data.dates import DATE_PERIODS, DateFeature
 from service.data.description import ColumnDescription, Description, Limits, Parsed, Upload
 from service.data.encoders import ArrayFeature, CategoryFeature, Flat, NumberFeature, Whole
 from service.data.goal import TargetKind
+from service.data.histogram import Histogram, histograms
 from service.data.letters import Letters, stored_preprocessor
 from service.data.outline import Outline, outline
 from service.data.prepare import Part, Prepared, prepare
@@ -40,6 +41,7 @@ __all__ = [
     "DistributionTarget",
     "Flat",
     "Format",
+    "Histogram",
     "Letters",
     "Limits",
     "NumberFeature",
@@ -58,6 +60,7 @@ __all__ = [
     "Whole",
     "Wishes",
     "apply",
+    "histograms",
     "holds_text",
     "outline",
     "outline_letters",

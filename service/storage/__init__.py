@@ -46,6 +46,7 @@ from service.storage.rows import (
 from service.storage.store import Store, existing, open
 from service.storage.tally import BOUNDS_S, Histogram, Process, Tally, Timed, Timing
 from service.storage.trials import Trial
+from service.storage.uploads import Announced, Appending, Unfinished
 
 __all__ = [
     "BOUNDS_S",
@@ -54,6 +55,8 @@ __all__ = [
     "FINAL",
     "STATUS",
     "AliasMove",
+    "Announced",
+    "Appending",
     "Attempt",
     "BackedUp",
     "Blob",
@@ -93,6 +96,7 @@ __all__ = [
     "Timed",
     "Timing",
     "Trial",
+    "Unfinished",
     "Webhook",
     "direction",
     "existing",

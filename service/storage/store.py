@@ -23,6 +23,7 @@ from service.storage.models import Models
 from service.storage.reserve import Reserve
 from service.storage.runs import Runs
 from service.storage.tally import Tally
+from service.storage.uploads import Uploads
 from service.storage.webhooks import Webhooks
 
 
@@ -44,6 +45,7 @@ class Store:
         self.models = Models(database)
         self.webhooks = Webhooks(database)
         self.blobs = Blobs(data_dir / "blobs")
+        self.uploads = Uploads(data_dir / "uploads")
 
     def collect(self, *, grace_s: float = GRACE_S) -> int:
         """Removes the files that nothing has pointed at for `grace_s`, and keys that are too old to be sent again.

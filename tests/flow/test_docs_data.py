@@ -28,8 +28,11 @@ def test_the_page_fits_a_screen_and_its_examples_run(standing: Any, tmp_path: Pa
         ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    upload, preview, plan, search = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
+    upload, begun, pieces, preview, plan, search = (
+        json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")
+    )
     assert PAGE.count("\n") < 80
+    assert (begun["offset"], pieces["columns"][0]["type"]) == (20, "text")
     assert [column["type"] for column in upload["columns"]] == ["number", "category", "number", "category"]
     assert preview["rows"][1] == {"zip": "00501", "joined": 1_709_164_800, "age": None, "plan": "free"}
     assert plan["parameters"] == 3 + 2 + 4 + 1, "three zip codes, an age and its gap, two turns, a bias"

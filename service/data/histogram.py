@@ -1,0 +1,69 @@
+"""How the values of each column lie, looked up when somebody asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.data.dataset import Column, Dataset
+from service.tensors import Array
+
+MOST_COLUMNS, MOST_VALUES = 200, 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Counts by bin between `edges`, or by word; `rows` were looked at."""
+
+    edges: list[float] | None
+    values: list[str] | None
+    counts: list[int]
+    other: int
+    missing: int
+    rows: int
+
+
+def histograms(dataset: Dataset, bins: int) -> dict[str, Histogram]:
+    """By column: of numbers (dates are seconds) and pixels `bins` of one width, of words the `bins` most frequent."""
+    names = list(dataset.columns)[:MOST_COLUMNS]
+    found = {name: _histogram(dataset.columns[name], dataset.rows, bins) for name in names}
+    return {name: each for name, each in found.items() if each is not None}
+
+
+def _histogram(column: Column, rows: int, bins: int) -> Histogram | None:
+    if column.description.type == "text":
+        return None
+    size = max(1, int(np.prod(column.values.shape[1:])))
+    step = max(1, -(-rows * size // MOST_VALUES))
+    values = np.asarray(column.values[::step])
+    if column.description.type == "category":
+        return _of_words(column, values, bins)
+    return _of_numbers(values.reshape(len(values), -1), bins)
+
+
+def _of_words(column: Column, codes: Array, most: int) -> Histogram:
+    counts = np.bincount(codes[codes >= 0], minlength=len(column.words))
+    order = np.argsort(-counts, kind="stable")[:most]
+    there = [int(at) for at in order if counts[at]]
+    told = counts[there].tolist() if there else []
+    missing = int((codes < 0).sum())
+    return Histogram(None, [column.words[at] for at in there], told, int(counts.sum()) - sum(told), missing, len(codes))
+
+
+def _of_numbers(values: Array, bins: int) -> Histogram:
+    flat = values.reshape(-1).astype(np.float64)
+    there = flat[np.isfinite(flat)]
+    missing = len(flat) - len(there)
+    if not len(there):
+        return Histogram([], None, [], 0, missing, len(values))
+    least, greatest = float(there.min()), float(there.max())
+    whole = bool((there == np.floor(there)).all()) and greatest - least < bins
+    if whole:  # a bin for each number
+        edges = np.arange(least, greatest + 2) - 0.5
+    elif not np.isfinite(greatest - least):
+        edges = np.array([least, greatest])
+    else:
+        edges = np.histogram_bin_edges(there, bins, (least, greatest))
+    counts, _ = np.histogram(there, edges)
+    return Histogram(edges.tolist(), None, counts.tolist(), 0, missing, len(values))
