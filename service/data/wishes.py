@@ -66,7 +66,9 @@ def _pairs(types: str | None) -> list[tuple[str, str]]:
 
 
 def seconds(word: str) -> float:
-    """An ISO 8601 date or time as seconds since 1970, UTC where it has no zone. Raises ValueError for other words."""
+    """An ISO 8601 date, time or month as seconds since 1970, UTC where it has no zone. Raises ValueError for others."""
+    if re.fullmatch(r"\d{4}-\d\d", word):
+        word += "-01"
     if not re.match(r"\d{4}-\d\d-\d\d", word):
         raise ValueError(word)  # the standard library takes shorter ones too: a zip code is no date
     when = datetime.fromisoformat(word)

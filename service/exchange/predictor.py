@@ -260,7 +260,8 @@ def check_fills(feature: Any, fills: bool) -> None:
 
 def seconds(word: str) -> float:
     """Of an ISO 8601 date, since 1970, UTC where it has no zone."""
-    when = datetime.fromisoformat(word.strip())
+    word = word.strip()
+    when = datetime.fromisoformat(word + "-01" if len(word) == len("2024-01") else word)
     return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
 
 

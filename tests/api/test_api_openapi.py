@@ -16,7 +16,7 @@ from api_server import serving
 
 ROOT = Path(__file__).resolve().parents[2]
 SNAPSHOT = ROOT / "docs" / "openapi.json"
-METHODS = ("get", "post", "put", "patch", "delete")
+METHODS = ("get", "post", "put", "patch", "delete", "head")
 PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemView"}}}
 INFERENCE_ERROR = {"application/json": {"schema": {"$ref": "#/components/schemas/InferenceErrorView"}}}
 

@@ -74,6 +74,11 @@ def test_dates_of_a_data_set_read_as_words_are_dates_to_the_model(data: Dataset,
         apply(wrong, found.table)
 
 
+def test_a_month_begins_with_its_first_day(data: Dataset) -> None:
+    found = prepare(data, DatasetSpec.model_validate({"id": "ds_1", "dates": {"when": {}}}), "class").table
+    assert found.rows([{"when": "2024-02"}]).tolist() == found.rows([{"when": "2024-02-01"}]).tolist()
+
+
 def test_a_missing_date_is_what_the_policy_says(data: Dataset) -> None:
     def third(policy: dict[str, Any]) -> list[float]:
         spec = {"id": "ds_1", "dates": {"when": {"parts": ["year", "month"], "encoding": "number"}}}

@@ -12,7 +12,7 @@ from service.data.readers.csv_fast import Cut, Hint, available, cut
 from service.data.source import BLOCK_BYTES, Source
 
 LARGE_BYTES = 4_000_000  # a smaller file is read sooner than pyarrow is imported
-LARGE_BLOCK_BYTES, WIDE_BLOCK_BYTES = 4 << 20, 8 << 20  # fewer, larger pieces of columns
+LARGE_BLOCK_BYTES, WIDE_BLOCK_BYTES = 2 << 20, 3 << 20  # fewer, larger pieces of columns
 _WIDE = 200  # columns
 _AHEAD = 2  # blocks
 Hints = Sequence[Hint]
