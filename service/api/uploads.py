@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from service.api.bodies import Body, IdempotencyKey, JsonBody
 from service.api.context import Here, in_thread
-from service.api.datasets import ABOUT_TYPES, KNOWN, known_format, taken
+from service.api.datasets import ABOUT_TYPES, known_format, taken
 from service.api.problems import InvalidJson, UnsupportedMedia
 from service.api.replies import refuses, reply
 from service.api.upload import FULL, Received, folder, label
@@ -133,8 +133,8 @@ def _sure(target: Appending, piece: bytes | None = None) -> None:
 
 
 @router.post(
-    "/{upload_id}/finish", status_code=201, response_model=DatasetView,
-    responses=refuses(NotFound, Conflict, InvalidData, TooLarge, MissingExtra, StorageFull, Draining, also=KNOWN),
+    "/{upload_id}/finish", response_model=DatasetView,
+    responses=refuses(NotFound, Conflict, InvalidData, TooLarge, MissingExtra, StorageFull, Draining),
 )  # fmt: skip
 async def finish(here: Here, upload_id: str) -> Response:
     """Makes the data set, when all bytes have come; asked again, answers with the same."""
@@ -153,9 +153,9 @@ async def finish(here: Here, upload_id: str) -> Response:
     options = said.options or {}
     wishes = parse_wishes(options.get("types"), options.get("resize"))
     with folder(here.settings.data_dir) as into:
-        row, new = await taken(here, received, into, said.name, known_format(options.get("format")), wishes, None)
+        row, _ = await taken(here, received, into, said.name, known_format(options.get("format")), wishes, None)
     await in_thread(here.store.uploads.finish, upload_id, row.id)
-    return reply(DatasetView.of(row), 201 if new else 200, {"Location": f"/v1/datasets/{row.id}"})
+    return reply(DatasetView.of(row), headers={"Location": f"/v1/datasets/{row.id}"})
 
 
 @router.delete("/{upload_id}", status_code=204, response_class=Response, responses=refuses(NotFound))

@@ -76,7 +76,7 @@ def test_every_route_says_what_it_does(document: dict[str, Any]) -> None:
     for path, method, operation in _operations(document):
         assert operation.get("description"), (path, method)
         if method in ("post", "put", "patch") and not path.endswith(
-            ("/cancel", "/pause", "/resume", "/rollback", "/index")
+            ("/cancel", "/pause", "/resume", "/rollback", "/index", "/finish")
         ):
             assert operation["requestBody"]["required"], (path, method)
 
