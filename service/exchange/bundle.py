@@ -36,7 +36,10 @@ def bundled(path: Path, record: Bundle) -> Iterator[bytes | memoryview]:
 
 def opened(path: Path) -> Bundle:
     """The record of a bundle whose model is whole: it is loaded once. Raises InvalidData."""
-    found = tensors.read(path)
+    try:
+        found = tensors.read(path)
+    except InvalidData as error:
+        raise InvalidData(f"neither a bundle nor ONNX: {error.message}", hint=_whose(path)) from error
     kind = artifact.kind_of(found)
     told = _record(found.metadata)
     try:
@@ -47,6 +50,22 @@ def opened(path: Path) -> Bundle:
     except (InvalidSpec, KeyError, TypeError, ValueError) as error:
         raise InvalidData(f"the model in the bundle is not whole: {error}") from error
     return Bundle("train" if kind == "network" else "ngram", **told)
+
+
+_TORCH = "A model of PyTorch or Keras comes in as ONNX; weights alone as safetensors, by POST /v1/datasets."
+_STRANGERS = {
+    b'{"': "What Keras' model.to_json() gave is read by POST /v1/specs/import.",
+    b"PK": _TORCH,  # .keras, .pt
+    b"\x89HDF": _TORCH,  # .h5
+    **{bytes([0x80, protocol]): f"Pickles are never read. {_TORCH}" for protocol in (2, 3, 4, 5)},
+}
+
+
+def _whose(path: Path) -> str | None:
+    """What to do with a file of another program's, by its first bytes."""
+    with open(path, "rb") as file:
+        begin = file.read(4)
+    return next((hint for magic, hint in _STRANGERS.items() if begin.startswith(magic)), None)
 
 
 def _record(metadata: Mapping[str, str]) -> dict[str, Any]:
