@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from service.errors import ServiceError
 
 _MOST = 256  # callers who share a transaction
+_PATIENCE_S = 2.0
 _LOG = logging.getLogger(__name__)
 Points = Mapping[str, tuple[Any, ...]]
 AppendAll = Callable[[Sequence[tuple[str, Points]]], Sequence[bool]]
@@ -44,10 +45,10 @@ class Ledger:
         return await entry.written
 
     def close(self) -> None:
-        """Writes what is there and ends."""
+        """Writes what is there and ends; a store that another process holds is not waited for."""
         if self._thread is not None:
             self._entries.put(None)
-            self._thread.join()
+            self._thread.join(_PATIENCE_S)
             self._thread = None
 
     def _run(self) -> None:
