@@ -37,12 +37,13 @@ _HINTS = {
 class Report:
     """What was found on the way: faults that refuse the model, and notes on what begins otherwise.
 
-    `rank`: how many axes flow, the batch among them; None when nobody said.
+    `rank`: how many axes flow, the batch among them, `channels`: the length of the last; None when nobody said.
     """
 
     faults: list[Fault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     rank: int | None = None
+    channels: int | None = None
 
     def fault(
         self, pointer: str, code: str, message: str, hint: str | None = None, allowed: Sequence[str] = ()
@@ -112,3 +113,30 @@ def shown(value: Any) -> str:
 def shortest(number: float) -> float:
     """Keras writes float32 at full length: 0.001 comes as 0.0010000000474974513."""
     return float(str(np.float32(number))) if -LARGEST < number < LARGEST else number
+
+
+_STARTS = {"glorotuniform": "glorot", "henormal": "he", "orthogonal": "orthogonal", "zeros": "zeros"}
+_ALIKE = {"heuniform": "he"}
+
+
+def start(config: Config, name: str = "kernel_initializer", usual: str = "glorot_uniform") -> str:
+    """The word for the weights' beginning; what has no word begins as glorot, which a note tells."""
+    value = config.take(name, usual)
+    kind = class_of(value)
+    found = _STARTS.get(kind) or _ALIKE.get(kind, "glorot")
+    if kind not in _STARTS:
+        config.report.note(f"{config.pointer}/{name}: begins as {found}, not as {shown(value)}")
+    return found
+
+
+def begins(config: Config, **fixed: str) -> None:
+    """Start values that nothing says here."""
+    for name, usual in fixed.items():
+        value = config.take(name, usual)
+        if class_of(value) != class_of(usual):
+            config.report.note(f"{config.pointer}/{name}: begins as {usual}, not as {shown(value)}")
+
+
+def each_axis(value: Any) -> Any:
+    """A size: one number, or one for each axis."""
+    return list(value) if isinstance(value, list | tuple) else value

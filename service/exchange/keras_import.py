@@ -43,6 +43,7 @@ def from_keras(document: object) -> Translated:
     report = Report()
     shape = _input_shape(listed)
     report.rank = None if shape is None else len(shape) + 1
+    report.channels = shape[-1] if shape else None
     layers, vocabulary = _layers(listed, place, report)
     compiled = document.get("compile_config") if isinstance(document, Mapping) else None
     spec: Json = {"network": {"layers": layers}}
@@ -155,10 +156,13 @@ def _check(made: Json, pointer: str, report: Report, adapter: TypeAdapter[Any] =
 
 
 def _follow(made: Json | None, report: Report) -> None:
-    """How many axes flow behind the layer."""
+    """How many axes flow behind the layer, and how long the last is."""
     if made is None:
         return
     kind, inner = made["kind"], made.get("layer") or made
+    wide = inner.get("filters", inner.get("units"))
+    if kind in ("flatten", "reshape") or wide is not None:
+        report.channels = wide * (1 + (kind == "bidirectional")) if type(wide) is int else None
     if kind.startswith("global_") or kind == "flatten" or inner.get("output") == "last":
         report.rank = 2
     elif kind == "reshape" and isinstance(made["shape"], list):

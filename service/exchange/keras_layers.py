@@ -6,11 +6,21 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from service.errors import did_you_mean
-from service.exchange.keras_config import Config, Report, class_of, settings_of, shortest, shown
+from service.exchange.keras_config import (
+    Config,
+    Report,
+    begins,
+    class_of,
+    each_axis,
+    settings_of,
+    shortest,
+    shown,
+    start,
+)
 
 Json = dict[str, Any]
 
-# --- activations and start values -------------------------------------------------------------------------------
+# --- activations -------------------------------------------------------------------------------
 
 _PLAIN = ("relu", "sigmoid", "tanh", "softplus", "softmax", "log_softmax", "gelu", "silu", "elu")
 ACTIVATIONS: Mapping[str, Any] = {
@@ -36,63 +46,57 @@ def _activation(config: Config, name: str = "activation") -> Any:
     return None
 
 
-_STARTS = {"glorotuniform": "glorot", "henormal": "he", "orthogonal": "orthogonal", "zeros": "zeros"}
-_ALIKE = {"heuniform": "he"}
-
-
-def _start(config: Config, name: str = "kernel_initializer", usual: str = "glorot_uniform") -> str:
-    """The word for the weights' beginning; what has no word begins as glorot, which a note tells."""
-    value = config.take(name, usual)
-    kind = class_of(value)
-    found = _STARTS.get(kind) or _ALIKE.get(kind, "glorot")
-    if kind not in _STARTS:
-        config.report.note(f"{config.pointer}/{name}: begins as {found}, not as {shown(value)}")
-    return found
-
-
-def _begins(config: Config, **fixed: str) -> None:
-    """Start values that nothing says here."""
-    for name, usual in fixed.items():
-        value = config.take(name, usual)
-        if class_of(value) != class_of(usual):
-            config.report.note(f"{config.pointer}/{name}: begins as {usual}, not as {shown(value)}")
-
-
-def _each(value: Any) -> Any:
-    """A size: one number, or one for each axis."""
-    return list(value) if isinstance(value, list | tuple) else value
-
-
 # --- layers -----------------------------------------------------------------------------------------------------
 
 
 def _dense(config: Config) -> Json:
-    _begins(config, bias_initializer="zeros")
+    begins(config, bias_initializer="zeros")
     return {"kind": "dense", "units": config.take("units"), "bias": config.take("use_bias", True),
-            "initial": _start(config), "activation": _activation(config)}  # fmt: skip
+            "initial": start(config), "activation": _activation(config)}  # fmt: skip
 
 
 def _conv(rank: int) -> Callable[[Config], Json]:
     def read(config: Config) -> Json:
         config.only(("channels_last", None), data_format=None)
         config.only(("valid", "same"), padding="valid")
-        _begins(config, bias_initializer="zeros")
+        begins(config, bias_initializer="zeros")
         return {
-            "kind": f"conv{rank}d", "filters": config.take("filters"), "kernel_size": _each(config.take("kernel_size")),
-            "strides": _each(config.take("strides", 1)), "dilation": _each(config.take("dilation_rate", 1)),
+            "kind": f"conv{rank}d", "filters": config.take("filters"),
+            "kernel_size": each_axis(config.take("kernel_size")),
+            "strides": each_axis(config.take("strides", 1)), "dilation": each_axis(config.take("dilation_rate", 1)),
             "padding": config.take("padding", "valid"), "groups": config.take("groups", 1),
-            "bias": config.take("use_bias", True), "initial": _start(config), "activation": _activation(config),
+            "bias": config.take("use_bias", True), "initial": start(config), "activation": _activation(config),
         }  # fmt: skip
 
     return read
+
+
+def _depthwise(config: Config) -> Json | None:
+    """Every channel by itself: as many groups as channels come in."""
+    config.only(("channels_last", None), data_format=None)
+    config.only(("valid", "same"), padding="valid")
+    begins(config, bias_initializer="zeros")
+    channels, times = config.report.channels, config.take("depth_multiplier", 1)
+    made = {
+        "kind": "conv2d", "kernel_size": each_axis(config.take("kernel_size")),
+        "strides": each_axis(config.take("strides", 1)), "dilation": each_axis(config.take("dilation_rate", 1)),
+        "padding": config.take("padding", "valid"), "bias": config.take("use_bias", True),
+        "initial": start(config, "depthwise_initializer"), "activation": _activation(config),
+    }  # fmt: skip
+    if channels is None or type(times) is not int:
+        where = config.pointer.removesuffix("/config")
+        config.report.fault(where, "untranslatable", "nothing says how many channels come in", "Begin with an Input.")
+        return None
+    config.report.note(f"{config.pointer}/depthwise_initializer: the spread of the start is that of a single channel")
+    return made | {"filters": channels * times, "groups": channels}
 
 
 def _pool(kind: str, rank: int) -> Callable[[Config], Json]:
     def read(config: Config) -> Json:
         config.only(("channels_last", None), data_format=None)
         config.only(("valid", "same"), padding="valid")
-        return {"kind": f"{kind}_pool{rank}d", "pool_size": _each(config.take("pool_size", 2)),
-                "strides": _each(config.take("strides")), "padding": config.take("padding", "valid")}  # fmt: skip
+        return {"kind": f"{kind}_pool{rank}d", "pool_size": each_axis(config.take("pool_size", 2)),
+                "strides": each_axis(config.take("strides")), "padding": config.take("padding", "valid")}  # fmt: skip
 
     return read
 
@@ -107,7 +111,7 @@ def _global_pool(kind: str) -> Callable[[Config], Json]:
 
 def _embedding(config: Config) -> Json:
     return {"kind": "embedding", "units": config.take("output_dim"),
-            "initial": _start(config, "embeddings_initializer", "uniform")}  # fmt: skip
+            "initial": start(config, "embeddings_initializer", "uniform")}  # fmt: skip
 
 
 def _recurrent(kind: str) -> Callable[[Config], Json]:
@@ -118,7 +122,7 @@ def _recurrent(kind: str) -> Callable[[Config], Json]:
             config.only(("sigmoid",), recurrent_activation="sigmoid")
         if kind == "gru":
             config.only((True,), reset_after=True)
-        _begins(
+        begins(
             config, kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal", bias_initializer="zeros"
         )
         every = config.take("return_sequences", False)
@@ -164,7 +168,7 @@ def _last_axis(config: Config) -> None:
 def _batch_norm(config: Config) -> Json:
     _last_axis(config)
     config.only((True,), center=True, scale=True)
-    _begins(config, gamma_initializer="ones", beta_initializer="zeros", moving_mean_initializer="zeros",
+    begins(config, gamma_initializer="ones", beta_initializer="zeros", moving_mean_initializer="zeros",
             moving_variance_initializer="ones")  # fmt: skip
     kept = config.take("momentum", 0.99)
     newest = round(1 - kept, 12) if isinstance(kept, float) else kept
@@ -174,7 +178,7 @@ def _batch_norm(config: Config) -> Json:
 def _layer_norm(config: Config) -> Json:
     _last_axis(config)
     config.only((True,), center=True, scale=True)
-    _begins(config, gamma_initializer="ones", beta_initializer="zeros")
+    begins(config, gamma_initializer="ones", beta_initializer="zeros")
     return {"kind": "layer_norm", "epsilon": config.take("epsilon", 1e-3)}
 
 
@@ -188,7 +192,7 @@ def _flatten(config: Config) -> Json:
 
 
 def _reshape(config: Config) -> Json:
-    return {"kind": "reshape", "shape": _each(config.take("target_shape"))}
+    return {"kind": "reshape", "shape": each_axis(config.take("target_shape"))}
 
 
 def _alone(config: Config) -> Json | None:
@@ -239,6 +243,7 @@ ZEROS = "zeros"  # no layer of ours: it goes into the convolution behind it
 WORDS: Mapping[str, Callable[[Config], Json | None]] = {
     "Dense": _dense,
     **{f"Conv{rank}D": _conv(rank) for rank in (1, 2, 3)},
+    "DepthwiseConv2D": _depthwise,
     **{f"MaxPooling{rank}D": _pool("max", rank) for rank in (1, 2, 3)},
     **{f"AveragePooling{rank}D": _pool("average", rank) for rank in (1, 2, 3)},
     **{f"GlobalMaxPooling{rank}D": _global_pool("max") for rank in (1, 2, 3)},
@@ -268,8 +273,7 @@ _HINTS = {
     "Rescaling": _SCALED, "Normalization": _SCALED, "RandomFlip": _AUGMENTED, "RandomRotation": _AUGMENTED,
     "RandomZoom": _AUGMENTED, "RandomTranslation": _AUGMENTED, "RandomCrop": _AUGMENTED,
     "Masking": "Rows of different lengths are told by the data set here.",
-    "DepthwiseConv2D": "Write it as Conv2D with groups = the channels that come in.",
-    "SeparableConv2D": "Write it as Conv2D with groups = the channels that come in, and a Conv2D of kernel_size 1.",
+    "SeparableConv2D": "Write it as a DepthwiseConv2D without bias, and a Conv2D of kernel_size 1.",
     "SpatialDropout1D": "Use Dropout.", "SpatialDropout2D": "Use Dropout.", "GaussianNoise": _AUGMENTED,
 }  # fmt: skip
 

@@ -33,6 +33,8 @@ def _both(layer: Json, arrays: Sequence[Array]) -> dict[str, Array]:
 
 def _kernel(layer: Json, arrays: Sequence[Array]) -> dict[str, Array]:
     weight = arrays[0]
+    if weight.shape[-1] != layer.get("filters", weight.shape[-1]):  # depthwise: (..., channels, times)
+        weight = weight.reshape(*weight.shape[:-2], 1, -1)
     found = {"weight": np.ascontiguousarray(weight.transpose(-1, -2, *range(weight.ndim - 2)))}
     return found | ({"bias": arrays[1]} if layer["bias"] else {})
 

@@ -97,6 +97,16 @@ def test_the_end_that_compile_told_comes_along() -> None:
     assert "epsilon" in note
 
 
+def test_a_depthwise_convolution_needs_to_know_its_channels() -> None:
+    deep = layer("DepthwiseConv2D", kernel_size=3, depth_multiplier=2)
+    found = from_keras(
+        model(layer("Conv2D", filters=5, kernel_size=1), deep, layer("Flatten"), layer("Dense", units=2))
+    )
+    assert {"filters": 10, "groups": 5}.items() <= found.spec["network"]["layers"][1].items()
+    with pytest.raises(InvalidSpec, match="how many channels"):
+        from_keras(model(deep, layer("Flatten"), layer("Dense", units=2)))
+
+
 def test_a_text_in_quotes_is_read_as_what_it_says() -> None:
     document = model(layer("Dense", units=2))
     assert from_keras(json.dumps(document)) == from_keras(document)
@@ -198,6 +208,8 @@ def of_keras() -> dict[str, Any]:
         "pictures": row((9, 8, 2), L.Conv2D(4, 3, padding="same", strides=2), L.ReLU(), L.AveragePooling2D(2),
                         L.ZeroPadding2D(1), L.Conv2D(4, 2, dilation_rate=2, groups=2, use_bias=False),
                         L.BatchNormalization(), L.ELU(0.3), L.Flatten(), L.Dense(3)),
+        "depthwise": row((7, 6, 2), L.Conv2D(3, 1), L.DepthwiseConv2D(3, 2, padding="same", depth_multiplier=2,
+                         activation="relu"), L.DepthwiseConv2D(2, use_bias=False), L.Flatten(), L.Dense(2)),
         "same pools": row((7, 6, 2), L.MaxPooling2D(3, 2, padding="same"), L.Conv2D(3, 1),
                           L.AveragePooling2D(2, 1, padding="same"), L.GlobalMaxPooling2D(), L.Dense(2)),
         "signals": row((12, 3), L.Conv1D(4, 3, activation="elu"), L.MaxPooling1D(2), L.TimeDistributed(L.Dense(3)),
