@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -11,7 +11,7 @@ from starlette.types import Scope
 from service.api.passes import Batch, Form, Kind, Lines, RequestIds, asked, usual
 from service.clock import monotonic_s
 from service.errors import ServiceError
-from service.serving import SMALL, Registry
+from service.serving import SMALL, Registry, Served
 from service.storage import Histogram
 
 _MOST_HEADS, _LONGEST_HEAD = 4_096, 2_048  # remembered, and bytes of one
@@ -43,6 +43,17 @@ class Asked(Batch):
 
     began_s: float = field(default_factory=monotonic_s)
     callers: list[tuple[Caller, bytes]] = field(default_factory=list)
+
+    def portions(self, served: Served) -> Iterator[Asked]:
+        """The batch as one, or cut in halves until a pass of each is small."""
+        if len(self.parts) == 1 or self.work(served) <= SMALL:
+            yield self
+            return
+        middle = len(self.parts) // 2
+        for at in (slice(middle), slice(middle, None)):
+            half = Asked(self.kind, self.parts[at], self.ids[at], self.names[at])
+            half.began_s, half.callers = self.began_s, self.callers[at]
+            yield from half.portions(served)
 
 
 class Desk:
@@ -97,16 +108,25 @@ class Desk:
         """Answers all who wait."""
         waiting, self._open = self._open, {}
         for batch in waiting.values():
-            self._run(batch)
-            timed = self._timed["predict" if batch.kind.tensor is None else "infer"]
-            answers: list[Any] = batch.answers or [None] * len(batch.parts)
-            for at, ((caller, request), answer) in enumerate(zip(batch.callers, answers, strict=True)):
-                if answer is None:
-                    caller.decline(request)
-                else:
-                    told = len(answer), self._lines(batch.headers(at)), batch.ids[at]
-                    caller.answer(b"content-length: %d\r\n%sx-request-id: %s\r\n\r\n" % told, answer)
-                    timed.add(monotonic_s() - batch.began_s)
+            served = self._ready(batch.kind.ref)
+            if served is None:
+                self._tell(batch)
+                continue
+            for portion in batch.portions(served):
+                if portion.work(served) <= SMALL:
+                    portion.run(served)
+                self._tell(portion)
+
+    def _tell(self, batch: Asked) -> None:
+        timed = self._timed["predict" if batch.kind.tensor is None else "infer"]
+        answers: list[Any] = batch.answers or [None] * len(batch.parts)
+        for at, ((caller, request), answer) in enumerate(zip(batch.callers, answers, strict=True)):
+            if answer is None:
+                caller.decline(request)
+            else:
+                told = len(answer), self._lines(batch.headers(at)), batch.ids[at]
+                caller.answer(b"content-length: %d\r\n%sx-request-id: %s\r\n\r\n" % told, answer)
+                timed.add(monotonic_s() - batch.began_s)
 
     def _lines(self, headers: Lines) -> bytes:
         """The headers as they are sent; there are few different ones."""
@@ -117,10 +137,8 @@ class Desk:
             found = self._said[headers] = b"".join([b"%s: %s\r\n" % line for line in headers])
         return found
 
-    def _run(self, batch: Asked) -> None:
+    def _ready(self, ref: str) -> Served | None:
         try:
-            served = self._registry.ready(batch.kind.ref)
+            return self._registry.ready(ref)
         except ServiceError:
-            return
-        if served is not None and batch.work(served) <= SMALL:
-            batch.run(served)
+            return None
