@@ -257,3 +257,16 @@ async def test_a_connection_is_closed_when_nothing_was_asked_for_long_and_not_be
         connection.timeout_keep_alive_handler()
         async with asyncio.timeout(PATIENCE_S):
             assert await line.reader.read() == b""
+
+
+async def test_long_bodies_are_answered_at_once_or_left_to_a_thread_but_answered_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with listening(tmp_path, monkeypatch) as place, place.line() as line, place.line():
+        ref = await trained(place.api)
+        body = b'{"rows":[' + b",".join([b"[5.1,3.5,1.4,0.2]"] * 5_000) + b"]}"
+        told = [said(await line.ask(request(ref, body))) for _ in range(2)]
+        assert (place.direct, told[0][0]) == (1, 200)
+        monkeypatch.setattr("service.api.desk.SMALL", 1_000)
+        assert said(await line.ask(request(ref, body))) == told[0] == told[1]
+        assert place.direct == 1
