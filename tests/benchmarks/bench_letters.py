@@ -22,6 +22,7 @@ DATA = Path(__file__).parents[3] / "shared" / "data"
 EPOCHS = int(os.environ.get("LETTERS_EPOCHS", "3"))
 KINDS = os.environ.get("LETTERS_KINDS", "lstm,gru,simple_rnn").split(",")
 RATES = {"lstm": 0.004, "gru": 0.004, "simple_rnn": 0.001}
+LIMITS = {"lstm": 2.0, "gru": 2.0, "simple_rnn": 2.3}  # nats per character, after few epochs already
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def write(client: Client, model: str, prompt: str, **options: Any) -> None:
 def test_shakespeare(client: Client, kind: str) -> None:
     found = learned(client, "tinyshakespeare.txt", kind, 128, EPOCHS, 0.1)
     write(client, found["model"], "ROMEO:", max_tokens=300)
-    assert found["loss"] < 2.0
+    assert found["loss"] < LIMITS[kind]
 
 
 def test_names(client: Client) -> None:
