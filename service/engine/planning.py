@@ -113,8 +113,8 @@ def _other_faults(recipe: Recipe, shape: Shape, outputs: int) -> list[Fault]:
 
 
 def _bytes(recipe: Recipe, signature: Signature, row: RowPlan, outputs: int, rows: int) -> int:
-    """Peak of a run: vectors, once more for a checkpoint; programs, the larger ones to the end of a huge page; the
-    rows. Python whole numbers, any size."""
+    """Peak of a run: vectors, once more for a checkpoint; programs, the larger ones with half a huge page that
+    their end leaves over on average; the rows. Python whole numbers, any size."""
     size = np.dtype(recipe.dtype).itemsize
     settled = resolve(recipe, signature, outputs, rows).training
     trained = sum(each.size for each in row.parameters if each.trained)
@@ -131,7 +131,7 @@ def _bytes(recipe: Recipe, signature: Signature, row: RowPlan, outputs: int, row
     programs = [size * (bound.memory(shard, True) + 2 * shard * bound.widest)] * lanes
     programs.append(size * bound.memory(scored, False))
     ends = shards * _ends(row, shard, size, raw) + _ends(row, scored, size, raw)
-    return size * numbers + data + ends + sum(each + HUGE * (each >= HUGE) for each in programs)
+    return size * numbers + data + ends + sum(each + HUGE // 2 * (each >= HUGE) for each in programs)
 
 
 def _ends(row: RowPlan, rows: int, size: int, raw: int) -> int:
