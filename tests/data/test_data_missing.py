@@ -134,6 +134,7 @@ def test_what_is_no_policy_is_no_spec(missing: Any) -> None:
         DatasetSpec.model_validate({"id": "ds_1", "missing": missing})
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize("strategy", ["mean", "median", "most_frequent"])
 def test_scikit_learn_fills_the_same(load: Load, strategy: str) -> None:
     impute = pytest.importorskip("sklearn.impute", reason="an oracle")
