@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 from typing import IO
 
+import numpy as np
+
 from service.data.description import Limits, Upload
 from service.data.wishes import Wishes
 from service.errors import Fault, InvalidData, TooLarge
@@ -17,6 +19,7 @@ NO_WISHES = Wishes()
 _NAME_CHARACTERS = 256
 _GZIP, _GZIP_BITS = b"\x1f\x8b", 31
 _WEIGHED_BYTES = 1 << 14
+_NEWLINE = ord("\n")
 _BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -87,9 +90,9 @@ class Source:
                 rest += block
                 self._check_line(len(rest), line)
                 continue
-            lines, rest = rest + block[:cut], block[cut:]
+            lines, rest = b"".join((rest, memoryview(block)[:cut])), block[cut:]
             yield self._checked(lines, line), line
-            line += lines.count(b"\n")
+            line += int(np.count_nonzero(np.frombuffer(lines, np.uint8) == _NEWLINE))  # quicker than bytes.count
             self._check_line(len(rest), line)
         if rest:
             yield self._checked(rest, line), line

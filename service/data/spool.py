@@ -20,6 +20,7 @@ from service import tensors
 from service.tensors import Array
 
 MEMORY_BYTES = 32 << 20
+_WRITE_BYTES = 1 << 20
 _LARGE_BYTES, _AHEAD = 1 << 17, 4  # of pieces that a thread takes in
 
 
@@ -95,7 +96,20 @@ def stream_of(array: Array) -> Stream:
 def spooled(spool: Spool, pieces: list[Piece], shape: tuple[int, ...], dtype: DTypeLike) -> Stream:
     """A stream of pieces, cast to `dtype` one by one. shape: (rows, ...)."""
     target = np.dtype(dtype)
-    return Stream(target, shape, lambda: (spool.get(piece).astype(target, copy=False) for piece in pieces))
+    return Stream(target, shape, lambda: _joined(spool, pieces, target))
+
+
+def _joined(spool: Spool, pieces: list[Piece], dtype: np.dtype[Any]) -> Iterator[Array]:
+    """The pieces, small ones together."""
+    held, size = list[Array](), 0
+    for piece in pieces:
+        held.append(spool.get(piece))
+        size += held[-1].size * dtype.itemsize
+        if size >= _WRITE_BYTES:
+            yield np.concatenate(held, dtype=dtype, casting="unsafe")
+            held, size = [], 0
+    if held:
+        yield np.concatenate(held, dtype=dtype, casting="unsafe")
 
 
 def write(path: Path, streams: Mapping[str, Stream], metadata: Mapping[str, str]) -> tuple[str, int]:
@@ -108,7 +122,7 @@ def write(path: Path, streams: Mapping[str, Stream], metadata: Mapping[str, str]
     header = next(tensors.pieces(shapes, metadata))  # of stand-ins that occupy no memory
     size = 0
     with open(path, "wb") as file, _Digest() as digest:
-        for data in _bytes(header, ordered):
+        for data in _large(_bytes(header, ordered)):
             digest.update(data)
             size += len(data)
             file.write(data)
@@ -144,6 +158,18 @@ class _Digest:
     def _settle(self, most: int) -> None:
         while len(self._waiting) > most:
             self._waiting.popleft().result()
+
+
+def _large(parts: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    """The same bytes in fewer parts."""
+    held, size = list[bytes | memoryview](), 0
+    for part in parts:
+        held.append(part)
+        size += len(part)
+        if size >= _WRITE_BYTES:
+            yield part if len(held) == 1 else b"".join(held)
+            held, size = [], 0
+    yield b"".join(held)
 
 
 def _bytes(header: bytes | memoryview, streams: Mapping[str, Stream]) -> Iterator[bytes | memoryview]:

@@ -12,9 +12,12 @@ from service.tensors import Array
 
 MOST_CLASSES = 1_000
 _CLOSE = 1 << 16
+_SAMPLE = 64  # values
 TOP = 10
 
 Floats = NDArray[np.float64]
+Bytes = NDArray[np.uint8]
+_LEVELS = 256
 
 
 class Moments:
@@ -37,12 +40,16 @@ class Moments:
         gone = np.isnan(values)
         present = values[~gone] if gone.any() else values
         self.missing += len(values) - len(present)
+        self.add_present(present)
+        return present
+
+    def add_present(self, present: Floats) -> None:
+        """Takes a piece without NaN."""
         if len(present):
             with np.errstate(over="ignore", invalid="ignore"):  # values near float64's end have no square
                 mean = float(present.mean())
                 squares = float(np.square(present - mean).sum())
             self.merge(len(present), float(present.min()), float(present.max()), mean, squares)
-        return present
 
     def merge(self, count: int, least: float, greatest: float, mean: float, squares: float) -> None:
         """Adds `count` values of this mean and this sum of squared distances from it."""
@@ -68,17 +75,31 @@ class Distinct:
     """Which values occur how often, as long as there are at most MOST_CLASSES of them."""
 
     def __init__(self) -> None:
-        self.counts: Counter[float] | None = Counter()
+        self._found: tuple[Array, Array] | None = (np.zeros(0), np.zeros(0, np.int64))
+
+    @property
+    def counts(self) -> Counter[float] | None:
+        """How often each value occurs, ascending; None when there are too many of them."""
+        if self._found is None:
+            return None
+        values, counts = self._found
+        return Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
 
     def add(self, values: Floats) -> None:
         """Takes a piece without NaN."""
-        if self.counts is None:
+        if self._found is not None:
+            self.merge(*_counted(values))
+
+    def merge(self, values: Array, counts: Array) -> None:
+        """Adds different values, each as often as `counts` tells."""
+        if self._found is None or len(values) > MOST_CLASSES:
+            self._found = None
             return
-        found, counts = _counted(values)
-        if len(found) <= MOST_CLASSES:
-            self.counts.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
-        if len(found) > MOST_CLASSES or len(self.counts) > MOST_CLASSES:
-            self.counts = None
+        known, before = self._found
+        merged, at = np.unique(np.concatenate([known, values]), return_inverse=True)
+        total = np.zeros(len(merged), np.int64)
+        np.add.at(total, at, np.concatenate([before, counts]))
+        self._found = (merged, total) if len(merged) <= MOST_CLASSES else None
 
 
 def _counted(values: Floats) -> tuple[Array, Array]:
@@ -92,21 +113,40 @@ def _counted(values: Floats) -> tuple[Array, Array]:
     return np.unique(values, return_counts=True)
 
 
-def byte_moments(values: NDArray[np.uint8], moments: Moments) -> None:
-    """Adds bytes exactly and without floats of their number: through their histogram."""
-    counts = np.bincount(values.reshape(-1), minlength=256)
+def as_bytes(values: Floats | Bytes) -> Bytes | None:
+    """The values as bytes, when each one is a whole number from 0 to 255 and none is minus zero."""
+    if values.dtype == np.uint8:
+        return values.astype(np.uint8, copy=False)
+    for some in (values[:_SAMPLE], values):  # most columns that are none tell so at once
+        if not (len(some) and some.min() >= 0 and some.max() < _LEVELS and whole(some)):
+            return None
+    return None if np.signbit(values).any() else values.astype(np.uint8)
+
+
+def whole(values: Floats | Bytes) -> bool:
+    """Whether none of the values, which are not missing, has a fraction."""
+    return all(bool((some == np.floor(some)).all()) for some in (values[:_SAMPLE], values))
+
+
+def levels(values: Bytes) -> Array:
+    """How often each byte occurs, (256,)."""
+    return np.bincount(values.reshape(-1), minlength=_LEVELS)
+
+
+def byte_moments(counts: Array, moments: Moments) -> None:
+    """Adds bytes exactly and without floats of their number: through their histogram, (256,)."""
     present, total = np.flatnonzero(counts), int(counts.sum())
     if total:
-        levels = np.arange(256.0)
-        mean = float(counts @ levels) / total
-        squares = float(counts @ np.square(levels - mean))
+        values = np.arange(float(_LEVELS))
+        mean = float(counts @ values) / total
+        squares = float(counts @ np.square(values - mean))
         moments.merge(total, float(present[0]), float(present[-1]), mean, squares)
 
 
 def array_moments(values: Array, moments: Moments) -> None:
     """Adds an array of any numeric type; what is not finite counts as missing."""
     if values.dtype == np.uint8:
-        byte_moments(values, moments)
+        byte_moments(levels(values), moments)
         return
     flat = values.reshape(-1).astype(np.float64)
     flat[~np.isfinite(flat)] = np.nan

@@ -48,6 +48,14 @@ def test_fast_and_careful_reading_give_the_same_bytes(rows: list[list[str]], end
         assert outcome(content, Path(folder), 0) == outcome(content, Path(folder), 1 << 40)
 
 
+@pytest.mark.parametrize("late", ["", "-0", "0x1f", "007", " 7 ", "+7", "256", "0.5", "1e999", "word", "²", "٣"])
+def test_a_column_of_bytes_that_ends_as_something_else_is_read_the_same(late: str, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    lines = ["a,b", *(f"{row % 256},{row % 2}" for row in range(400)), f"{late},1", "3,1"]
+    content = ("\n".join(lines) + "\n").encode()
+    assert outcome(content, tmp_path, 0) == outcome(content, tmp_path, 1 << 40)
+
+
 def test_every_number_is_pythons(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
     bits = np.random.default_rng(3).integers(0, 1 << 64, 20_000, np.uint64).view(np.float64)
@@ -56,6 +64,12 @@ def test_every_number_is_pythons(tmp_path: Path) -> None:
     found = csv_fast.numbers(pa.array(words))
     assert found is not None
     assert found.tobytes() == np.array([float(word) for word in words]).tobytes()
+
+
+def columns_of_bytes(block: bytes) -> list[type | None]:
+    """What columns that looked like bytes are cut as; None for words."""
+    found = csv_fast.cut(block, ",", ["byte", "byte"]) or []
+    return [None if isinstance(column, csv_fast.Coded) else column.dtype.type for column in found]
 
 
 def test_it_is_the_fast_way_that_plain_blocks_take(tmp_path: Path) -> None:
@@ -67,5 +81,8 @@ def test_it_is_the_fast_way_that_plain_blocks_take(tmp_path: Path) -> None:
     assert numbers.tolist() == [1, 2, 3]
     assert isinstance(words, csv_fast.Coded)
     assert (words.codes.tolist(), words.words) == ([0, 1, 0], ["x", " y"])
+    assert columns_of_bytes(b"1,2\n255,0x3\n") == [np.float64, None]
+    assert columns_of_bytes(b"1,2\n255,3\n") == [np.uint8, np.uint8]
+    assert columns_of_bytes(b"1,2\n256,3\n") == [np.float64, np.float64]
     for block in (b'1,"x"\n', b"1,x\r2,y\n", b"1\n", b"1,2,3\n", b"1," + b"x" * 200_000 + b"\n"):
         assert csv_fast.cut(block, ",", ["number", "word"]) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from service.data.description import ColumnDescription
 from service.data.spool import Stream
@@ -20,6 +21,7 @@ class Finished:
     warnings: list[str] = field(default_factory=list)
 
 
+@lru_cache(1 << 12)  # a thousand columns of pixels name the same 256
 def number_text(value: float) -> str:
     """A number as a class or a top value is called: whole ones without a point."""
     return str(int(value)) if value == math.floor(value) else repr(value)

@@ -7,35 +7,66 @@ import numpy as np
 from service.data.columns.finished import Finished, number_text
 from service.data.description import ColumnDescription, Counted
 from service.data.spool import Piece, Spool, spooled
-from service.data.statistics import TOP, Distinct, Floats, Moments
+from service.data.statistics import TOP, Bytes, Distinct, Floats, Moments, as_bytes, byte_moments, levels, whole
+from service.tensors import Array
 
 
 class Numbers:
-    """A column of numbers; NaN is missing. Kept as float32 when every value survives it, else float64."""
+    """A column of numbers; NaN is missing. Kept as float32 when every value survives it, else float64.
+
+    A piece of bytes is held as such, and all it takes is to be counted.
+    """
 
     def __init__(self, spool: Spool) -> None:
         self._spool, self._pieces = spool, list[Piece]()
-        self.moments, self._distinct = Moments(), Distinct()
+        self._moments, self._distinct = Moments(), Distinct()
+        self._levels, self._bytes = np.zeros(256, np.int64), 0  # the rows that came as bytes
         self._single, self._integer, self._infinite, self._rows = True, True, 0, 0
 
     @property
     def empty(self) -> bool:
         """Whether no row so far has a value."""
-        return self.moments.count == 0
+        return self._moments.count + self._bytes == 0
 
-    def add(self, values: Floats) -> None:
+    @property
+    def bytes(self) -> bool:
+        """Whether all rows so far are whole numbers from 0 to 255."""
+        return 0 < self._bytes == self._rows
+
+    def add(self, values: Floats | Bytes) -> None:
         """Takes a piece of rows. values: (rows,); infinite ones are counted and become missing."""
-        infinite = np.isinf(values)
-        if infinite.any():
+        self._rows += len(values)
+        found = as_bytes(values)
+        if found is None:
+            self._add_floats(values.astype(np.float64, copy=False))
+            return
+        self._bytes += len(found)
+        self._levels += levels(found)
+        self._pieces.append(self._spool.add(found))
+
+    def _add_floats(self, values: Floats) -> None:
+        if not np.isfinite(values).all():
+            infinite = np.isinf(values)
             self._infinite += int(infinite.sum())
             values = np.where(infinite, np.nan, values)
-        present = self.moments.add(values)
+            present = self._moments.add(values)
+        else:
+            present = values
+            self._moments.add_present(present)
         self._distinct.add(present)
-        with np.errstate(over="ignore"):
-            self._single = self._single and bool((present.astype(np.float32) == present).all())
-        self._integer = self._integer and bool((present == np.floor(present)).all())
-        self._rows += len(values)
-        self._pieces.append(self._spool.add(values))
+        self._integer = self._integer and whole(present)
+        self._pieces.append(self._spool.add(self._narrow(values, present)))
+
+    def _narrow(self, values: Floats, present: Floats) -> Array:
+        """The piece as float32 while no value has needed more."""
+        if self._single:
+            with np.errstate(over="ignore"):
+                narrow = values.astype(np.float32)
+            there = narrow if present is values else narrow[~np.isnan(narrow)]
+            self._single = len(there) == len(present) and bool((there == present).all())
+            if self._single:
+                return narrow
+        return values
 
     def skip(self, rows: int) -> None:
         """Takes `rows` missing rows."""
@@ -45,11 +76,15 @@ class Numbers:
     def finish(self, name: str) -> Finished:
         """The column as it will be written."""
         dtype = "float32" if self._single else "float64"
-        counts, integer = self._distinct.counts, self._integer and not self.empty
+        integer = self._integer and not self.empty
+        byte_moments(self._levels, self._moments)
+        there = np.flatnonzero(self._levels)
+        self._distinct.merge(there.astype(np.float64), self._levels[there])
+        counts = self._distinct.counts
         top = [] if counts is None else counts.most_common(TOP)
         description = ColumnDescription(
-            name=name, type="number", dtype=dtype, shape=[], integer=integer, missing=self.moments.missing,
-            distinct=None if counts is None else len(counts), **self.moments.summary(),
+            name=name, type="number", dtype=dtype, shape=[], integer=integer, missing=self._moments.missing,
+            distinct=None if counts is None else len(counts), **self._moments.summary(),
             top=[Counted(value=number_text(value), count=count) for value, count in top],
             classes=[number_text(value) for value in sorted(counts)] if integer and counts is not None else None,
         )  # fmt: skip

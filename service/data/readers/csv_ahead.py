@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
-from service.data.readers.csv_fast import Cut, Hint, available, cut
+from service.data.readers.csv_fast import NUMBERS, Cut, Hint, available, cut
 from service.data.source import BLOCK_BYTES, Source
 
 LARGE_BYTES = 4_000_000  # a smaller file is read sooner than pyarrow is imported
@@ -31,7 +31,7 @@ class Piece:
 
     def columns(self, hints: Hints) -> Cut | None:
         """What follows the header, by columns; anew when one that was cut as numbers must be words by now."""
-        if self.found is not None and any(a == "number" != b for a, b in zip(self.hints, hints, strict=True)):
+        if self.found is not None and any(a in NUMBERS and b == "word" for a, b in zip(self.hints, hints, strict=True)):
             return cut(self.block[len(self.header) :], self.delimiter, hints)
         return self.found
 

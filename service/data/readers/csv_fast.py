@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.data.columns import MISSING
-from service.data.statistics import Floats
+from service.data.statistics import Bytes, Floats
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Hint = Literal["number", "word", "any"]  # what a column has held so far, or looks like
-_NEWLINE = 10
+Hint = Literal["byte", "number", "word", "any"]  # what a column has held so far, or looks like
+NUMBERS = frozenset[Hint]({"byte", "number"})
+_NEWLINE, _ZERO, _X, _LOWER = ord("\n"), ord("0"), ord("x"), 0x20
 _FIELD_BYTES = 1 << 17  # what Python's csv takes in a field
 
 
@@ -29,7 +30,7 @@ class Coded:
     words: list[str]
 
 
-Cut = list["Floats | Coded"]
+Cut = list["Floats | Bytes | Coded"]
 
 
 @cache
@@ -55,10 +56,20 @@ def cut(block: bytes, delimiter: str, hints: Sequence[Hint]) -> Cut | None:
         return None
     if _has_long_line(block):
         return None
-    columns = _parsed(arrow, block, delimiter, hints)
-    if columns is None and "number" in hints:
-        columns = _parsed(arrow, block, delimiter, ["any" if hint == "number" else hint for hint in hints])
-    return columns
+    tries: list[Sequence[Hint]] = [["number" if hint == "byte" else hint for hint in hints]]
+    if "byte" in hints and not _has_hex(block):
+        tries.insert(0, hints)
+    if not NUMBERS.isdisjoint(hints):
+        tries.append(["any" if hint in NUMBERS else hint for hint in hints])
+    return next((found for each in tries if (found := _parsed(arrow, block, delimiter, each)) is not None), None)
+
+
+def _has_hex(block: bytes) -> bool:
+    """Whether something looks like 0x1f, which pyarrow takes for a whole number, and Python's float for none."""
+    if b"x" not in block and b"X" not in block:
+        return False
+    codes = np.frombuffer(block, np.uint8)
+    return bool(((codes[1:] | _LOWER == _X) & (codes[:-1] == _ZERO)).any())
 
 
 def _has_long_line(block: bytes) -> bool:
@@ -72,7 +83,8 @@ def _has_long_line(block: bytes) -> bool:
 
 def _parsed(arrow: Any, block: bytes, delimiter: str, hints: Sequence[Hint]) -> Cut | None:
     kinds = {
-        "number": arrow.float64(), "word": arrow.dictionary(arrow.int32(), arrow.string()), "any": arrow.string()
+        "byte": arrow.uint8(), "number": arrow.float64(), "word": arrow.dictionary(arrow.int32(), arrow.string()),
+        "any": arrow.string(),
     }  # fmt: skip
     types = {str(at): kinds[hint] for at, hint in enumerate(hints)}
     try:
@@ -86,9 +98,12 @@ def _parsed(arrow: Any, block: bytes, delimiter: str, hints: Sequence[Hint]) -> 
         return None
     found: Cut = []
     for column, hint in zip(table.columns, hints, strict=True):
-        values = column.combine_chunks()
+        values = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+        if hint == "byte" and not values.null_count:
+            found.append(values.to_numpy())
+            continue
         floats = None if hint == "word" else numbers(values)
-        if floats is None and hint == "number":
+        if floats is None and hint in NUMBERS:
             return None
         found.append(coded(values) if floats is None else floats)
     return found
@@ -100,6 +115,8 @@ def numbers(words: pa.Array) -> Floats | None:
     assert arrow is not None
     if words.type == arrow.float64():
         return _finite(words)
+    if words.type == arrow.uint8():
+        return _finite(words.cast(arrow.float64()))
     for values in (words, None):
         try:
             if values is None:

@@ -212,6 +212,8 @@ def read_head(source: Source) -> Head:
 
 
 def _hint(values: Sequence[str]) -> Hint:
+    if all(value.isdecimal() and len(value) <= 3 and int(value) < 256 for value in values):
+        return "byte"
     return "number" if all(is_number(value.strip()) or value.strip() in MISSING for value in values) else "word"
 
 

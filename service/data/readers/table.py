@@ -11,7 +11,7 @@ from service.data.columns.words import Codes
 from service.data.place import MOST_FAULTS, pointer, refusal, row_words, shown
 from service.data.readers.csv_fast import Hint
 from service.data.spool import Spool
-from service.data.statistics import Floats
+from service.data.statistics import Bytes, Floats
 from service.data.wishes import WishedType, seconds
 from service.errors import Fault, InvalidData, did_you_mean
 from service.tensors import Array
@@ -60,14 +60,15 @@ class Table:
     def _hint(self, name: str, look: Hint) -> Hint:
         if self.wants_words(name):
             return "word"
-        return "number" if isinstance(self._columns.get(name), Numbers) else look
+        column = self._columns.get(name)
+        return look if not isinstance(column, Numbers) else "byte" if column.bytes else "number"
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """The shape of a row of a column of arrays; None when it is not one."""
         column = self._columns.get(name)
         return column.shape if isinstance(column, Arrays) else None
 
-    def add_numbers(self, name: str, values: Floats) -> None:
+    def add_numbers(self, name: str, values: Floats | Bytes) -> None:
         """The next piece of a column, as numbers; NaN is missing."""
         if self._wishes.get(name) in {"category", "text"}:
             self.add_words(name, [None if np.isnan(value) else number_text(value) for value in values.tolist()])
