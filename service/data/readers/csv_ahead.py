@@ -14,7 +14,7 @@ from service.data.source import BLOCK_BYTES, Source
 LARGE_BYTES = 4_000_000  # a smaller file is read sooner than pyarrow is imported
 LARGE_BLOCK_BYTES, WIDE_BLOCK_BYTES = 2 << 20, 3 << 20  # fewer, larger pieces of columns
 _WIDE = 200  # columns
-_AHEAD = 2  # blocks
+_AHEAD = 3  # blocks: one more than cores, for cutting one waits now and then
 Hints = Sequence[Hint]
 
 
