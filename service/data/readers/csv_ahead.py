@@ -13,7 +13,7 @@ from service.data.source import BLOCK_BYTES, Source
 
 LARGE_BYTES = 4_000_000  # a smaller file is read sooner than pyarrow is imported
 LARGE_BLOCK_BYTES, WIDE_BLOCK_BYTES = 2 << 20, 3 << 20  # fewer, larger pieces of columns
-_WIDE = 200  # columns
+WIDE = 200  # columns
 _AHEAD = 3  # blocks: one more than cores, for cutting one waits now and then
 Hints = Sequence[Hint]
 
@@ -41,7 +41,7 @@ def pieces(
 ) -> Iterator[Piece]:
     """The file in blocks; cut into columns when it is large, pyarrow is there, and the block is plain."""
     large = source.packed_bytes > LARGE_BYTES
-    size = BLOCK_BYTES if not large else LARGE_BLOCK_BYTES if columns < _WIDE else WIDE_BLOCK_BYTES
+    size = BLOCK_BYTES if not large else LARGE_BLOCK_BYTES if columns < WIDE else WIDE_BLOCK_BYTES
     blocks = source.line_blocks(size)
     if not (large and available()):
         yield from (Piece(block, line, b"", delimiter, (), None) for block, line in blocks)

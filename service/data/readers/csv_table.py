@@ -15,7 +15,7 @@ import numpy as np
 from service.data.columns import MISSING, is_number
 from service.data.place import MOST_FAULTS, pointer, refusal, row_words
 from service.data.readers import Read
-from service.data.readers.csv_ahead import pieces
+from service.data.readers.csv_ahead import WIDE, pieces
 from service.data.readers.csv_fast import Coded, Cut, Hint
 from service.data.readers.table import Table
 from service.data.source import Source, check_names, oversized, unusable
@@ -208,11 +208,14 @@ def read_head(source: Source) -> Head:
     header = _is_header(rows)
     names, warnings = _named(rows[0]) if header else ([f"column_{n + 1}" for n in range(len(rows[0]))], [])
     check_names(names, source.name)
-    return Head(delimiter, names, header, warnings, [_hint(values) for values in zip(*rows[header:], strict=False)])
+    wide = len(names) >= WIDE
+    hints = [_hint(values, wide) for values in zip(*rows[header:], strict=False)]
+    return Head(delimiter, names, header, warnings, hints)
 
 
-def _hint(values: Sequence[str]) -> Hint:
-    if all(value.isdecimal() and len(value) <= 3 and int(value) < 256 for value in values):
+def _hint(values: Sequence[str], wide: bool) -> Hint:
+    """What a column looks like; bytes only in a wide table, for a wrong guess costs cutting the first blocks twice."""
+    if wide and all(value.isdecimal() and len(value) <= 3 and int(value) < 256 for value in values):
         return "byte"
     return "number" if all(is_number(value.strip()) or value.strip() in MISSING for value in values) else "word"
 
