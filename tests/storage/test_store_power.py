@@ -12,7 +12,7 @@ import pytest
 from power_disk import Disk, Fate, Operation, What
 from power_drill import HERE, Recording, cut, record
 
-IMAGES = 120  # `make power-cut` makes 10,000
+IMAGES = 200  # `make power-cut` makes 10,000
 
 
 @pytest.fixture(scope="module")
