@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, Protocol
 
 from starlette.types import Scope
 
-from service.api.passes import Batch, Form, Kind, Lines, RequestIds, asked, usual
+from service.api.ahead import Lines, RequestIds
+from service.api.passes import Batch, Form, Kind, asked, usual
 from service.clock import monotonic_s
 from service.errors import ServiceError
 from service.serving import SMALL, Registry, RowModel, Served

@@ -15,9 +15,9 @@ from weakref import WeakValueDictionary
 from anyio import to_thread
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.api.ahead import RequestIds, again, answer, whole
 from service.api.desk import Desk
-from service.api.door import request_id
-from service.api.passes import Batch, Headers, Kind, Question, RequestIds, again, asked, usual
+from service.api.passes import Batch, Kind, Question, asked, usual
 from service.clock import monotonic_s
 from service.errors import ServiceError
 from service.serving import SMALL, Registry
@@ -59,31 +59,17 @@ class Hot:
             await self._app(scope, receive, send)
             return
         said, headers = known
-        message = await receive()
-        body: bytes = message.get("body", b"")
-        while message.get("more_body", False):
-            message = await receive()
-            body += message.get("body", b"")
-        if message["type"] != "http.request":
-            return  # the caller has left
-        question = asked(said, body)
-        id_ = self._request_id(headers)
-        batch, at = (None, 0) if question is None else await self._shared(question, id_)
-        answer = None if batch is None or batch.answers is None else batch.answers[at]
-        if batch is None or answer is None:
-            await self._app(scope, again(body, receive), send)
+        body = await whole(receive)
+        if body is None:
             return
-        told = [
-            (b"content-length", b"%d" % len(answer)),
-            *batch.headers(at),
-            (b"x-request-id", id_),
-        ]
-        await send({"type": "http.response.start", "status": 200, "headers": told})
-        await send({"type": "http.response.body", "body": answer})
-
-    def _request_id(self, headers: Headers) -> bytes:
-        given = headers.get(b"x-request-id")
-        return self._ids.new() if given is None else request_id(given.decode("latin-1")).encode()
+        question = asked(said, body)
+        id_ = self._ids.of(headers)
+        batch, at = (None, 0) if question is None else await self._shared(question, id_)
+        found = None if batch is None or batch.answers is None else batch.answers[at]
+        if batch is None or found is None:
+            await self._app(scope, again(body, receive), send)
+        else:
+            await answer(send, id_, batch.headers(at), found)
 
     async def _shared(self, question: Question, request_id: bytes) -> tuple[Shared, int]:
         """A batch that is answered, with what else came in this turn of the loop, and the question's place in it."""

@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.api.ahead import JSON_LINES, RequestIds, again, answer, sized, whole
 from service.api.bodies import document, validate
-from service.api.door import request_id
 from service.api.ledger import Ledger
 from service.api.mlflow.logs import LogBatch, LogMetric, series_of
-from service.api.passes import RequestIds, again, sized
 from service.api.points import Measured, Points, from_json
 from service.api.replies import encode
 from service.errors import ServiceError
@@ -47,25 +46,14 @@ class Ingest:
         if reader is None or headers is None or headers.get(b"content-type") not in _JSON:
             await self._app(scope, receive, send)
             return
-        message = await receive()
-        body: bytes = message.get("body", b"")
-        while message.get("more_body", False):
-            message = await receive()
-            body += message.get("body", b"")
-        if message["type"] != "http.request":
-            return  # the caller has left
+        body = await whole(receive)
+        if body is None:
+            return
         said = _said(reader, body)
         if said is None or not await self._ledger.write(said.run_id, said.points):
             await self._app(scope, again(body, receive), send)
-            return
-        given = headers.get(b"x-request-id")
-        name = self._ids.new() if given is None else request_id(given.decode("latin-1")).encode()
-        told = [
-            (b"content-length", b"%d" % len(said.answer)), (b"content-type", b"application/json"),
-            (b"x-request-id", name),
-        ]  # fmt: skip
-        await send({"type": "http.response.start", "status": 200, "headers": told})
-        await send({"type": "http.response.body", "body": said.answer})
+        else:
+            await answer(send, self._ids.of(headers), JSON_LINES, said.answer)
 
 
 Reader = Callable[[bytes], Said | None]

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import count
-from secrets import token_hex
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
-from starlette.types import Message, Receive, Scope
+from starlette.types import Scope
 
 from service.api import infer
+from service.api.ahead import JSON_LINES, Headers, Lines, sized
 from service.api.bulk import MODEL_HEADER
 from service.api.predict import MAX_ROWS, MAX_TOP_K, RAW_TYPE
 from service.api.tensors import LENGTH_HEADER
@@ -23,13 +22,10 @@ _PREDICT, _INFER = ("/v1/models/", "/predict"), ("/v2/models/", "/infer")
 _RAW = RAW_TYPE.encode()
 _TYPES = {b"application/json": True, b"application/json; charset=utf-8": True, _RAW: False}  # whether it is JSON
 _ACCEPTS = {b"": False, b"*/*": False, b"application/json": False, _RAW: True}  # whether bytes are asked for
-_UNUSUAL = {b"content-encoding", b"transfer-encoding"}
 _FIELDS = {"rows", "top_k"}
 _MODEL_HEADER, _LENGTH_HEADER = MODEL_HEADER.lower().encode(), LENGTH_HEADER.lower().encode()
-_RAW_LINE, _JSON_LINES = (b"content-type", _RAW), ((b"content-type", b"application/json"),)
+_RAW_LINE = (b"content-type", _RAW)
 _LOG = logging.getLogger(__name__)
-Headers = dict[bytes, bytes]
-Lines = tuple[tuple[bytes, bytes], ...]
 
 
 class Form(NamedTuple):
@@ -118,7 +114,7 @@ class Batch:
         """What stands before an answer, beside its length and the request's id."""
         if self.lengths and (length := self.lengths[at]) is not None:
             return (_RAW_LINE, (_LENGTH_HEADER, b"%d" % length))
-        return (_RAW_LINE, (_MODEL_HEADER, self.model)) if self.kind.raw else _JSON_LINES
+        return (_RAW_LINE, (_MODEL_HEADER, self.model)) if self.kind.raw else JSON_LINES
 
     def _written(self, model: RowModel, y: Array, places: list[slice | None], name: str) -> Iterator[bytes | None]:
         if self.kind.raw:
@@ -130,28 +126,6 @@ class Batch:
             found, head = answers(model, y, self.kind.top_k), b'{"model":' + to_json(name) + b',"predictions":'
             for at in places:
                 yield None if at is None else head + to_json(found[at], inf_nan_mode="null") + b"}"
-
-
-class RequestIds:
-    """New ones, which nobody need guess: a word of the process, and a number."""
-
-    def __init__(self) -> None:
-        self._prefix, self._count = f"req_{token_hex(4)}".encode(), count()
-
-    def new(self) -> bytes:
-        return b"%s%08x" % (self._prefix, next(self._count) & 0xFFFFFFFF)
-
-
-def sized(scope: Scope, cap: int) -> Headers | None:
-    """The headers of a request whose body is of a known length and as it is, each there once."""
-    if scope["method"] != "POST" or scope["query_string"]:
-        return None
-    listed: Sequence[tuple[bytes, bytes]] = scope["headers"]
-    headers = dict(listed)
-    length = headers.get(b"content-length", b"")
-    if len(headers) < len(listed) or not length.isdigit() or int(length) > cap or not _UNUSUAL.isdisjoint(headers):
-        return None
-    return headers
 
 
 def usual(scope: Scope, cap: int) -> tuple[Form, Headers] | None:
@@ -206,13 +180,3 @@ def asked(said: Form, body: bytes) -> Question | None:
         return None
     plain = b"u" not in body and b"l" not in body  # true, null; false, null
     return Question(Kind(said.ref, True, plain, top_k, said.raw), rows)
-
-
-def again(body: bytes, receive: Receive) -> Receive:
-    """The body once more, then what comes."""
-    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def again() -> Message:
-        return waiting.pop() if waiting else await receive()
-
-    return again

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from service.errors import MissingExtra
@@ -19,11 +21,8 @@ __all__ = [
 
 def to_onnx(model: NetworkModel) -> bytes:
     """The network as an ONNX file. Raises MissingExtra without the package that writes it."""
-    try:
+    with _extra("write"):
         from service.exchange import onnx_export  # noqa: PLC0415  an extra, at its one door
-    except ImportError as error:
-        hint = 'install the extra: pip install "netwright[onnx]"'
-        raise MissingExtra("this server cannot write ONNX", hint=hint) from error
     return onnx_export.to_onnx(model)
 
 
@@ -36,9 +35,15 @@ def is_onnx(path: Path) -> bool:
 
 def from_onnx(path: Path) -> NetworkModel:
     """The network of an ONNX file. Raises InvalidData, TooLarge, MissingExtra without the package that reads it."""
-    try:
+    with _extra("read"):
         from service.exchange import onnx_import  # noqa: PLC0415  an extra, at its one door
+    return onnx_import.from_onnx(path)
+
+
+@contextmanager
+def _extra(what: str) -> Iterator[None]:
+    try:
+        yield
     except ImportError as error:
         hint = 'install the extra: pip install "netwright[onnx]"'
-        raise MissingExtra("this server cannot read ONNX", hint=hint) from error
-    return onnx_import.from_onnx(path)
+        raise MissingExtra(f"this server cannot {what} ONNX", hint=hint) from error
