@@ -10,7 +10,7 @@ import numpy as np
 from onnx import helper
 
 from service.errors import TooLarge
-from service.exchange.onnx_flow import LEAST, NOTHING, NUMBERS, ZERO, Call, Row, fresh, refused
+from service.exchange.onnx_flow import LEAST, NOTHING, NUMBERS, ZERO, Call, Row, refused
 from service.tensors import Array
 
 
@@ -122,7 +122,6 @@ def conv(row: Row, call: Call) -> Array:
     bias = call.constant(2)
     layer = {"kind": f"conv{weight.ndim - 2}d", "filters": len(weight), "kernel_size": list(weight.shape[2:]),
              "groups": call.about.get("group", 1), "bias": bias is not None, **about}  # fmt: skip
-    fresh(row.batch, (*out, len(weight)))
     row.add(layer, (*out, len(weight)), weight=weight, **({} if bias is None else {"bias": bias}))
     return second(row.fresh())
 
