@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import re
 from collections.abc import Iterator
@@ -19,11 +18,11 @@ from service.api.context import in_thread
 from service.api.multipart import Form
 from service.api.problems import UnsupportedMedia
 from service.data import Upload
-from service.errors import Fault, InvalidSpec, StorageFull
+from service.errors import Fault, InvalidSpec
+from service.storage import full_told
 
 _FLUSH_BYTES = 1 << 20
 _MAX_FILES = 1_000
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(slots=True)
@@ -119,19 +118,13 @@ class _Sink:
             self._file = None
 
     def _write(self) -> None:
-        try:
+        with full_told():
             for piece in self._pending:
                 if self._file is not None:
                     self._digests[-1].update(piece)
                     self._received.bytes += self._file.write(piece)
             if self._file is not None:
                 self._file.flush()
-        except OSError as error:
-            if error.errno in FULL:
-                raise StorageFull(
-                    "the disk is full", hint="Delete data sets or jobs, or make room on the disk."
-                ) from error
-            raise
         self._pending.clear()
         self._pending_bytes = 0
 

@@ -17,7 +17,7 @@ from service.api.context import Here, in_thread
 from service.api.datasets import ABOUT_TYPES, known_format, taken
 from service.api.problems import InvalidJson, UnsupportedMedia
 from service.api.replies import refuses, reply
-from service.api.upload import FULL, Received, folder, label
+from service.api.upload import Received, folder, label
 from service.api.views.dataset import DatasetView, UploadView
 from service.data import Format, Upload, parse_wishes
 from service.errors import (
@@ -30,7 +30,7 @@ from service.errors import (
     StorageFull,
     TooLarge,
 )
-from service.storage import Announced, Appending, Unfinished
+from service.storage import Announced, Appending, Unfinished, full_told
 
 router = APIRouter(prefix="/v1/uploads", tags=["datasets"])
 _FLUSH_BYTES, _COMMIT_BYTES = 1 << 20, 16 << 20
@@ -118,7 +118,7 @@ async def _flushed(target: Appending, pending: bytearray) -> bytearray:
 
 def _sure(target: Appending, piece: bytes | None = None) -> None:
     """Writes, and now and then makes it certain; at the end always. Raises StorageFull."""
-    try:
+    with full_told():
         if piece is None:
             target.commit()
         else:
@@ -126,10 +126,6 @@ def _sure(target: Appending, piece: bytes | None = None) -> None:
             target.write(piece)
             if target.offset // _COMMIT_BYTES > before:
                 target.commit()
-    except OSError as error:
-        if error.errno in FULL:
-            raise StorageFull("the disk is full", hint="Delete data sets or jobs, or make room on the disk.") from error
-        raise
 
 
 @router.post(

@@ -6,6 +6,7 @@ from service.storage.blobs import Blobs
 from service.storage.check import Checkup, Finding
 from service.storage.clause import STATUS, Clause, matches
 from service.storage.conditions import DEFAULT_EXPERIMENT, EXPERIMENT
+from service.storage.durable import full_told
 from service.storage.external import Said
 from service.storage.filter import identifier
 from service.storage.filter import parse as parse_filter
@@ -100,6 +101,7 @@ __all__ = [
     "Webhook",
     "direction",
     "existing",
+    "full_told",
     "hold",
     "identifier",
     "matches",

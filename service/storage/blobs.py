@@ -6,7 +6,6 @@ that lost nothing). Nothing here is ever changed in place.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
@@ -18,8 +17,8 @@ from pathlib import Path
 from secrets import token_hex
 
 from service import clock, tensors
-from service.errors import InvalidData, StorageFull
-from service.storage.durable import make_folder, sync_folder
+from service.errors import InvalidData
+from service.storage.durable import full_told, make_folder, sync_folder
 from service.storage.rows import Blob
 from service.tensors import Array
 
@@ -27,7 +26,6 @@ GRACE_S = 60.0  # what was put so short a time ago may be about to be pointed at
 _MOST_IDLE = 100_000
 STALE_S = 3600.0  # nobody writes a file so long without writing to it
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _KEPT = "kept.lock"
 
 
@@ -194,13 +192,3 @@ def _of_this_process() -> str:
 
 def _lives(pid: str) -> bool:
     return not pid.isdecimal() or Path("/proc", pid).exists() or not Path("/proc/self").exists()
-
-
-@contextmanager
-def full_told() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise StorageFull("the disk is full", hint="Delete data sets or jobs, or make room on the disk.") from error
-        raise

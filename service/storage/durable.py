@@ -1,10 +1,19 @@
-"""Folders that a power cut does not take away: a name is certain only once the folder it stands in is fsynced."""
+"""Folders that a power cut does not take away, and disks that are full.
+
+A name is certain only once the folder it stands in is fsynced.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from service.errors import StorageFull
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def make_folder(path: Path) -> None:
@@ -26,3 +35,14 @@ def sync_folder(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def full_told() -> Iterator[None]:
+    """Around writing. Raises StorageFull when the disk takes no more."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageFull("the disk is full", hint="Delete data sets or jobs, or make room on the disk.") from error
+        raise

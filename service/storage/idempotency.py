@@ -26,10 +26,15 @@ def made(connection: Connection, scope: str, given: Idempotency | None) -> str |
     ).one_or_none()
     if row is None:
         return None
-    if row.request_sha256 != given.request_sha256:
+    check(given, row.request_sha256)
+    return str(row.resource_id)
+
+
+def check(given: Idempotency, request_sha256: str | None) -> None:
+    """Raises InvalidSpec when the request that came with this key before was another one."""
+    if request_sha256 != given.request_sha256:
         message = "this Idempotency-Key was used for another request"
         raise InvalidSpec(message, faults=[Fault("", "idempotency_mismatch", message, "Choose a new key.")])
-    return str(row.resource_id)
 
 
 @contextmanager

@@ -15,9 +15,9 @@ from typing import BinaryIO
 from service import clock
 from service.errors import Conflict, InvalidData, StorageFull
 from service.storage import archive, attempts, check, manifest, migrate, references, use
-from service.storage.blobs import Blobs, full_told
+from service.storage.blobs import Blobs
 from service.storage.database import Database
-from service.storage.durable import make_folder, sync_folder
+from service.storage.durable import full_told, make_folder, sync_folder
 from service.storage.hold import LOCK as SERVER_LOCK
 from service.storage.manifest import Manifest
 from service.storage.reserve import Reserve

@@ -17,7 +17,7 @@ from typing import Any
 
 from service import clock
 from service.errors import Conflict, Fault, InvalidSpec, NotFound, StorageFull
-from service.storage import ids
+from service.storage import idempotency, ids
 from service.storage.durable import make_folder, sync_folder
 from service.storage.rows import Idempotency
 
@@ -62,26 +62,26 @@ class Uploads:
         request = None if idempotency_key is None else idempotency_key.request_sha256
         upload_id = ids.new("up") if idempotency_key is None else f"up_{_hash(idempotency_key.key)[:22]}"
         if idempotency_key is not None and (self._folder / upload_id / "about.json").exists():
-            if self._about(upload_id).get("request") != request:
-                message = "this Idempotency-Key was used for another request"
-                raise InvalidSpec(message, faults=[Fault("", "idempotency_mismatch", message, "Choose a new key.")])
+            idempotency.check(idempotency_key, self._about(upload_id).get("request"))
             return self.get(upload_id)
         self.sweep()
         self._check_room(announced.bytes, most_bytes)
         make_folder(self._folder / upload_id)
-        (self._folder / upload_id / "data").touch()
+        for name in ("data", "offset"):  # `_write` makes their names certain too
+            (self._folder / upload_id / name).touch(0o600)
         self._write(upload_id, {"announced": asdict(announced), "request": request, "dataset_id": None})
         return self.get(upload_id)
 
     def get(self, upload_id: str) -> Unfinished:
         """Raises NotFound."""
         about, path = self._about(upload_id), self._folder / upload_id
-        touched = datetime.fromtimestamp((path / "about.json").stat().st_mtime, clock.now().tzinfo)
-        if (path / "offset").exists():
-            touched = max(touched, datetime.fromtimestamp((path / "offset").stat().st_mtime, clock.now().tzinfo))
-        expires_at = touched + timedelta(seconds=KEPT_S)
-        announced = Announced(**about["announced"])
-        return Unfinished(upload_id, announced, _offset(path), about["dataset_id"], expires_at)
+        try:
+            touched_s = max((path / name).stat().st_mtime for name in ("about.json", "offset"))
+            offset = _said((path / "offset").read_bytes())
+        except FileNotFoundError:  # it is being removed
+            raise _missing(upload_id) from None
+        expires_at = datetime.fromtimestamp(touched_s, clock.now().tzinfo) + timedelta(seconds=KEPT_S)
+        return Unfinished(upload_id, Announced(**about["announced"]), offset, about["dataset_id"], expires_at)
 
     def open(self, upload_id: str, offset: int) -> Appending:
         """To be written to. Raises NotFound, Conflict when it stands elsewhere, is written to already, or is finished.
@@ -91,7 +91,7 @@ class Uploads:
         found, path = self.get(upload_id), self._folder / upload_id
         if found.dataset_id is not None:
             raise Conflict(f"the upload is finished: it is data set {found.dataset_id}")
-        data, mark = (os.open(path / name, os.O_RDWR | os.O_CREAT, 0o600) for name in ("data", "offset"))
+        data, mark = (os.open(path / name, os.O_RDWR) for name in ("data", "offset"))
         appending = Appending(data, mark, found.announced.bytes)
         try:
             appending.begin(offset)
@@ -140,13 +140,12 @@ class Uploads:
             raise StorageFull(message, hint="Finish or delete some of them; they expire a day after their last byte.")
 
     def _about(self, upload_id: str) -> dict[str, Any]:
-        missing = NotFound(f"no upload {upload_id[:100]}", hint="An upload expires a day after its last byte.")
         if not _ID.fullmatch(upload_id):
-            raise missing
+            raise _missing(upload_id)
         try:
             about: dict[str, Any] = json.loads((self._folder / upload_id / "about.json").read_bytes())
         except FileNotFoundError:
-            raise missing from None
+            raise _missing(upload_id) from None
         return about
 
     def _write(self, upload_id: str, about: Mapping[str, object]) -> None:
@@ -210,11 +209,8 @@ class Appending:
             os.close(self._data)
 
 
-def _offset(path: Path) -> int:
-    try:
-        return _said((path / "offset").read_bytes())
-    except FileNotFoundError:
-        return 0
+def _missing(upload_id: str) -> NotFound:
+    return NotFound(f"no upload {upload_id[:100]}", hint="An upload expires a day after its last byte.")
 
 
 def _said(digits: bytes) -> int:

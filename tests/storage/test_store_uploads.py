@@ -112,7 +112,8 @@ def test_uploads_expire_a_day_after_their_last_byte(uploads: Uploads, tmp_path: 
     half_made = tmp_path / "uploads" / "up_0000000000000000000000"
     half_made.mkdir()
     past = time.time() - KEPT_S - 60
-    for path in (tmp_path / "uploads" / old / "about.json", tmp_path / "uploads" / touched / "about.json", half_made):
+    every = tmp_path / "uploads"
+    for path in (every / old / "about.json", every / old / "offset", every / touched / "about.json", half_made):
         os.utime(path, (past, past))
     uploads.sweep()
     assert {path.name for path in (tmp_path / "uploads").iterdir()} == {touched, fresh}
