@@ -13,7 +13,7 @@ from service.engine.losses import Loss
 from service.engine.network import NetworkSpec, weight_faults, weights_of
 from service.engine.optimizers import Optimizer
 from service.engine.planning import Plan, PlannedLayer, plan
-from service.engine.recipe import Recipe, TrainingSpec, resolve
+from service.engine.recipe import Recipe, TrainingSpec, completed, resolve
 from service.engine.schedules import Schedule
 from service.engine.scores import SCORES, higher_is_better
 from service.engine.stream import State, Stream, stream_faults
@@ -23,6 +23,6 @@ __all__ = [
     "SCORES", "Assessment", "Attributed", "Attribution", "Diagnosis", "EarlyStopping", "Epoch", "Event", "Examples",
     "Finished", "Improved", "Layer", "LayerSpec", "Loss", "Measured", "Network", "NetworkSpec", "Optimizer", "Plan",
     "PlannedLayer", "Recipe", "Schedule", "Shape", "Signature", "Spec", "Started", "State", "Stream", "Tick",
-    "Training", "TrainingSpec", "Warned", "better", "diagnose", "gradient_by_time", "higher_is_better",
+    "Training", "TrainingSpec", "Warned", "better", "completed", "diagnose", "gradient_by_time", "higher_is_better",
     "metric_names", "plan", "resolve", "stream_faults", "usual_metrics", "weight_faults", "weights_of",
 ]  # fmt: skip

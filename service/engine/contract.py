@@ -107,12 +107,14 @@ class LayerPlan:
 class Unfit(Exception):  # noqa: N818  a finding, collected with others
     """A layer cannot take this shape; `place` is a pointer inside the layer, such as `/units` or ``.
 
-    `assume`: a shape to go on with, so that faults further on are found in the same answer.
+    `assume`: a shape to go on with, so that faults further on are found in the same answer. `code`: the fault's.
     """
 
-    def __init__(self, message: str, place: str = "", hint: str | None = None, assume: Shape | None = None) -> None:
+    def __init__(
+        self, message: str, place: str = "", hint: str | None = None, assume: Shape | None = None, code: str = "unfit"
+    ) -> None:
         super().__init__(message)
-        self.message, self.place, self.hint, self.assume = message, place, hint, assume
+        self.message, self.place, self.hint, self.assume, self.code = message, place, hint, assume, code
 
 
 Layout: TypeAlias = Literal["rows", "ones"] | tuple[int, ...]

@@ -49,7 +49,7 @@ def plan(recipe: Recipe, signature: Signature, outputs: int, rows: int, max_byte
     try:
         row = plan_row(recipe.network.layers, shape)
     except Unfits as unfits:
-        faults = [Fault(f"/network/layers/{index}{fault.place}", "unfit", fault.message, fault.hint)
+        faults = [Fault(f"/network/layers/{index}{fault.place}", fault.code, fault.message, fault.hint)
                   for index, fault in unfits.faults]  # fmt: skip
         raise InvalidSpec(
             "the network cannot be built", faults=[*faults, *_other_faults(recipe, shape, outputs)]

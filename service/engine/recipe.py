@@ -9,6 +9,7 @@ from pydantic import Field
 from service.engine.augmentation import Augmentation
 from service.engine.contract import Signature, Spec
 from service.engine.early_stopping import EarlyStopping
+from service.engine.layers.dense import Dense
 from service.engine.losses import Loss
 from service.engine.network import Compiled, NetworkSpec
 from service.engine.optimizers import Adam, Optimizer
@@ -52,6 +53,20 @@ class Recipe(Spec):
         default=None, description="Scores beside the loss; accuracy for classes when nothing is said."
     )
     dtype: Literal["float32", "float64"] = Field(default="float32", description="Numbers to reckon with.")
+
+
+def completed(recipe: Recipe, outputs: int) -> Recipe:
+    """The same recipe with the `units` that a dense layer at the network's end leaves to the target."""
+    layers = recipe.network.layers
+    last = len(layers) - 1
+    while last > 0 and layers[last].elementwise:
+        last -= 1
+    end = layers[last]
+    if not isinstance(end, Dense) or end.units is not None or not all(each.elementwise for each in end.parts()[1:]):
+        return recipe
+    filled = end.model_copy(update={"units": recipe.loss.width(outputs)})
+    network = recipe.network.model_copy(update={"layers": (*layers[:last], filled, *layers[last + 1 :])})
+    return recipe.model_copy(update={"network": network})
 
 
 def resolve(recipe: Recipe, signature: Signature, outputs: int, rows: int) -> Recipe:

@@ -81,12 +81,12 @@ def _train(spec: TrainSpec, store: Store, data: Source, limit_bytes: int) -> tup
     validation, test = (_part(spec.dataset, name, store) for name in ("validation", "test"))
     with inside("/spec"):
         spec, found = _outlined(spec, data, validation, test)
-        recipe, signature = recipe_of(spec), signature_of(found)
+        recipe, signature = engine.completed(recipe_of(spec), found.outputs), signature_of(found)
         if holds_text(data.description, spec.dataset):
             check_letters(recipe, signature, found.outputs, found.rows)
         planned = engine.plan(recipe, signature, found.outputs, found.rows, limit_bytes)
         chosen = engine.resolve(recipe, signature, found.outputs, found.rows)
-        network = pinned(spec.network, signature, store)
+        network = pinned(recipe.network, signature, store)
     update = {
         "dataset": found.spec, "network": network, "training": chosen.training,
         "metrics": list(chosen.metrics or ()),

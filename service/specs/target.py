@@ -13,11 +13,12 @@ _LOSS: TypeAdapter[Loss] = TypeAdapter(Loss)
 
 def loss_for(network: NetworkSpec, dataset: DatasetSpec, description: Description) -> Loss:
     """A softmax at the end means classes, a single sigmoid yes or no; else the target column decides."""
-    end = network.layers[-1]
-    activation, units = getattr(end.parts()[-1], "kind", None), getattr(end, "units", None)
+    activation = getattr(network.layers[-1].parts()[-1], "kind", None)
+    end = next((each for each in reversed(network.layers) if not each.elementwise), None)
+    units = getattr(end, "units", None)
     if activation == "softmax":
         return _loss("cross_entropy")
-    if activation == "sigmoid" and units == 1:
+    if activation == "sigmoid" and (units == 1 or (units is None and not isinstance(dataset.target, list))):
         return _loss("binary_cross_entropy")
     try:
         found = outline(description, dataset, "number")

@@ -78,13 +78,54 @@ def test_inline_rows_become_a_data_set_that_the_spec_names(store: Store) -> None
             "squared_error",
         ),
         ([{"kind": "dense", "units": 1, "activation": "sigmoid"}], {"sample": "xor"}, "binary_cross_entropy"),
-        ([{"kind": "dense", "units": 1}, {"kind": "sigmoid"}], {"sample": "xor"}, "squared_error"),
+        ([{"kind": "dense", "units": 1}, {"kind": "sigmoid"}], {"sample": "xor"}, "binary_cross_entropy"),
     ],
 )
 def test_the_loss_follows_from_the_end_and_the_target(
     store: Store, layers: list[dict[str, Any]], dataset: dict[str, Any], loss: str
 ) -> None:
     assert admitted(job(*layers, dataset=dataset), store).spec["loss"]["kind"] == loss
+
+
+@pytest.mark.parametrize(
+    ("end", "dataset", "units"),
+    [
+        ([{"kind": "dense", "activation": "softmax"}], {"sample": "iris"}, 3),
+        ([{"kind": "dense"}], {"sample": "iris"}, 3),
+        ([{"kind": "dense"}, {"kind": "dropout", "rate": 0.1}, {"kind": "softmax"}], {"sample": "iris"}, 3),
+        ([FLAT, {"kind": "dense", "activation": "softmax"}], {"sample": "digits"}, 10),
+        ([{"kind": "dense"}], {"sample": "iris", "target": "petal_width"}, 1),
+        ([{"kind": "dense"}], {"sample": "iris", "target": ["petal_width", "petal_length"]}, 2),
+        ([{"kind": "dense", "activation": "sigmoid"}], {"sample": "xor"}, 1),
+        # a, b, the blank, the end of a line, and what is none of them
+        ([{"kind": "gru", "units": 4}, {"kind": "dense"}], {"rows": [{"text": "ab ab"}] * 40, "column": "text"}, 5),
+    ],
+)
+def test_the_last_dense_layer_takes_its_units_from_the_target_and_the_resolved_spec_tells_them(
+    store: Store, end: list[dict[str, Any]], dataset: dict[str, Any], units: int
+) -> None:
+    found = admitted(job(*end, dataset=dataset), store)
+    told = [each["units"] for each in found.spec["network"]["layers"] if each["kind"] == "dense"]
+    assert told == [units]
+    assert found.plan.layers[-1]["shape_out"][-1] == units
+
+
+@pytest.mark.parametrize(
+    ("layers", "place"),
+    [
+        ([{"kind": "dense"}, SOFTMAX], "/0/units"),
+        ([{"kind": "dense"}, {"kind": "flatten"}], "/0/units"),
+        ([{"kind": "dense", "activation": "swiglu"}], "/0/units"),
+        ([{"kind": "residual", "layers": [{"kind": "dense"}]}, SOFTMAX], "/0/layers/0/units"),
+    ],
+)
+def test_units_missing_anywhere_else_are_asked_for_at_their_place(
+    store: Store, layers: list[dict[str, Any]], place: str
+) -> None:
+    with pytest.raises(InvalidSpec) as caught:
+        admitted(job(*layers), store)
+    faults = [(fault.pointer, fault.code) for fault in caught.value.faults]
+    assert faults == [("/spec/network/layers" + place, "missing")]
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_a_good_job_has_no_faults() -> None:
         (job(network={"layers": []}), "/spec/network/layers", "out_of_range", None),
         (job(network={"layers": [DENSE, {"kind": "dens", "units": 3}]}), "/spec/network/layers/1/kind",
          "unknown_kind", "Did you mean 'dense'?"),
-        (job(network={"layers": [{"kind": "dense"}]}), "/spec/network/layers/0/units", "missing", None),
+        (job(network={"layers": [{"kind": "gru"}]}), "/spec/network/layers/0/units", "missing", None),
         (job(network={"layers": [{"kind": "dense", "units": 10**10}]}), "/spec/network/layers/0/units",
          "out_of_range", None),
         (job(network={"layers": [DENSE | {"activation": "rel"}]}), "/spec/network/layers/0/activation",

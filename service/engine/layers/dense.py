@@ -39,7 +39,9 @@ class Dense(LayerSpec):
 
     kind: Literal["dense"] = "dense"
     writes_rows: ClassVar[bool] = True
-    units: Units = Field(description="Number of outputs.")
+    units: Units | None = Field(
+        default=None, description="Number of outputs. The last layer may leave it out: its target tells it."
+    )
     activation: ActivationField | None = Field(default=None, description="What follows; nothing means linear.")
     bias: bool = Field(default=True, description="Whether b is added.")
     initial: Initial | None = Field(default=None, description="Start of W; by default he before relu, else glorot.")
@@ -51,6 +53,9 @@ class Dense(LayerSpec):
         if not shape.dims:
             raise Unfit("needs at least one number per row")
         n, units = shape.dims[-1], self.units
+        if units is None:
+            hint = "say how many; only at the network's end does the target tell"
+            raise Unfit("'units' is missing", "/units", hint, code="missing")
         weight = Parameter("weight", (n, units), (n, units), self.initial, axes=(1, 0))
         parameters = (weight, Parameter("bias", (units,))) if self.bias else (weight,)
         out = Shape((*shape.dims[:-1], units), timed=shape.timed)
@@ -59,7 +64,7 @@ class Dense(LayerSpec):
     def layout(self, shape: Shape, rows: int) -> Layout:
         if len(shape.dims) != 1:
             return "rows"
-        small = self.bias and rows * max(shape.size, self.units) <= FOLD_BELOW
+        small = self.bias and rows * max(shape.size, self.units or 0) <= FOLD_BELOW
         return "ones" if small else (1, 0)  # features first: dy W' is then a product without a transposed copy
 
     def bind(self, site: Site) -> tuple[Step, Step]:

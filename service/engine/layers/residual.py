@@ -32,7 +32,7 @@ class Residual(LayerSpec):
             return fuse(plan_row(self.layers, shape))
         except Unfits as inner:
             index, fault = inner.faults[0]
-            raise Unfit(fault.message, f"/layers/{index}{fault.place}", fault.hint, assume=shape) from None
+            raise Unfit(fault.message, f"/layers/{index}{fault.place}", fault.hint, shape, fault.code) from None
 
     def plan(self, shape: Shape) -> LayerPlan:
         row = self.row(shape)
