@@ -41,4 +41,11 @@ LETTERS = _train(
     {"epochs": 2, "max_steps": 150, "stateful": True},
 )
 WORDS = {"type": "ngram", "spec": {"dataset": _REFERENCE, "order": 3}}
-JOBS = (DENSE, IMAGES, LETTERS, WORDS)
+SEARCH = {
+    "type": "search",
+    "spec": {
+        "folds": 3,
+        "train": _train({"sample": "iris"}, [{"kind": "dense", "activation": "softmax"}], {"epochs": 60})["spec"],
+    },
+}
+JOBS = (DENSE, IMAGES, LETTERS, WORDS, SEARCH)

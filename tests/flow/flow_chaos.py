@@ -92,7 +92,7 @@ class Drill:
         pause_s = pause_s or (time.monotonic() - began_s) / _KILLS_IN_A_FIRST_JOB
         calm += [self._post(f"calm-{which}", which) for which in range(1, len(JOBS))]
         self._settle()
-        expected = [self._outcome(self.store.jobs.get(job_id)) for job_id in calm]
+        expected = [self._outcomes(self.store.jobs.get(job_id)) for job_id in calm]
         threads = [threading.Thread(target=self._be_client, args=(number,)) for number in range(clients)]
         for thread in threads:
             thread.start()
@@ -196,12 +196,15 @@ class Drill:
             page = self.store.jobs.list(after=page.next, limit=1000)
             yield from page.data
 
-    def _outcome(self, job: Job) -> Outcome:
-        series = self.store.metrics.series(job.run_ids[0])
-        points = {name: (s.steps.tolist(), s.values.tolist()) for name, s in series.items() if name != "rows_per_s"}
-        return self.store.runs.get(job.run_ids[0]).weights_sha256, points
+    def _outcomes(self, job: Job) -> list[Outcome]:
+        return [self._outcome(run_id) for run_id in job.run_ids]
 
-    def _check(self, expected: list[Outcome]) -> None:
+    def _outcome(self, run_id: str) -> Outcome:
+        series = self.store.metrics.series(run_id)
+        points = {name: (s.steps.tolist(), s.values.tolist()) for name, s in series.items() if name != "rows_per_s"}
+        return self.store.runs.get(run_id).weights_sha256, points
+
+    def _check(self, expected: list[list[Outcome]]) -> None:
         """Every acknowledged job is there, once, succeeded, with the bits and points of an undisturbed run."""
         wrong, promised = self.books.wrong, [job_id for job_id, _ in self.books.acknowledged.values()]
         jobs = {each.id: each for each in self._jobs()}
@@ -215,11 +218,15 @@ class Drill:
             wrong += [row[0] for row in database.execute("PRAGMA integrity_check") if row[0] != "ok"]
         database.close()
 
-    def _faults(self, job: Job | None, expected: Outcome) -> Iterator[str]:
+    def _faults(self, job: Job | None, expected: list[Outcome]) -> Iterator[str]:
         if job is None or job.status != "succeeded":
             yield f"{job.status}, {job.error}" if job else "lost"
             return
-        found, run_id = self._outcome(job), job.run_ids[0]
+        for run_id, outcome in zip(job.run_ids, expected, strict=True):
+            yield from self._run_faults(run_id, outcome)
+
+    def _run_faults(self, run_id: str, expected: Outcome) -> Iterator[str]:
+        found, run = self._outcome(run_id), self.store.runs.get(run_id)
         events = self.store.events.after(0, run_id=run_id, limit=100_000)
         kinds = Counter(each.kind for each in events)
         self.books.lost.update(e.data["words"].rpartition("\n")[2] for e in events if e.kind == "lost")
@@ -227,12 +234,12 @@ class Drill:
         self.books.resumed += kinds["resumed"] > 0
         self.books.points += sum(len(steps) for steps, _ in found[1].values())
         if found[0] != expected[0]:
-            yield f"other weights after {job.attempt} lives"
+            yield f"other weights after {kinds['started']} lives"
         if found[1] != expected[1]:
-            yield f"other points after {job.attempt} lives"
+            yield f"other points after {kinds['started']} lives"
         if kinds["finished"] != 1 or kinds["queued"] != 1:
             yield f"its story is told otherwise than once: {kinds}"
-        blobs = [self.store.runs.get(run_id).model_blob or "", *(c.blob for c in self.store.runs.checkpoints(run_id))]
+        blobs = [run.model_blob or "", *(c.blob for c in self.store.runs.checkpoints(run_id))]
         if not all(map(self.store.blobs.verify, blobs)):
             yield "a file is not what its name says"
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from service import clock
 from service.errors import Conflict, QueueFull
 from service.storage import Attempt, Idempotency, Job, Report, Store, Trial
 from service.storage.trials import together
@@ -127,6 +129,37 @@ def test_a_paused_search_goes_on_with_what_was_left(store: Store, search: Callab
     for _ in range(2):
         store.runs.finish(claim(), "succeeded")
     assert store.jobs.get(job.id).status == "succeeded"
+
+
+def test_a_search_tells_what_is_left_at_its_pace_without_the_time_it_was_paused(
+    store: Store, search: Callable[..., Job], claim: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    monkeypatch.setattr(clock, "now", lambda: now)
+    job = search(4)
+    now += timedelta(seconds=1000)  # in the queue
+    first = claim()
+    assert store.jobs.get(job.id).eta_s is None
+    now += timedelta(seconds=10)
+    store.runs.report(first, Report(progress=0.5))
+    assert store.jobs.get(job.id).eta_s == pytest.approx(70)  # 10 s for an eighth
+    now += timedelta(seconds=10)
+    store.runs.finish(first, "succeeded")
+    assert store.jobs.get(job.id).eta_s == pytest.approx(60)  # 20 s for a quarter
+    second = claim()
+    store.jobs.request_stop(job.id, "pause")
+    store.runs.finish(second, "paused")
+    assert store.jobs.get(job.id).eta_s is None
+    now += timedelta(seconds=5000)
+    store.jobs.resume(job.id)
+    second = claim()
+    now += timedelta(seconds=10)
+    store.runs.report(second, Report(progress=0.8))
+    assert store.jobs.get(job.id).eta_s == pytest.approx(30 * 0.55 / 0.45)
+    now += timedelta(seconds=10)
+    for attempt in (second, claim(), claim()):
+        store.runs.finish(attempt, "succeeded")
+    assert store.jobs.get(job.id).eta_s is None
 
 
 def test_a_search_has_the_place_of_its_next_run(store: Store, submit: Callable[..., Job], claim: Claim,
