@@ -31,16 +31,16 @@ class Answers:
 
 
 def ended(net: Compiled, loss: LossSpec | None) -> RowPlan:
-    """The row to bind: a linear end gets the activation that makes answers of it."""
+    """The row to bind: behind the last layer the activation that makes answers of what the loss takes."""
     return fuse(whole_row(net, loss))
 
 
 def whole_row(net: Compiled, loss: LossSpec | None) -> RowPlan:
     """The same, layer by layer."""
-    last = net.plan.parts[-1]
-    if loss is None or loss.finish is None or kind_of(last.layer) in loss.absorbs or not last.plan.parameters:
+    finish = None if loss is None else loss.ending(kind_of(net.plan.parts[-1].layer))
+    if finish is None:
         return net.plan
-    end = plan_row([_ENDS[loss.finish]], net.plan.out)
+    end = plan_row([_ENDS[finish]], net.plan.out)
     return RowPlan((*net.plan.parts, *end.parts), net.plan.shape, end.out)
 
 

@@ -30,6 +30,11 @@ class NetworkSpec(Spec):
         default=None, max_length=300, description="A model reference or an uploaded file to start from."
     )
 
+    @property
+    def end(self) -> str:
+        """The kind of what comes last: a layer, or its activation."""
+        return kind_of(self.layers[-1].parts()[-1])
+
 
 @dataclass(frozen=True, slots=True)
 class Placed:

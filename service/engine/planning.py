@@ -10,6 +10,7 @@ from service.engine.arena import HUGE
 from service.engine.augmentation import augmenting, misfits
 from service.engine.contract import Shape, Signature
 from service.engine.evaluate import CHUNK_ROWS
+from service.engine.layers import ACTIVATIONS
 from service.engine.network import kind_of, shape_of
 from service.engine.program import slots_of
 from service.engine.recipe import Recipe, resolve
@@ -150,9 +151,7 @@ def _too_large(layers: tuple[PlannedLayer, ...], needed: int, allowed: int | Non
 
 def _warnings(recipe: Recipe, row: RowPlan, rows: int) -> list[str]:
     found = [f"layer {part.index}: {text}" for part in row.parts for text in part.plan.warnings]
-    last = row.parts[-1].layer
-    ends = kind_of(last) if not row.parts[-1].plan.parameters else None
-    advice = recipe.loss.advice(ends)
+    advice = recipe.loss.advice(recipe.network.end if recipe.network.end in ACTIVATIONS else None)
     if advice:
         found.append(advice)
     if recipe.training.batch_size > rows and not recipe.optimizer.whole_batch:

@@ -237,6 +237,31 @@ def test_a_linear_end_answers_with_probabilities_when_its_loss_is_known() -> Non
     np.testing.assert_allclose(answers, np.exp(raw) / np.exp(raw).sum(1, keepdims=True), rtol=1e-5)
 
 
+@pytest.mark.parametrize("loss", ["cross_entropy", "kl_divergence", "binary_cross_entropy", "hinge"])
+@pytest.mark.parametrize(
+    "end",
+    ["dropout", "tanh", "softmax", "sigmoid", "log_softmax", "global_average_pool", {"kind": "reshape", "shape": [-1]}],
+    ids=lambda end: end if isinstance(end, str) else end["kind"],
+)
+def test_answers_of_classes_are_probabilities_that_follow_the_loss_whatever_ends_the_network(
+    loss: str, end: str | dict[str, Any]
+) -> None:
+    chosen: LossSpec = TypeAdapter(Loss).validate_python({"kind": loss})
+    width = 3 if chosen.finish == "softmax" else 1
+    last = {"kind": end, **({"rate": 0.1} if end == "dropout" else {})} if isinstance(end, str) else end
+    over = [1] if last["kind"] == "global_average_pool" else []
+    layers = [{"kind": "reshape", "shape": [*over, 6]}, {"kind": "dense", "units": width}, last]
+    spec = NetworkSpec.model_validate({"layers": layers})
+    net, x = Compiled(spec, SIGNATURE, "float64"), data(20).x
+    weights = net.export(*net.begin(0))
+    kept = layers[:2] if last["kind"] in chosen.absorbs else layers  # z: what the loss takes
+    z = Network(NetworkSpec.model_validate({"layers": kept}), SIGNATURE, width, weights, dtype="float64")(x)
+    z = z.reshape(20, width)
+    want = 1 / (1 + np.exp(-z)) if width == 1 else np.exp(z) / np.exp(z).sum(1, keepdims=True)
+    found = Network(spec, SIGNATURE, width, weights, chosen, "float64")(x)
+    np.testing.assert_allclose(found, want, rtol=1e-12)
+
+
 @pytest.mark.parametrize("kind", SCHEDULES)
 def test_a_schedules_factor_lies_between_nothing_and_one(kind: str) -> None:
     adapter: TypeAdapter[ScheduleSpec] = TypeAdapter(Schedule)

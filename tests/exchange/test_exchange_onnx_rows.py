@@ -75,9 +75,17 @@ def test_a_table_with_words_and_gaps(
         assert list(found["label"]) == [each["label"] for each in answers]
 
 
-def test_pictures_come_as_bytes_and_leave_with_names(tmp_path: Path) -> None:
-    layers = [{"kind": "conv2d", "filters": 4, "kernel_size": 3, "activation": "relu"}, {"kind": "flatten"},
-              {"kind": "dense", "units": 10}]  # fmt: skip
+@pytest.mark.parametrize(
+    "end",
+    [
+        [{"kind": "flatten"}, {"kind": "dense", "units": 10}],
+        [{"kind": "conv2d", "filters": 10, "kernel_size": 3}, {"kind": "global_average_pool"}],
+        [{"kind": "flatten"}, {"kind": "dense", "units": 10, "activation": "log_softmax"}],
+    ],
+    ids=["dense", "pool", "log_softmax"],
+)
+def test_pictures_come_as_bytes_and_leave_with_names(tmp_path: Path, end: list[Json]) -> None:
+    layers = [{"kind": "conv2d", "filters": 4, "kernel_size": 3, "activation": "relu"}, *end]
     model = model_of(tmp_path, "digits", layers, loss="cross_entropy")
     table = table_of(tmp_path)
     (name,) = [each.name for each in table.description.columns if each.type == "image"]

@@ -72,9 +72,17 @@ def test_a_table_with_words_and_gaps(
             assert found["probabilities"] == pytest.approx(answer["probabilities"], abs=1e-6)
 
 
-def test_pictures(tmp_path: Path) -> None:
-    layers = [{"kind": "conv2d", "filters": 4, "kernel_size": 3, "activation": "relu"}, {"kind": "flatten"},
-              {"kind": "dense", "units": 10}]  # fmt: skip
+@pytest.mark.parametrize(
+    "end",
+    [
+        [{"kind": "flatten"}, {"kind": "dense", "units": 10}],
+        [{"kind": "conv2d", "filters": 10, "kernel_size": 3}, {"kind": "global_average_pool"}],
+        [{"kind": "flatten"}, {"kind": "dense", "units": 10, "activation": "log_softmax"}],
+    ],
+    ids=["dense", "pool", "log_softmax"],
+)
+def test_pictures(tmp_path: Path, end: list[Json]) -> None:
+    layers = [{"kind": "conv2d", "filters": 4, "kernel_size": 3, "activation": "relu"}, *end]
     model = model_of(tmp_path, "digits", layers, loss="cross_entropy")
     rows = table_of(tmp_path).preview(20)
     assert isinstance(model.preprocessor, Preprocessor)

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from service.engine.layers.activations import (
+    ACTIVATIONS,
     ActivationField,
     AnyActivation,
     Elu,
@@ -76,4 +77,4 @@ Layer = Annotated[
 
 Residual.model_rebuild(_types_namespace={"Layer": Layer})
 
-__all__ = ["ActivationField", "AnyActivation", "Layer", "LogSoftmax", "Sigmoid", "Softmax"]
+__all__ = ["ACTIVATIONS", "ActivationField", "AnyActivation", "Layer", "LogSoftmax", "Sigmoid", "Softmax"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import numpy as np
 from pydantic import BeforeValidator, Field
@@ -224,6 +224,8 @@ AnyActivation = Annotated[
 Name = Literal[
     "sigmoid", "tanh", "relu", "leaky_relu", "gelu", "silu", "elu", "softplus", "softmax", "log_softmax", "swiglu"
 ]
+
+ACTIVATIONS: tuple[str, ...] = get_args(Name)
 
 
 def _spelled_out(value: Any) -> Any:

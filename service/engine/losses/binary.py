@@ -54,14 +54,16 @@ class BinaryCrossEntropy(LossSpec):
 
 
 class Hinge(LossSpec):
-    """L = mean max(0, 1 - s z), s = +1 where y is 1 and -1 where it is 0; the answer is z, its sign the class.
+    """L = mean max(0, 1 - s z), s = +1 where y is 1 and -1 where it is 0; the sign of z is the class.
 
-    z, y: (batch, ..., k). dL/dz = -s / count where s z < 1, else 0. Cortes and Vapnik 1995.
+    z, y: (batch, ..., k). dL/dz = -s / count where s z < 1, else 0. Cortes and Vapnik 1995. Answers are sigmoid(z):
+    above one half where z is above 0, but sure of nothing else (Platt 1999).
     """
 
     kind: Literal["hinge"] = "hinge"
     target: ClassVar[Target] = "binary"
     name: ClassVar[str] = "hinge"
+    finish: ClassVar[str | None] = "sigmoid"
     mixes: ClassVar[bool] = False
 
     def width(self, outputs: int) -> int:

@@ -61,7 +61,7 @@ class LossSpec(Spec):
     target     what the data must give: class (whole numbers), binary (0 or 1), number, distribution
     absorbs    kinds of a final activation computed together with the loss; the network's answers still have it
     columns    up to so many outputs, z is best laid class by class
-    finish     kind of the activation that makes answers of a linear end (probabilities), if any
+    finish     kind of the activation that makes answers (probabilities) of what the loss takes, if any
     mixes      targets between two given ones mean something (mixup)
     """
 
@@ -79,6 +79,10 @@ class LossSpec(Spec):
     def advice(self, last: str | None) -> str | None:
         """A warning about the final activation (its kind, None for a linear end), or None."""
         return None
+
+    def ending(self, last: str) -> str | None:
+        """Kind of the activation that answers need behind a last layer of kind `last`, or None."""
+        return None if last == self.finish and last in self.absorbs else self.finish
 
     def fault(self, outputs: int) -> tuple[str, str] | None:
         """(pointer inside the loss, message) when the loss does not fit the data, or None."""
