@@ -12,7 +12,7 @@ from service.data.goal import TargetKind, goal
 from service.data.layout import FloatType, Layout, RowType, lay_out
 from service.data.missing import drops
 from service.data.spec import DatasetSpec
-from service.data.split import split_sizes
+from service.data.split import fractions, split_sizes
 from service.errors import did_you_mean
 
 _BYTES = {"float32": 4, "float64": 8, "uint8": 1, "int32": 4}
@@ -134,6 +134,9 @@ def _sizes(
         warnings.append(f"rows without {', '.join(column.name for column in dropped[:10])} are left out")
     left = math.prod([1 - column.missing / description.rows for column in dropped], start=description.rows - missing)
     train, validation_rows, test_rows = split_sizes(description, spec, round(left))
+    for name, share, count in zip(("validation", "test"), fractions(spec), (validation_rows, test_rows), strict=True):
+        if share and not count:
+            warnings.append(f"the {name} part has no row, and no scores: there are too few rows")
     names = {column.name for column in targets}
     return (
         train,

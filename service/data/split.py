@@ -14,9 +14,17 @@ Parts = tuple[Ids, Ids, Ids]
 
 
 def part_sizes(rows: int, validation: float, test: float) -> tuple[int, int, int]:
-    """(training, validation, test) rows; each fraction is rounded to whole rows."""
-    test_rows, validation_rows = round(rows * test), round(rows * validation)
+    """(training, validation, test) rows.
+
+    Each fraction is rounded to whole rows, and of a fraction above 0 to one at least while a row is left to train on.
+    """
+    test_rows = _share(rows, test)
+    validation_rows = _share(rows, validation, rows - test_rows)
     return rows - validation_rows - test_rows, validation_rows, test_rows
+
+
+def _share(rows: int, fraction: float, left: int | None = None) -> int:
+    return round(rows * fraction) or int(fraction > 0 and (rows if left is None else left) > 1)
 
 
 def fractions(spec: DatasetSpec) -> tuple[float, float]:

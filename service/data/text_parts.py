@@ -9,18 +9,19 @@ import numpy as np
 from service.data.dataset import Column, Dataset
 from service.data.place import shown
 from service.data.spec import DatasetSpec, Reference
-from service.data.split import part_sizes
+from service.data.split import fractions, part_sizes
 from service.errors import Fault, InvalidSpec, did_you_mean
 from service.tensors import Array
 
 
 @dataclass(frozen=True)
 class TextParts:
-    """UTF-8, whole lines; one line is one sentence."""
+    """UTF-8, whole lines; one line is one sentence. `warnings`: of parts that were asked for and have no line."""
 
     train: memoryview
     validation: memoryview | None
     test: memoryview | None
+    warnings: tuple[str, ...] = ()
 
 
 def text_parts(
@@ -34,9 +35,8 @@ def text_parts(
         if isinstance(part, Reference) != (other is not None):
             raise ValueError("a referred data set must be handed over, and only that")
     data, offsets = _lines(dataset, spec)
-    fractions = [0.0 if isinstance(part, Reference) else part for part in (spec.validation, spec.test)]
     lines = len(offsets) - 1
-    train, held, last = part_sizes(lines, *fractions)
+    train, held, last = part_sizes(lines, *fractions(spec))
     if train < 1:
         raise _refused("/dataset", "no_rows", "no line is left to train on", "take smaller validation and test parts")
 
@@ -47,6 +47,11 @@ def text_parts(
         cut(0, train),
         _lines(validation, spec)[0] if validation else cut(train, train + held) if held else None,
         _lines(test, spec)[0] if test else cut(train + held, lines) if last else None,
+        tuple(
+            f"the {name} part has no text, and no scores: parts are whole lines, and there are too few"
+            for name, share, count in zip(("validation", "test"), fractions(spec), (held, last), strict=True)
+            if share and not count
+        ),
     )
 
 

@@ -63,7 +63,8 @@ def _read(
         faults.add("/dataset/window", "too_short", message, "take a smaller window")
     faults.raise_any()
     letters = Letters.of(parts.train, window)
-    warnings = [
+    warnings = [*parts.warnings]
+    warnings += [
         f"the {name} part is shorter than one row of {window} characters and is left out"
         for name, length, count in zip(("validation", "test"), lengths[1:], rows[1:], strict=True)
         if length and not count

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from service import ngram
-from service.data import text_parts
+from service.data import TextParts, text_parts
 from service.jobs.texts import Made, concluded, listened
 from service.jobs.verdict import Verdict, Work
 from service.specs import NgramJobSpec, ngram_spec
@@ -20,10 +20,12 @@ def count(work: Work) -> Verdict:
         work.dataset(row), said, validation=work.referred(said.validation), test=work.referred(said.test)
     )
     texts = {"val": parts.validation, "test": parts.test}
-    return concluded(work, lambda: _counted(work, spec, parts.train), texts, spec.tune_cache, row.sha256)
+    return concluded(work, lambda: _counted(work, spec, parts), texts, spec.tune_cache, row.sha256)
 
 
-def _counted(work: Work, spec: NgramJobSpec, text: memoryview) -> Made:
-    trained, warnings = listened(work, ngram.train(ngram_spec(spec), text, spec.max_memory_bytes))
+def _counted(work: Work, spec: NgramJobSpec, parts: TextParts) -> Made:
+    trained, warnings = listened(work, ngram.train(ngram_spec(spec), parts.train, spec.max_memory_bytes))
     facts = {"tokens": trained.tokens, "sentences": trained.sentences, "vocabulary": trained.vocabulary}
-    return Made(trained.arrays, trained.metadata, facts, {"ngrams": trained.ngrams, "warnings": warnings})
+    return Made(
+        trained.arrays, trained.metadata, facts, {"ngrams": trained.ngrams, "warnings": [*parts.warnings, *warnings]}
+    )

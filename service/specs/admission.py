@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from service import engine, ngram
-from service.data import DatasetSpec, Outline, Reference, holds_text, outline
+from service.data import DatasetSpec, Outline, Reference, holds_text, outline, text_parts
 from service.engine import Recipe
 from service.errors import InvalidSpec
 from service.ngram import NgramSpec
@@ -59,7 +59,7 @@ def admit(job: Job, store: Store, limit_bytes: int) -> Admitted:
     with source(job.spec.dataset, store) as data:
         spec: TrainSpec | NgramJobSpec
         if isinstance(job, NgramJob):
-            spec, plan = _ngram(job.spec, data)
+            spec, plan = _ngram(job.spec, store, data)
         else:
             spec, plan = _train(job.spec, store, data, limit_bytes)
         check_size(plan.bytes, limit_bytes, "/spec/order" if isinstance(job, NgramJob) else "/spec/dataset")
@@ -115,13 +115,19 @@ def _outlined(
     return spec.model_copy(update={"loss": loss}), found
 
 
-def _ngram(spec: NgramJobSpec, data: Source) -> tuple[NgramJobSpec, JobPlan]:
+def _ngram(spec: NgramJobSpec, store: Store, data: Source) -> tuple[NgramJobSpec, JobPlan]:
     spec = spec.model_copy(update={"dataset": with_column(spec.dataset, data.description, "an n-gram model needs")})
-    text = data.open().text() if data.description.kind == "text" else None
+    parts = [_part(spec.dataset, name, store) for name in ("validation", "test")]
+    text, told = None, tuple[str, ...]()
+    if data.description.kind == "text":
+        text = data.open().text()
+        held, last = (None if part is None else part.open() for part in parts)
+        with inside("/spec"):
+            told = text_parts(data.open(), spec.dataset, validation=held, test=last).warnings
     size = data.bytes if text is None else len(text)
     planned = ngram.plan(ngram_spec(spec), size, b"" if text is None else bytes(text[:_SAMPLE_BYTES]))
     seconds = round(0.1 + size * spec.order / _NGRAM_BYTES_PER_S, 1)
-    return spec, JobPlan((), 0, planned.bytes, seconds, planned.warnings, fits=True)
+    return spec, JobPlan((), 0, planned.bytes, seconds, (*told, *planned.warnings), fits=True)
 
 
 def recipe_of(spec: TrainSpec) -> Recipe:

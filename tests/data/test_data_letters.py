@@ -79,6 +79,14 @@ def test_a_part_without_a_row_is_left_out_with_a_warning(load: Load) -> None:
     assert "validation part is shorter" in prepared.warnings[0]
 
 
+def test_one_line_cannot_be_cut_and_the_part_that_has_none_is_told(load: Load) -> None:
+    prepared = prepare_letters(load(a__txt="a text without the end of a line " * 9), spec(window=20, validation=0.1))
+    assert prepared.validation is None
+    assert prepared.warnings == (
+        "the validation part has no text, and no scores: parts are whole lines, and there are too few",
+    )
+
+
 def test_letters_survive_json() -> None:
     letters = Letters.of(memoryview("häß\n\U0001f600\n".encode()), 7)
     again = stored_preprocessor(json.loads(json.dumps(letters.to_json())))

@@ -48,7 +48,34 @@ def test_another_validation_part_leaves_the_test_rows_as_they_are() -> None:
     assert split(ids, 0.1, 0.2, 7)[2].tolist() == split(ids, 0.3, 0.2, 7)[2].tolist()
 
 
-def test_ranks_aresplitmix64() -> None:
+@pytest.mark.parametrize(
+    ("rows", "validation", "test", "sizes"),
+    [
+        (4, 0.1, 0.0, (3, 1, 0)),
+        (4, 0.1, 0.1, (2, 1, 1)),
+        (2, 0.1, 0.1, (1, 0, 1)),
+        (1, 0.1, 0.1, (1, 0, 0)),
+        (30, 0.01, 0.0, (29, 1, 0)),
+        (100, 0.104, 0.0, (90, 10, 0)),
+    ],
+)
+def test_a_part_that_is_asked_for_has_a_row_as_long_as_one_is_left_to_train_on(
+    rows: int, validation: float, test: float, sizes: tuple[int, int, int]
+) -> None:
+    assert part_sizes(rows, validation, test) == sizes
+
+
+def test_a_part_without_a_row_is_told(tmp_path: Path) -> None:
+    dataset, _ = table(tmp_path, rows=2)
+    spec = DatasetSpec.model_validate(
+        {"id": "ds_x", "target": "n", "features": ["part"], "validation": 0.1, "test": 0.1}
+    )
+    found = outline(dataset.description, spec, "number")
+    assert (found.rows, found.validation_rows, found.test_rows) == (1, 0, 1)
+    assert found.warnings == ("the validation part has no row, and no scores: there are too few rows",)
+
+
+def test_ranks_are_splitmix64() -> None:
     # Reference output of splitmix64 for seed 1234567, from Vigna's C implementation (prng.di.unimi.it/splitmix64.c)
     first = int(splitmix64(np.array([1234567], np.uint64))[0])
     assert first == 6457827717110365317

@@ -32,6 +32,10 @@ def job(*layers: dict[str, Any], dataset: Any = None, **changes: Any) -> dict[st
     return {"type": "train", "spec": spec | changes}
 
 
+def count(**dataset: Any) -> dict[str, Any]:
+    return {"type": "ngram", "spec": {"dataset": {"sample": "python_reference", **dataset}}}
+
+
 def admitted(document: dict[str, Any], store: Store, limit: int = LIMIT) -> Admitted:
     return admit(parse(document), store, limit)
 
@@ -142,6 +146,8 @@ def test_units_missing_anywhere_else_are_asked_for_at_their_place(
         (job(loss={"kind": "squared_error"}), "/spec/dataset/target"),
         ({"type": "ngram", "spec": {"dataset": {"sample": "iris"}}}, "/spec/dataset"),
         (job(network={"layers": [SOFTMAX], "initial_weights": "nobody"}), "/spec/network/initial_weights"),
+        (count(validation={"id": "ds_gone"}), "/spec/dataset/validation/id"),
+        (count(validation=0.9, test=0.9), "/spec/dataset"),
     ],
 )
 def test_a_job_that_cannot_be_is_refused_at_its_place_and_leaves_nothing(
