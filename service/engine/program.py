@@ -19,6 +19,7 @@ from service.engine.row import RowPlan, bind_row, layouts
 
 BUDGET = 256 * 1024  # bytes of inputs, and of evidence, that wait in the second-level cache
 MOST = 64  # steps at most in one block, so that a tiny network still looks up now and then
+WORK = 2_000_000_000  # operations at most in a block of several loads: some 20 ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,10 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a program is for. `divisor`: rows of the whole batch when the loss divides by a constant, else None."""
+    """What a program is for. `divisor`: rows of the whole batch when the loss divides by a constant, else None.
+
+    `longest`: rows of the longest shard beside this one, which decides how many steps wait at once.
+    """
 
     rows: int
     training: bool
@@ -41,6 +45,7 @@ class Setting:
     masked: bool = False
     stateful: bool = False
     augmentation: tuple[AugmentationSpec, ...] = ()
+    longest: int = 0
 
 
 def slots_of(row: RowPlan, rows: int, itemsize: int) -> tuple[int, int]:
@@ -48,6 +53,11 @@ def slots_of(row: RowPlan, rows: int, itemsize: int) -> tuple[int, int]:
     fed = power_below(BUDGET // max(1, rows * (row.shape.size + row.out.size) * itemsize))
     kept = power_below(BUDGET // max(1, rows * row.out.size * itemsize))
     return fed, max(fed, kept)
+
+
+def block_of(fed: int, kept: int, step_flops: int) -> int:
+    """Steps in one go, a multiple of `fed`: enough to be worth a call, and never long enough to keep anyone waiting."""
+    return max(fed, min(kept, power_below(WORK // max(1, step_flops))))
 
 
 def power_below(n: int) -> int:
@@ -90,7 +100,8 @@ class Program:
         self.loss, self.setting, self.arena, rows = loss, setting, arena, setting.rows
         self._layers = layers or arena
         self.row = net.row(loss.absorbs)
-        self.fed, self.kept = slots_of(self.row, rows, net.dtype.itemsize)
+        self.fed, self.kept = slots_of(self.row, setting.longest or rows, net.dtype.itemsize)
+        self.block = block_of(self.fed, self.kept, 3 * rows * net.plan.flops)
         self.bits = Bits(setting.seed, self.fed)
         layout = layouts(self.row, rows)[0]
         self.feed = Feed(feed, rows, self.fed, layout, net.dtype, arena)

@@ -59,8 +59,9 @@ class Shards:
     """Blocks of steps of a batch cut in shards. Batch normalisation sees its shard alone, as in PyTorch's DDP; running
     statistics become the mean of the shards'.
 
-    `sums[lane]`: the sum of the gradients of its shards; `found[shard, :, i]`: losses, right answers and counts of
-    step i; `norms[lane]`: the squared length of its half of the gradient. All of it is common to both processes.
+    `sums[lane]`: the sum of the gradients of its shards, then of all shards in its half of the parameters;
+    `found[shard, :, i]`: losses, right answers and counts of step i; `norms[lane]`: the squared length of its half of
+    the gradient. All of it is common to both processes.
     """
 
     def __init__(
@@ -78,9 +79,9 @@ class Shards:
         self._halves = slice(0, middle), slice(middle, None)
         self._clips = recipe.optimizer.clip_norm is not None
         self._updates = [
-            bind_update(recipe.optimizer, theta[half], memory.gradient[half],
+            bind_update(recipe.optimizer, theta[half], self._sums[lane][half],
                         {name: slot[half] for name, slot in slots.items()}, length=self._length)
-            for half in self._halves
+            for lane, half in zip(LANES, self._halves, strict=True)
         ]  # fmt: skip
         self._constant = recipe.loss.divisors(train.y[:1][None], sample_mask(train, net), net.plan.out) is None
         self._programs: dict[tuple[int, int, int], Program] = {}
@@ -101,6 +102,11 @@ class Shards:
         epoch, place, t, rates = block
         self._block(indices, (epoch, place), t, rates, (1,), crew)
 
+    @property
+    def _first(self) -> Program:
+        """The program of the longest shard of a whole batch."""
+        return self._program(0, shard_sizes(self.batch, self.shards)[0], self.batch)
+
     # --- what is done -----------------------------------------------------------------------------------------
 
     def block(self, left: int) -> int:
@@ -108,7 +114,7 @@ class Shards:
         whole = left // self.batch
         if not whole:
             return 1
-        return min(whole, self._program(0, shard_sizes(self.batch, self.shards)[0], self.batch).fed)
+        return min(whole, self._first.block)
 
     def run(self, indices: Array, epoch: int, place: int, t: int, rates: Sequence[float]) -> Losses:
         """A step for each of `rates` on `indices`; what they came to."""
@@ -124,28 +130,30 @@ class Shards:
         self, indices: Array, key: tuple[int, int], t: int, rates: Sequence[float], lanes: tuple[int, ...],
         crew: Crew | None,
     ) -> None:  # fmt: skip
-        batches = indices.reshape(len(rates), -1)
-        programs = self._load(batches, key, lanes)
-        for i, rate in enumerate(rates):
-            for lane in lanes:
-                self._differentiate(lane, programs[lane], i)
-            if crew is not None:
-                crew.meet()
-            self._move(lanes, crew, t + i + 1, rate, min(self.shards, batches.shape[1]))
-            if crew is not None:
-                crew.meet()
+        batches, fed = indices.reshape(len(rates), -1), self._first.fed
+        epoch, place = key
+        for first in range(0, len(rates), fed):
+            some = slice(first, first + fed)
+            programs = self._load(batches[some], (epoch, place + first), lanes, first)
+            for i, rate in enumerate(rates[some], first):
+                for lane in lanes:
+                    self._differentiate(lane, programs[lane], i)
+                _meet(crew)
+                self._move(lanes, crew, t + i + 1, rate, min(self.shards, batches.shape[1]))
+                _meet(crew)
         for lane in lanes:
+            half = self._halves[lane]
+            np.copyto(self._memory.gradient[half], self._sums[lane][half])
             for shard, program in programs[lane]:
                 sums = program.read(0, len(rates))
                 right = np.zeros(len(rates)) if sums.right is None else sums.right
                 self._found[shard, :, : len(rates)] = sums.losses, right, sums.counts
-        if crew is not None:
-            crew.meet()
+        _meet(crew)
 
     def _load(
-        self, batches: Array, key: tuple[int, int], lanes: tuple[int, ...]
+        self, batches: Array, key: tuple[int, int], lanes: tuple[int, ...], slot: int
     ) -> dict[int, list[tuple[int, Program]]]:
-        """The programs of each lane's shards, with the input of all steps of the block."""
+        """The programs of each lane's shards, with the input of these steps, the first of which is `slot`."""
         found: dict[int, list[tuple[int, Program]]] = {lane: [] for lane in lanes}
         steps, whole = batches.shape
         sizes, start = shard_sizes(whole, self.shards), 0
@@ -154,9 +162,9 @@ class Shards:
             lane = lane_of(shard, self.shards)
             if lane in lanes:
                 program = self._program(shard, rows, whole)
-                program.load(self._train, batches[:, start : start + rows].reshape(-1), 0, (*key, shard))
+                program.load(self._train, batches[:, start : start + rows].reshape(-1), slot, (*key, shard))
                 if divisors is not None:
-                    program.divisors[:steps] = divisors
+                    program.divisors[slot : slot + steps] = divisors
                 found[lane].append((shard, program))
             start += rows
         return found
@@ -168,7 +176,7 @@ class Shards:
             spec, lane = self._recipe.training, lane_of(shard, self.shards)
             setting = Setting(
                 rows, True, spec.seed, whole if self._constant else None, self._train.lengths is not None, False,
-                spec.augmentation,
+                spec.augmentation, shard_sizes(whole, self.shards)[0],
             )  # fmt: skip
             first = shard == 0 or lane_of(shard - 1, self.shards) != lane
             memory = Memory(self._memory.theta, self._sums[lane] if first else self._part, self._states[lane])
@@ -195,14 +203,14 @@ class Shards:
 
     def _move(self, lanes: tuple[int, ...], crew: Crew | None, t: int, rate: float, shards: int) -> None:
         """Half of the parameters for each lane; kept statistics become the mean of the shards'."""
-        gradient, (first, second) = self._memory.gradient, self._sums
         for lane in lanes:
             half = self._halves[lane]
-            np.add(first[half], second[half], gradient[half])
+            mine, other = (self._sums[each][half] for each in (lane, 1 - lane))
+            np.add(mine, other, mine)
             if self._clips:
-                self._norms[lane] = float(gradient[half].dot(gradient[half]))
-        if self._clips and crew is not None:
-            crew.meet()
+                self._norms[lane] = float(mine.dot(mine))
+        if self._clips:
+            _meet(crew)
         for lane in lanes:
             self._updates[lane](t, rate)
         if 0 in lanes and self._memory.state.size:
@@ -229,6 +237,11 @@ class Shards:
             mask = (np.arange(out.dims[0]) < self._train.lengths[indices][:, None])[None].astype(self._net.dtype)
         found = loss.divisors(self._train.y[indices][None], mask, out)
         return float(len(indices) * loss.elements(out)) if found is None else float(found[0])
+
+
+def _meet(crew: Crew | None) -> None:
+    if crew is not None:
+        crew.meet()
 
 
 def _in_order(each: Array) -> Array:

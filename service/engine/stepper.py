@@ -68,7 +68,7 @@ class Stepper:
         if self._shards is not None:
             return self._shards.block(left)
         whole = left // self.batch
-        return min(whole, self.program(self.batch).fed) if whole else 1
+        return min(whole, self.program(self.batch).block) if whole else 1
 
     @property
     def carries(self) -> dict[str, Array]:
@@ -90,15 +90,20 @@ class Stepper:
         rows = min(self.batch, len(indices))
         program = self.program(rows)
         slot = self._room(program, len(rates))
-        program.load(self._train, indices, slot, (epoch, place, 0))
+        for first in range(0, len(rates), program.fed):
+            some = rates[first : first + program.fed]
+            self._load(program, indices[first * rows : (first + len(some)) * rows], slot, (epoch, place + first, 0))
+            for steps, rate in zip(program.steps.several(slot, len(some)), some, strict=True):
+                for step in steps:
+                    step()
+                t += 1
+                self._update(t, rate)
+            slot += len(some)
+
+    def _load(self, program: Program, indices: Array, slot: int, key: tuple[int, int, int]) -> None:
+        last = slot + program.load(self._train, indices, slot, key)
         if program.constant is None:
-            program.divisors[slot : slot + len(rates)] = program.own_divisors(slot, slot + len(rates))
-        update = self._update
-        for steps, rate in zip(program.steps.several(slot, len(rates)), rates, strict=True):
-            for step in steps:
-                step()
-            t += 1
-            update(t, rate)
+            program.divisors[slot:last] = program.own_divisors(slot, last)
 
     def _room(self, program: Program, count: int) -> int:
         """The first free slot of evidence; reads what waits when there is no room for these steps."""
