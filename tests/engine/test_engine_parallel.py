@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.engine import Epoch, Examples, Recipe, Signature, Tick, Training
+from service.engine import Epoch, Examples, Recipe, Signature, Tick, Training, program
 from service.engine import training as training_module
 from service.errors import WorkerLost
 
@@ -89,6 +89,19 @@ def test_one_process_or_two_give_the_same_bits(name: str) -> None:
     alone = told(SPECS[name], lambda: 1)
     assert told(SPECS[name], lambda: 2) == alone
     assert told(SPECS[name], lambda: next(come_and_go)) == alone
+
+
+@pytest.mark.parametrize("shards", [1, 2, 3])
+def test_a_block_of_several_loads_gives_the_bits_of_a_block_of_one(
+    shards: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = recipe(shards=shards, augmentation=[FLIP])
+    monkeypatch.setattr(program, "BUDGET", 1300)  # the input of one or two steps waits, the evidence of eight and more
+    monkeypatch.setattr(program, "WORK", 0)
+    single = told(spec, lambda: 1)
+    monkeypatch.setattr(program, "WORK", 1_000_000_000)
+    assert told(spec, lambda: 1) == single
+    assert told(spec, lambda: 2) == single
 
 
 def test_a_last_batch_of_one_row_leaves_the_second_process_without_work() -> None:
