@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from service.errors import Fault, InvalidSpec, did_you_mean
@@ -31,18 +33,27 @@ class Form:
         if not boundary:
             raise InvalidSpec("multipart/form-data without a boundary")
         self._parts = _Parts(sink)
-        self._parser = MultipartParser(boundary, self._parts.callbacks())
+        with _told():
+            self._parser = MultipartParser(boundary, self._parts.callbacks())
 
     def write(self, piece: bytes) -> None:
-        try:
+        with _told():
             self._parser.write(piece)
-        except MultipartParseError as error:
-            raise InvalidSpec(f"not multipart/form-data: {error}") from error
 
     def end(self) -> None:
-        self._parser.finalize()
+        with _told():
+            self._parser.finalize()
         if not self._parts.ended:
             raise InvalidSpec("the upload ends in the middle of a part")
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What the parser does not take is the caller's to mend."""
+    try:
+        yield
+    except FormParserError as error:
+        raise InvalidSpec(f"not multipart/form-data: {error}") from error
 
 
 class _Parts:

@@ -97,6 +97,8 @@ async def test_what_is_no_upload_is_refused(tmp_path: Path) -> None:
         cut = {"content-type": "multipart/form-data; boundary=b"}
         half = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\nx,y\n1,2'
         problem(await api.http.post("/v1/datasets", content=half, headers=cut), 422)
+        long = {"content-type": "multipart/form-data; boundary=" + "b" * 300}
+        assert "300" in problem(await api.http.post("/v1/datasets", content=half, headers=long), 422)["detail"]
         assert list((tmp_path / "tmp").iterdir()) == []
         assert api.store.datasets.list().data == ()
 
