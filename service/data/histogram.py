@@ -10,6 +10,7 @@ from service.data.dataset import Column, Dataset
 from service.tensors import Array
 
 MOST_COLUMNS, MOST_VALUES = 200, 2_000_000
+MOST_EXACT = 2.0**52  # up to here a half lies between any two whole numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +58,18 @@ def _of_numbers(values: Array, bins: int) -> Histogram:
     missing = len(flat) - len(there)
     if not len(there):
         return Histogram([], None, [], 0, missing, len(values))
-    least, greatest = float(there.min()), float(there.max())
-    whole = bool((there == np.floor(there)).all()) and greatest - least < bins
-    if whole:  # a bin for each number
-        edges = np.arange(least, greatest + 2) - 0.5
-    elif not np.isfinite(greatest - least):
-        edges = np.array([least, greatest])
-    else:
-        edges = np.histogram_bin_edges(there, bins, (least, greatest))
+    edges = _edges(there, bins)
     counts, _ = np.histogram(there, edges)
     return Histogram(edges.tolist(), None, counts.tolist(), 0, missing, len(values))
+
+
+def _edges(x: Array, bins: int) -> Array:
+    """A bin for each of few whole numbers, else bins of one width: fewer, where floats lie too far apart for all."""
+    least, greatest = float(x.min()), float(x.max())
+    if greatest - least < bins and max(-least, greatest) < MOST_EXACT and bool((x == np.floor(x)).all()):
+        return np.asarray(np.arange(least, greatest + 2) - 0.5)
+    if least == greatest:
+        least, greatest = least - 0.5, greatest + 0.5
+    span = np.linspace(least, greatest, bins + 1) if np.isfinite(greatest - least) else np.array([least, greatest])
+    edges = np.unique(span)
+    return edges if len(edges) > 1 else np.array([least, greatest])
