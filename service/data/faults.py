@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.data.place import pointer
+from service.data.place import pointer, sent_row
 from service.errors import Fault, InvalidData, InvalidSpec, did_you_mean
 
 MOST_FAULTS = 50
@@ -35,7 +35,7 @@ class RowFaults:
         """One thing wrong in a row, or in one column of it."""
         if len(self.found) < MOST_FAULTS:
             parts: list[str | int] = [row] if name is None else [row, name]
-            where = f"row {row}" if name is None else f"row {row}, column {name!r}"
+            where = sent_row(row) if name is None else f"{sent_row(row)}, column {name!r}"
             self.found.append(Fault(self._place + pointer(*parts), code, f"{where}: {message}", hint))
 
     def raise_any(self) -> None:

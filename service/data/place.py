@@ -18,6 +18,11 @@ def row_words(row: int, line: int | None = None) -> str:
     return f"row {row + 1}" if line is None else f"row {row + 1} (line {line})"
 
 
+def sent_row(row: int) -> str:
+    """Names a row of a request, as `row_words` does, and as programs count: `row 4 (index 3)`."""
+    return f"row {row + 1} (index {row})"
+
+
 def shown(value: object, most: int = 40) -> str:
     """A value as a message may quote it: short, on one line."""
     if isinstance(value, int) and value.bit_length() > _LONG_BITS:

@@ -212,5 +212,5 @@ def _check_distribution(values: Floats, target: DistributionTarget, ids: Ids) ->
     wrong = (values < 0).any(axis=1) | (np.abs(values.sum(axis=1) - 1.0) > _TOLERANCE)
     if wrong.any():
         row = int(ids[np.flatnonzero(wrong)[0]])
-        message = f"row {row + 1}: the columns {', '.join(target.columns)} are not probabilities that sum to 1"
+        message = f"{row_words(row)}: the columns {', '.join(target.columns)} are not probabilities that sum to 1"
         raise refusal([Fault(pointer("dataset", "target"), "not_a_distribution", message)])

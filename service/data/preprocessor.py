@@ -14,7 +14,7 @@ import numpy as np
 from service.data.dates import DateFeature
 from service.data.encoders import ArrayFeature, CategoryFeature, Feature, Flat, NumberFeature, Whole
 from service.data.flat_rows import read_flat
-from service.data.place import pointer
+from service.data.place import pointer, sent_row
 from service.data.targets import Answer, BinaryTarget, ClassTarget, DistributionTarget, NumberTarget, Target
 from service.data.whole_rows import finite, fits, read_whole
 from service.errors import Fault, InvalidData
@@ -199,7 +199,7 @@ def _wrong_array(x: Array, expected: str, place: str) -> InvalidData:
 
 def _not_finite(wrong: Array, place: str) -> InvalidData:
     faults = [
-        Fault(place + pointer(row), "out_of_range", f"row {row} holds numbers out of range")
+        Fault(place + pointer(row), "out_of_range", f"{sent_row(row)} holds numbers out of range")
         for row in np.flatnonzero(wrong)[:20].tolist()
     ]
     return InvalidData(faults[0].message, faults=faults)

@@ -60,7 +60,7 @@ def test_names_must_be_there_and_known(load: Load) -> None:
         ("/rows/5", "not_a_row"),
     ]
     assert caught.value.faults[1].hint == "Did you mean 'age'?"
-    assert caught.value.faults[2].message == "row 2: expected 2 values, got 1"
+    assert caught.value.faults[2].message == "row 3 (index 2): expected 2 values, got 1"
     assert caught.value.faults[2].hint == "an array has the columns age, city in this order"
 
 
