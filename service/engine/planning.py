@@ -13,11 +13,11 @@ from service.engine.evaluate import CHUNK_ROWS
 from service.engine.layers import ACTIVATIONS
 from service.engine.network import kind_of, shape_of
 from service.engine.program import slots_of
-from service.engine.recipe import Recipe, resolve
+from service.engine.recipe import Recipe, measured, resolve
 from service.engine.row import RowPlan, Unfits, fuse, plan_row
 from service.engine.scores import fitting
 from service.engine.shards import LANES, shard_sizes
-from service.errors import Fault, InvalidSpec, TooLarge
+from service.errors import Fault, InvalidSpec, TooLarge, did_you_mean
 
 MOST_PARAMETERS = 2**40
 
@@ -52,18 +52,20 @@ def plan(recipe: Recipe, signature: Signature, outputs: int, rows: int, max_byte
     except Unfits as unfits:
         faults = [Fault(f"/network/layers/{index}{fault.place}", fault.code, fault.message, fault.hint)
                   for index, fault in unfits.faults]  # fmt: skip
-        raise InvalidSpec(
-            "the network cannot be built", faults=[*faults, *_other_faults(recipe, shape, outputs)]
-        ) from None
+        raise _refused([*faults, *_other_faults(recipe, shape, outputs)]) from None
     faults = [*_end_faults(recipe, row, outputs), *_other_faults(recipe, shape, outputs)]
     if faults:
-        raise InvalidSpec("the network does not fit the task", faults=faults)
+        raise _refused(faults)
     layers = _layers(recipe, row)
     parameters = sum(each.parameters for each in layers)
     needed = _bytes(recipe, signature, row, outputs, rows) if parameters <= MOST_PARAMETERS else 4 * parameters
     if parameters > MOST_PARAMETERS or (max_bytes is not None and needed > max_bytes):
         raise _too_large(layers, needed, max_bytes)
     return Plan(layers, parameters, needed, row.flops, tuple(_warnings(recipe, row, rows)))
+
+
+def _refused(faults: list[Fault]) -> InvalidSpec:
+    return InvalidSpec(faults[0].message if len(faults) == 1 else f"{len(faults)} faults", faults=faults)
 
 
 def _layers(recipe: Recipe, row: RowPlan) -> tuple[PlannedLayer, ...]:
@@ -104,13 +106,30 @@ def _other_faults(recipe: Recipe, shape: Shape, outputs: int) -> list[Fault]:
     for index, name in enumerate(recipe.metrics or ()):
         if name not in allowed:
             message = f"{name!r} is not a score for {recipe.loss.name}"
-            faults.append(Fault(f"/metrics/{index}", "unknown_metric", message, allowed=allowed))
+            faults.append(Fault(f"/metrics/{index}", "unknown_metric", message, did_you_mean(name, allowed), allowed))
+    faults += _monitor_faults(recipe)
     for index, fault in misfits(recipe.training.augmentation, shape, recipe.loss):
         pointer = f"/training/augmentation/{index}{fault.place}"
         faults.append(Fault(pointer, "unfit", fault.message, fault.hint))
     if recipe.training.stateful and (recipe.training.shards or 1) > 1:
         faults.append(Fault("/training/shards", "unfit", "streams that carry their state cannot be cut into shards"))
     return faults
+
+
+def _monitor_faults(recipe: Recipe) -> list[Fault]:
+    """Early stopping must watch what is measured."""
+    early = recipe.training.early_stopping
+    part, _, name = "train_loss".partition("_") if early is None else early.monitor.partition("_")
+    names = ["loss", *measured(recipe)]
+    if part == "train":  # told by the steps themselves; the others would need a pass over the rows
+        names = [each for each in names if each in ("loss", "accuracy")]
+    if early is None or name in names:
+        return []
+    known = tuple(f"{part}_{each}" for each in names)
+    hint = f"add {name!r} to metrics" if part == "val" and name in fitting(recipe.loss.target) else None
+    message = f"nothing is measured under the name {early.monitor!r}"
+    hint = hint or did_you_mean(early.monitor, known)
+    return [Fault("/training/early_stopping/monitor", "unknown_metric", message, hint, known)]
 
 
 def _bytes(recipe: Recipe, signature: Signature, row: RowPlan, outputs: int, rows: int) -> int:

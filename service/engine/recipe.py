@@ -86,6 +86,10 @@ def resolve(recipe: Recipe, signature: Signature, outputs: int, rows: int) -> Re
             "log_every": given.log_every or max(1, -(-steps // POINTS)),
         }
     )
+    return recipe.model_copy(update={"training": chosen, "metrics": measured(recipe)})
+
+
+def measured(recipe: Recipe) -> tuple[str, ...]:
+    """The scores beside the loss."""
     usual = ("accuracy",) if recipe.loss.target in ("class", "binary") else ()
-    metrics = usual if recipe.metrics is None else recipe.metrics
-    return recipe.model_copy(update={"training": chosen, "metrics": metrics})
+    return usual if recipe.metrics is None else recipe.metrics

@@ -98,9 +98,16 @@ def _train(spec: TrainSpec, store: Store, data: Source, limit_bytes: int) -> tup
     plan = JobPlan(
         tuple(map(asdict, planned.layers)), planned.parameters,
         planned.bytes + found.bytes * held_back // (found.rows + held_back), _seconds(spec, planned, found.rows),
-        (*found.warnings, *planned.warnings), fits=True,
+        (*found.warnings, *planned.warnings, *_unwatched(spec, found)), fits=True,
     )  # fmt: skip
     return spec, plan
+
+
+def _unwatched(spec: TrainSpec, found: Outline) -> list[str]:
+    early = spec.training.early_stopping
+    if early is None or early.monitor.startswith("train") or found.validation_rows:
+        return []
+    return [f"there is no validation part: early stopping watches train_loss, not {early.monitor}"]
 
 
 def _outlined(

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_orig
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from service.errors import Fault, did_you_mean
+from service.errors import Fault
+from service.specs.advice import as_object, home, meant
 
 Annotation: TypeAlias = Any
 _CODES = {
@@ -21,6 +22,11 @@ _CODES = {
     "less_than_equal": "out_of_range", "too_long": "out_of_range", "too_short": "out_of_range",
     "string_too_long": "out_of_range", "string_too_short": "out_of_range", "string_pattern_mismatch": "invalid_value",
 }  # fmt: skip
+_OBJECTS = ("model_type", "model_attributes_type", "dict_type")
+_FORMS = {
+    "^ds_[": 'a data set\'s id begins with ds_ (GET /v1/datasets); a sample is {"sample": "iris"}',
+    "^run_": "a run's id begins with run_ (GET /v1/runs)",
+}  # by the pattern's first five characters
 _MOST = 100  # faults in one answer
 _SHOWN = 40  # characters of a wrong value that are repeated to its sender
 
@@ -30,16 +36,18 @@ def faults(error: ValidationError, model: type[BaseModel] | TypeAdapter[Any], do
     root = model._type if isinstance(model, TypeAdapter) else model
     found = [_fault(each, root, document) for each in error.errors(include_url=False)[:_MOST]]
     better = [fault.pointer for fault in found if fault.code != "wrong_type"]
-    return tuple({(fault.pointer, fault.code): fault for fault in found if not _echo(fault, better)}.values())
+    every = [fault.pointer for fault in found]
+    return tuple({(fault.pointer, fault.code): fault for fault in found if not _echo(fault, better, every)}.values())
 
 
-def _echo(fault: Fault, better: Sequence[str]) -> bool:
+def _echo(fault: Fault, better: Sequence[str], every: Sequence[str]) -> bool:
     """Whether it only says that something inside it is wrong.
 
     A wrong type is what the other members of a union say when one has more to say; a length out of range is what
     pydantic says of a tuple that it could not fill, whatever its length was.
     """
-    inside = any(other.startswith(fault.pointer + "/") for other in better)
+    others = every if fault.code == "out_of_range" else better
+    inside = any(other.startswith(fault.pointer + "/") for other in others)
     return (inside and fault.code in ("wrong_type", "out_of_range")) or (
         fault.code == "wrong_type" and fault.pointer in better
     )
@@ -50,16 +58,38 @@ def pointer(place: Iterable[str | int]) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in place)
 
 
-def _fault(error: ErrorDetails, root: Annotation, document: object) -> Fault:
+def _fault(error: ErrorDetails, root: Annotation, whole: object) -> Fault:
     kind = error["type"]
-    place, inside, around, value = _locate(error["loc"], root, document)
+    place, inside, around, value = _locate(error["loc"], root, whole)
     code = _CODES.get(kind, "wrong_type" if kind.endswith(("_type", "_parsing", "_from_float")) else "invalid_value")
     if kind.startswith("union_tag") and isinstance(value, Mapping):
         place = [*place, error["ctx"]["discriminator"].strip("'")]
     words = _allowed(kind, inside, around, place)
-    wrong = str(place[-1]) if kind == "extra_forbidden" else error.get("ctx", {}).get("tag", error["input"])
-    hint = did_you_mean(wrong, words) if isinstance(wrong, str) and code.startswith("unknown") else None
+    hint = _hint(error, code, place, words, inside, value)
+    if kind == "extra_forbidden":
+        hint = home(str(place[-1]), _models(_fitting(_members(root), whole)), whole, _inner) or hint
     return Fault(pointer(place), code, _message(error, place), hint, tuple(words))
+
+
+def _hint(
+    error: ErrorDetails, code: str, place: list[str | int], words: list[str], inside: list[Annotation], value: object
+) -> str | None:
+    """What the sender may have meant."""
+    kind, sent = error["type"], error["input"]
+    if kind == "string_pattern_mismatch":
+        return _FORMS.get(error["ctx"]["pattern"][:5])
+    if kind == "union_tag_not_found" and isinstance(value, Mapping) and isinstance(value.get("type"), str):
+        return f'it is called "kind" here: {{"kind": {json.dumps(value["type"][:_SHOWN])}}}'
+    if kind in _OBJECTS and isinstance(sent, str):
+        models = _models(inside)
+        kinds = [word for model in models if "kind" in model.model_fields for word in _tags(model)]
+        return as_object(sent, kinds, _fields(models))
+    wrong = str(place[-1]) if kind == "extra_forbidden" else error.get("ctx", {}).get("tag", sent)
+    return meant(wrong, words) if isinstance(wrong, str) and code.startswith("unknown") else None
+
+
+def _inner(model: type[BaseModel], name: str, value: object) -> list[type[BaseModel]]:
+    return _models(_fitting([each for a in _field(model, name) for each in _members(a)], value))
 
 
 def _locate(
@@ -150,8 +180,13 @@ def _message(error: ErrorDetails, place: list[str | int]) -> str:
         return f"unknown {place[-1]} {error['ctx']['tag'][:_SHOWN]!r}"
     if kind in ("value_error", "assertion_error"):
         return said.partition(", ")[2]
-    if kind in ("model_type", "model_attributes_type", "dict_type"):
+    if kind in ("too_short", "too_long"):
+        bound, given = error["ctx"].get("min_length", error["ctx"].get("max_length")), error["ctx"]["actual_length"]
+        return f"has {given} items; {bound} are the {'least' if kind == 'too_short' else 'most'}"
+    if kind in _OBJECTS:
         said = "should be an object"
+    if kind == "string_pattern_mismatch" and error["ctx"]["pattern"][:5] in _FORMS:
+        said = "is no id of that kind"
     return f"{said.replace('Input should', 'should')}{_shown(error['input'], kind)}"
 
 

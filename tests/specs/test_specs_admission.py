@@ -143,6 +143,11 @@ def test_units_missing_anywhere_else_are_asked_for_at_their_place(
         (job(dataset={"sample": "iris", "validation": {"id": "ds_gone"}}), "/spec/dataset/validation/id"),
         (job(dataset={"sample": "python_reference"}), "/spec/network/layers/0"),
         (job(metrics=["accuracy", "r2"]), "/spec/metrics/1"),
+        (job(training={"early_stopping": {"monitor": "val_f1"}}), "/spec/training/early_stopping/monitor"),
+        (
+            job(training={"early_stopping": {"monitor": "train_f1"}}, metrics=["f1"]),
+            "/spec/training/early_stopping/monitor",
+        ),
         (job(loss={"kind": "squared_error"}), "/spec/dataset/target"),
         ({"type": "ngram", "spec": {"dataset": {"sample": "iris"}}}, "/spec/dataset"),
         (job(network={"layers": [SOFTMAX], "initial_weights": "nobody"}), "/spec/network/initial_weights"),
@@ -158,6 +163,16 @@ def test_a_job_that_cannot_be_is_refused_at_its_place_and_leaves_nothing(
     assert [fault.pointer for fault in caught.value.faults] == [pointer]
     assert store.datasets.list().data == ()
     assert list(store.blobs.every()) == []
+
+
+def test_early_stopping_on_a_part_that_is_not_there_is_told(store: Store) -> None:
+    stopping = {"early_stopping": {"monitor": "val_f1"}}
+    alone, held = (
+        admitted(job(training=stopping, metrics=["f1"], dataset={"sample": "iris"} | part), store).plan.warnings
+        for part in ({}, {"validation": 0.2})
+    )
+    assert alone == ("there is no validation part: early stopping watches train_loss, not val_f1",)
+    assert held == ()
 
 
 def test_a_network_too_large_is_refused_before_anything_is_allocated(store: Store) -> None:

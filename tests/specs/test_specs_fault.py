@@ -37,7 +37,28 @@ def test_a_good_job_has_no_faults() -> None:
 @pytest.mark.parametrize(
     ("document", "pointer", "code", "hint"),
     [
-        (job(epochs=3), "/spec/epochs", "unknown_field", None),
+        (job(epochs=3), "/spec/epochs", "unknown_field", "it stands at /spec/training/epochs"),
+        (job(seed=3), "/spec/seed", "unknown_field", "it stands at /spec/training/seed"),
+        (job(learning_rate=0.1), "/spec/learning_rate", "unknown_field", "it stands at /spec/optimizer/learning_rate"),
+        (job() | {"epochs": 3}, "/epochs", "unknown_field", "it stands at /spec/training/epochs"),
+        (job(training={"patience": 3}), "/spec/training/patience", "unknown_field",
+         "it stands at /spec/optimizer/schedule/patience or /spec/training/early_stopping/patience"),
+        (job(optimizer={"kind": "adam", "lr": 0.1}), "/spec/optimizer/lr", "unknown_field",
+         "Did you mean 'learning_rate'?"),
+        (job(optimizer="adam"), "/spec/optimizer", "wrong_type", 'write {"kind": "adam"}'),
+        (job(loss="mse"), "/spec/loss", "wrong_type", 'write {"kind": "squared_error"}'),
+        (job(loss={"kind": "mae"}), "/spec/loss/kind", "unknown_kind", "Did you mean 'absolute_error'?"),
+        (job(dataset="iris"), "/spec/dataset", "wrong_type",
+         'write {"id": "ds_..."}, or {"sample": "iris"} of a sample'),
+        (job(dataset={"id": "iris"}), "/spec/dataset/id", "invalid_value",
+         'a data set\'s id begins with ds_ (GET /v1/datasets); a sample is {"sample": "iris"}'),
+        (job(network={"layers": ["dense"]}), "/spec/network/layers/0", "wrong_type", 'write {"kind": "dense"}'),
+        (job(network={"layers": [{"type": "dense", "units": 3}]}), "/spec/network/layers/0/kind", "missing",
+         'it is called "kind" here: {"kind": "dense"}'),
+        (job(network={"layers": [{"kind": "linear", "units": 3}]}), "/spec/network/layers/0/kind", "unknown_kind",
+         "Did you mean 'dense'?"),
+        (job(network={"layers": [DENSE | {"activation": "linear"}]}), "/spec/network/layers/0/activation",
+         "unknown_kind", "leave it out: without one a layer is linear"),
         (job(optimiser={"kind": "adam"}), "/spec/optimiser", "unknown_field", "Did you mean 'optimizer'?"),
         (job(training={"epochs": -3}), "/spec/training/epochs", "out_of_range", None),
         (job(training={"epochs": "7"}), "/spec/training/epochs", "wrong_type", None),
@@ -95,6 +116,10 @@ def test_an_unknown_field_comes_with_the_known_ones() -> None:
     fault = only(job(training={"epoch": 3}))
     assert "epochs" in fault.allowed
     assert "batch_size" in fault.allowed
+
+
+def test_an_empty_list_says_how_many_it_needs() -> None:
+    assert only(job(network={"layers": []})).message == "has 0 items; 1 are the least"
 
 
 def test_a_wrong_value_is_repeated_but_not_at_length() -> None:

@@ -114,7 +114,7 @@ def space(shape: Shape, rank: int) -> tuple[int, ...]:
     """The axes of a row before its channels. Raises Unfit when there are not `rank` of them."""
     if len(shape.dims) == rank + 1:
         return shape.dims[:-1]
-    hint = None
+    hint = "use dense" if len(shape.dims) < 2 else None
     if len(shape.dims) == rank:
         hint = f"put a reshape to {[*shape.dims, 1]} before it"
     elif len(shape.dims) > rank + 1:
