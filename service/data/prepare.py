@@ -166,7 +166,8 @@ def _check_finite(x: Array, ids: Ids, start: int) -> None:
         at = int(np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(axis=1))[0])
         row = int(ids[start + at])
         message = f"{row_words(row)} holds a number too large for {x.dtype} after scaling"
-        raise refusal([Fault("/dataset", "too_large", message, 'ask for "dtype": "float64"')])
+        hint = 'ask for "dtype": "float64"' if x.dtype == np.float32 else "divide the column by a constant"
+        raise refusal([Fault("/dataset", "too_large", message, hint)])
 
 
 def _numbers(columns: list[Column], ids: Ids) -> Floats:

@@ -33,8 +33,12 @@ class Value:
 
 @dataclass
 class Graph:
-    """Nodes in the order they are added, which is an order they can run in."""
+    """Nodes in the order they are added, which is an order they can run in.
 
+    `taken`: names that inputs have; whatever else would be called so gets an underscore.
+    """
+
+    taken: frozenset[str] = frozenset()
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     arrays: list[TensorProto] = field(default_factory=list)
     inputs: list[onnx.ValueInfoProto] = field(default_factory=list)
@@ -42,7 +46,8 @@ class Graph:
 
     def add(self, kind: str, *inputs: str, outputs: int = 1, domain: str = "", **attributes: Any) -> list[str]:
         """A node; the names of its outputs. An empty input is one left out."""
-        names = [f"{kind.lower()}_{len(self.nodes)}" + (f"_{at}" if at else "") for at in range(outputs)]
+        begin = f"{kind.lower()}_{len(self.nodes)}"
+        names = [self._free(begin + (f"_{at}" if at else "")) for at in range(outputs)]
         self.nodes.append(helper.make_node(kind, inputs, names, domain=domain, **attributes))
         return names
 
@@ -52,12 +57,13 @@ class Graph:
 
     def constant(self, values: Array | Sequence[int] | Sequence[float] | float, dtype: str = "float32") -> str:
         """An array that every run reads."""
-        name = f"constant_{len(self.arrays)}"
+        name = self._free(f"constant_{len(self.arrays)}")
         self.arrays.append(numpy_helper.from_array(np.ascontiguousarray(np.asarray(values, dtype)), name))
         return name
 
     def named(self, name: str, values: Array) -> str:
         """A weight, under the name it has in PyTorch; told once however often it is read."""
+        name = self._free(name)
         if all(each.name != name for each in self.arrays):
             self.arrays.append(numpy_helper.from_array(np.asarray(values, np.float32), name))
         return name
@@ -68,8 +74,14 @@ class Graph:
 
     def output(self, name: str, value: str, element: int, shape: Sequence[int | str]) -> None:
         """Calls a value by a name of our choice."""
+        name = self._free(name)
         self.nodes.append(helper.make_node("Identity", [value], [name]))
         self.outputs.append(helper.make_tensor_value_info(name, element, shape))
+
+    def _free(self, name: str) -> str:
+        while name in self.taken:
+            name += "_"
+        return name
 
     def bytes(self, name: str, told: dict[str, str]) -> bytes:
         """The model's file; `told` are its metadata. Raises onnx.checker.ValidationError when it is not sound."""

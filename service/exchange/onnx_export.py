@@ -17,8 +17,9 @@ from service.specs.artifact import NetworkModel
 
 def to_onnx(model: NetworkModel) -> bytes:
     """The file, checked by ONNX's own checker. Its metadata say where it came from and how rows are prepared."""
-    graph = Graph()
     prepared = model.preprocessor
+    inputs = ["characters"] if isinstance(prepared, Letters) else [str(each["name"]) for each in prepared.features]
+    graph = Graph(frozenset(inputs))
     if isinstance(prepared, Letters):
         x = Value(graph.input("characters", TensorProto.INT64, [onnx_rows.ROWS, "time"]), 2, prepared.vocabulary)
         y = write_network(model, x, graph)

@@ -61,14 +61,14 @@ def rows_of(example: LayerExample, rows: int) -> Array:
 
 
 def model_of(
-    folder: Path, file: str, layers: list[Any], *, target: str | None = None, kind: Any = "class", loss: str,
+    folder: Path, file: str | None, layers: list[Any], *, target: str | None = None, kind: Any = "class", loss: str,
     features: list[str] | None = None,
 ) -> NetworkModel:  # fmt: skip
-    """An untrained network on a real table of ../shared/data, or on a sample's name."""
+    """An untrained network on a real table of ../shared/data, a sample, or what is parsed there already."""
     parsed = folder / "parsed"
     if file in SAMPLES:
         sample(file, parsed)
-    else:
+    elif file is not None:
         read([Upload(file, DATA / file)], parsed)
     reference = DatasetSpec(id="ds_x", target=target, features=features)
     prepared = prepare(Dataset.open(parsed), reference, kind)

@@ -10,7 +10,7 @@ import pytest
 from exchange_models import DATA, drawn, model_of, table_of
 from pydantic import TypeAdapter
 
-from service.data import Flat, Letters, Preprocessor
+from service.data import Flat, Letters, Preprocessor, Upload, read
 from service.engine import Loss, NetworkSpec, Signature
 from service.exchange import to_onnx
 from service.specs.artifact import NetworkModel
@@ -94,6 +94,20 @@ def test_pictures_come_as_bytes_and_leave_with_names(tmp_path: Path, end: list[J
     probabilities, label = runs.run(["probabilities", "label"], {name: pictures})
     numbers, answers = ours(model, table.preview(40))
     np.testing.assert_allclose(probabilities, numbers, atol=1e-5)
+    assert list(label) == [each["label"] for each in answers]
+
+
+def test_columns_may_be_called_what_the_file_calls_its_own(tmp_path: Path) -> None:
+    names = ["label", "label_", "probabilities", "constant_0", "0.weight", "isnan_0"]
+    lines = [",".join([*names, "y"])] + [",".join([*map(str, range(at, at + 6)), "ab"[at % 2]]) for at in range(9)]
+    (tmp_path / "upload").write_text("\n".join(lines), encoding="utf-8")
+    read([Upload("rows.csv", tmp_path / "upload")], tmp_path / "parsed")
+    layers = [*DENSE, {"kind": "dense", "units": 2}]
+    model = model_of(tmp_path, None, layers, target="y", loss="cross_entropy")
+    given = table_of(tmp_path).preview(9)
+    probabilities, label = session(model).run(None, columns(model, given))
+    numbers, answers = ours(model, given)
+    np.testing.assert_allclose(probabilities, numbers, atol=1e-6)
     assert list(label) == [each["label"] for each in answers]
 
 
