@@ -153,6 +153,17 @@ def test_the_best_weights_are_kept_and_scored() -> None:
     assert again._evaluator.score(rows(20, 1), ())["loss"] == pytest.approx(losses[end.best_step], rel=1e-5)
 
 
+@pytest.mark.parametrize(("smoothing", "shards"), [(0.0, 1), (0.1, 1), (0.0, 2)])
+def test_a_batch_of_classes_without_weight_teaches_nothing(smoothing: float, shards: int) -> None:
+    loss = {"kind": "cross_entropy", "class_weights": [0.0, 0.0, 1.0], "label_smoothing": smoothing}
+    spec = recipe(loss=loss, batch_size=2, shards=shards, shuffle=False)
+    data = rows(40)
+    training = Training(spec, SIGNATURE, 3, Examples(data.x, np.sort(data.y)))  # whole batches are of the first class
+    first = next(event for event in training if isinstance(event, Epoch))
+    assert 0 < first.scores["train_loss"] < 10
+    assert all(np.isfinite(each).all() for each in training.weights().values())
+
+
 def test_early_stopping_waits_as_long_as_it_is_told() -> None:
     training = train(
         recipe(epochs=200, early_stopping={"patience": 2}, optimizer={"kind": "sgd", "learning_rate": 1.0})

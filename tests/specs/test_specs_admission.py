@@ -148,6 +148,7 @@ def test_units_missing_anywhere_else_are_asked_for_at_their_place(
             job(training={"early_stopping": {"monitor": "train_f1"}}, metrics=["f1"]),
             "/spec/training/early_stopping/monitor",
         ),
+        (job(loss={"kind": "cross_entropy", "class_weights": [0, 0, 0]}), "/spec/loss/class_weights"),
         (job(loss={"kind": "squared_error"}), "/spec/dataset/target"),
         ({"type": "ngram", "spec": {"dataset": {"sample": "iris"}}}, "/spec/dataset"),
         (job(network={"layers": [SOFTMAX], "initial_weights": "nobody"}), "/spec/network/initial_weights"),

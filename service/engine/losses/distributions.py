@@ -12,6 +12,7 @@ from service.engine.contract import Array, Shape, Step, Target
 from service.engine.fast import clip, largest, total
 from service.engine.losses.contract import Doubles, LossSite, LossSpec, Sums, count_steps, divided, sum_steps
 
+TINY = 1e-30
 FEW = 16  # up to so many classes are worked through one by one
 Weights = Annotated[
     tuple[Annotated[float, Field(ge=0, le=1e6)], ...], Field(strict=False, min_length=2, max_length=100_000)
@@ -40,6 +41,8 @@ class CrossEntropy(LossSpec):
 
     def fault(self, outputs: int) -> tuple[str, str] | None:
         given = len(self.class_weights or ())
+        if given and not any(self.class_weights or ()):
+            return "/class_weights", "no class has a weight above 0"
         if given in (0, outputs):
             return None
         return "/class_weights", f"there are {outputs} classes, but {given} weights"
@@ -50,7 +53,9 @@ class CrossEntropy(LossSpec):
     def divisors(self, y: Array, mask: Array | None, shape: Shape) -> Doubles | None:
         if self.class_weights is None:
             return super().divisors(y, mask, shape)
-        return sum_steps(np.asarray(self.class_weights)[y], mask)
+        found = sum_steps(np.asarray(self.class_weights)[y], mask)
+        nothing = 1.0 if self.label_smoothing else TINY  # a batch without weight teaches nothing, and is not 0 / 0
+        return np.where(found > 0, found, nothing)
 
     def targets(self, classes: int) -> Doubles:
         """(classes, classes): row c is t of class c."""
