@@ -1,6 +1,7 @@
 """ARPA files out of a model, streamed: a line an n-gram, log10 values with seven digits, as KenLM and SRILM read them.
 
-Tabs stand between columns and blanks between words, so blanks in tokens of characters and bytes are written <0x20>.
+Tabs stand between columns and blanks between words, so blanks in tokens of characters and bytes are written <0x20>,
+and bytes that are no characters <0xE2>: the file is UTF-8.
 """
 
 from __future__ import annotations
@@ -64,7 +65,10 @@ def _texts(trie: Trie, tokens: list[bytes], order: int, low: int, high: int) -> 
 
 def written(unit: Unit, token: bytes) -> bytes:
     """A token as it stands in a file."""
-    if unit == "word" or token in RESERVED or (token.decode("utf-8", "replace").isprintable() and token.strip()):
+    if unit == "word" or token in RESERVED:
+        return token
+    text = token.decode("utf-8", "ignore")  # nothing, of a byte that is none by itself
+    if text.isprintable() and text.strip():
         return token
     return b"".join(b"<0x%02X>" % byte for byte in token)
 

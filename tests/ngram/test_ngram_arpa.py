@@ -86,8 +86,11 @@ def test_blanks_and_line_feeds_of_letters_survive() -> None:
 def test_an_unpruned_export_round_trips_bytes() -> None:
     spec = NgramSpec.model_validate({"order": 3, "tokenizer": {"kind": "byte"}})
     model = model_of(spec, "é <s> x\n")
-    again, _ = read(b"".join(export_arpa(model)).splitlines(), tokenizer=spec.tokenizer)
+    data = b"".join(export_arpa(model))
+    assert "<0xC3> <0xA9>" in data.decode("utf-8")  # a file that an upload of text takes in again
+    again, _ = read(data.splitlines(), tokenizer=spec.tokenizer)
     assert again.sizes() == model.sizes()
+    assert again.vocabulary.id(b"\xc3") == model.vocabulary.id(b"\xc3") > 0
 
 
 ENTROPY_PRUNED = rb"""
