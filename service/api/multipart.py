@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 MAX_FIELD_BYTES = 64_000
+_PATH_BYTES = 300  # a part without a file's name that is one line as short as this is a path, not a file
 FIELDS = ("file", "name", "format", "types", "resize")
 
 
@@ -64,6 +65,7 @@ class _Parts:
         self._header = self._value = b""
         self._disposition: dict[bytes, bytes] = {}
         self._field: bytearray | None = None  # None while a file's bytes come
+        self._nameless: bytearray | None = None  # the beginning of a file that came as if it were a field
         self.ended = False
 
     def callbacks(self) -> MultipartCallbacks:
@@ -91,15 +93,19 @@ class _Parts:
         name = self._disposition.get(b"name", b"").decode("utf-8", "replace")
         if name not in FIELDS:
             message = f"unknown part {name[:80]!r}"
-            fault = Fault(f"/{name[:80]}", "unknown_field", message, did_you_mean(name, FIELDS), FIELDS)
+            hint = did_you_mean(name, FIELDS) or "files come in the field `file`: -F file=@data.csv"
+            fault = Fault(f"/{name[:80]}", "unknown_field", message, hint, FIELDS)
             raise InvalidSpec(message, faults=[fault])
         self._field = None if name == "file" else bytearray()
+        self._nameless = bytearray() if b"filename" not in self._disposition else None
         if name == "file":
             self._sink.begin_file(self._disposition.get(b"filename", b"").decode("utf-8", "replace"))
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._field is None:
             self._sink.append(data[start:end])
+            if self._nameless is not None and len(self._nameless) <= _PATH_BYTES:
+                self._nameless += data[start:end]
             return
         self._field += data[start:end]
         if len(self._field) > MAX_FIELD_BYTES:
@@ -108,6 +114,9 @@ class _Parts:
     def on_part_end(self) -> None:
         if self._field is not None:
             self._sink.set_field(self._disposition[b"name"].decode(), self._field.decode("utf-8", "replace"))
+        elif self._nameless is not None and len(self._nameless) <= _PATH_BYTES and b"\n" not in self._nameless:
+            message = f"the field `file` holds the words {self._nameless.decode('utf-8', 'replace')[:80]!r}, not a file"
+            raise InvalidSpec(message, faults=[Fault("/file", "no_file", message, "with curl: -F file=@data.csv")])
 
     def on_end(self) -> None:
         self.ended = True

@@ -36,6 +36,7 @@ from service.errors import (
     TooLarge,
     did_you_mean,
 )
+from service.specs import code_of, said
 
 MEDIA_TYPE = "application/problem+json"
 MAX_BYTES = 1_000  # of a document; a caller needs the first faults and how many there are
@@ -245,7 +246,7 @@ def _parameter_fault(error: Mapping[str, Any], known: Sequence[str]) -> Fault:
     name = str(error["loc"][-1])
     if error["type"] == "extra_forbidden":
         return Fault(pointer, "unknown_field", f"no parameter {name!r} here", did_you_mean(name, known), tuple(known))
-    return Fault(pointer, str(error["type"]), f"{name}: {error['msg']}")
+    return Fault(pointer, code_of(str(error["type"])), f"{name} {said(error['msg'])}")
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
@@ -257,6 +258,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         detail, hint = f"there is nothing at {request.url.path}", _closest_path(request)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         detail = f"{request.method} is not offered at {request.url.path}"
+        hint = f"Use {(error.headers or {}).get('Allow', 'another method')}."
     faults: tuple[Fault, ...] = ()
     if request.url.path.startswith(mlflow_errors.PREFIXES) and error.status_code == HTTPStatus.NOT_FOUND:
         faults = (Fault("", "nothing_there", "this part of MLflow's API is not offered here"),)

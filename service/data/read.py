@@ -46,6 +46,7 @@ _SUFFIXES = {
     "csv": "csv", "tsv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "json": "json",
     "npy": "npy", "npz": "npz", "txt": "text", "text": "text", "md": "text",
 }  # fmt: skip
+_SHEETS = ("xlsx", "xlsm", "xls", "ods", "numbers")
 _MAGIC = {
     b"\x93NUMPY": "npy", b"PK\x03\x04": "npz", b"PK\x05\x06": "npz", PARQUET_MAGIC: "parquet",
     **dict.fromkeys(ARROW_MAGICS, "arrow"),
@@ -75,7 +76,18 @@ def read(
     _check_wishes(wishes, found)
     if found == "safetensors":
         return read_weights(sources, into)
-    return save(lambda spool: READERS[found](sources, spool), into, text=found == "text")
+    reader = READERS[found]
+    return save(lambda spool: _named(reader(sources, spool)) if found == "csv" else reader(sources, spool), into,
+                text=found == "text")  # fmt: skip
+
+
+def _named(read: Read) -> Read:
+    """A CSV file; with a warning when no line named its columns."""
+    rows, columns, warnings = read
+    if [each.description.name for each in columns] != [f"column_{at + 1}" for at in range(len(columns))]:
+        return read
+    told = "no line of names was found: the first line is a row, and the columns are called column_1, column_2, ..."
+    return rows, columns, [*warnings, told]
 
 
 def _check_wishes(wishes: Wishes, format: str) -> None:
@@ -132,6 +144,8 @@ def _kind(rows: int, columns: list[Finished]) -> Kind:
 
 def guess_format(source: Source) -> str:
     """By the first bytes, then by the name, then by what a text looks like. Raises InvalidData when none fits."""
+    if source.suffix in _SHEETS:
+        raise unusable("unknown_format", f"{source.name} is a spreadsheet", "save the sheet as CSV (UTF-8)")
     head = source.head(4096)
     if not head:
         raise unusable("empty", f"{source.name} is empty")

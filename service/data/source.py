@@ -17,6 +17,7 @@ from service.errors import Fault, InvalidData, TooLarge
 BLOCK_BYTES = 1 << 20
 NO_WISHES = Wishes()
 _NAME_CHARACTERS = 256
+_NAMELESS = "the file"
 _GZIP, _GZIP_BITS = b"\x1f\x8b", 31
 _WEIGHED_BYTES = 1 << 14
 _NEWLINE = ord("\n")
@@ -51,7 +52,7 @@ class Source:
         with open(upload.path, "rb") as file:
             self.packed = file.read(2) == _GZIP
         name = PurePath(upload.name.replace("\\", "/")).name
-        self.name = name[:-3] if self.packed and name.lower().endswith(".gz") else name
+        self.name = (name[:-3] if self.packed and name.lower().endswith(".gz") else name) or _NAMELESS
         self.most_bytes = limits.inflated(self.packed_bytes) if self.packed else self.packed_bytes
         if self.packed:
             self._weigh()
@@ -63,8 +64,8 @@ class Source:
 
     @property
     def stem(self) -> str:
-        """The name without its ending."""
-        return PurePath(self.name).stem
+        """The name without its ending; `values` of a file without a name."""
+        return "values" if self.name == _NAMELESS else PurePath(self.name).stem
 
     def head(self, size: int) -> bytes:
         """The first `size` bytes, or all when there are fewer."""
@@ -137,7 +138,9 @@ class Source:
         at = lines.find(b"\0")
         if at >= 0:
             number = line + lines[:at].count(b"\n")
-            raise unusable("nul_byte", f"{self.name}, line {number}: a NUL byte, so this is not a text file")
+            raise unusable(
+                "nul_byte", f"{self.name}, line {number}: a NUL byte, so this is no UTF-8 text", "save it as UTF-8"
+            )
         if not lines.isascii():
             self._decode(lines, line)
         return lines

@@ -8,7 +8,7 @@ from service.specs.admitted import Admitted, JobPlan
 from service.specs.candidates import standing
 from service.specs.dataset import materialize
 from service.specs.examples import examples_of, signature_of
-from service.specs.fault import faults
+from service.specs.fault import code_of, faults, said
 from service.specs.fork import fork, merged, verify
 from service.specs.initial import BLOB
 from service.specs.job import (
@@ -54,6 +54,7 @@ __all__ = [
     "TrainSpec",
     "admit",
     "artifact",
+    "code_of",
     "examples_of",
     "faults",
     "fork",
@@ -62,6 +63,7 @@ __all__ = [
     "ngram_spec",
     "parse",
     "recipe_of",
+    "said",
     "signature_of",
     "standing",
     "verify",

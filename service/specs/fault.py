@@ -53,6 +53,16 @@ def _echo(fault: Fault, better: Sequence[str], every: Sequence[str]) -> bool:
     )
 
 
+def code_of(kind: str) -> str:
+    """The stable code of one of pydantic's kinds of error."""
+    return _CODES.get(kind, "wrong_type" if kind.endswith(("_type", "_parsing", "_from_float")) else "invalid_value")
+
+
+def said(message: str) -> str:
+    """Pydantic's sentence as one that goes on behind a name."""
+    return message.replace("Input should", "should")
+
+
 def pointer(place: Iterable[str | int]) -> str:
     """RFC 6901."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in place)
@@ -61,7 +71,7 @@ def pointer(place: Iterable[str | int]) -> str:
 def _fault(error: ErrorDetails, root: Annotation, whole: object) -> Fault:
     kind = error["type"]
     place, inside, around, value = _locate(error["loc"], root, whole)
-    code = _CODES.get(kind, "wrong_type" if kind.endswith(("_type", "_parsing", "_from_float")) else "invalid_value")
+    code = code_of(kind)
     if kind.startswith("union_tag") and isinstance(value, Mapping):
         place = [*place, error["ctx"]["discriminator"].strip("'")]
     words = _allowed(kind, inside, around, place)
@@ -169,7 +179,7 @@ def _allowed(kind: str, inside: list[Annotation], around: list[Annotation], plac
 
 
 def _message(error: ErrorDetails, place: list[str | int]) -> str:
-    kind, said = error["type"], error["msg"]
+    kind, words = error["type"], error["msg"]
     if kind == "extra_forbidden":
         return f"unknown field {place[-1]!r}"
     if kind == "missing":
@@ -179,15 +189,15 @@ def _message(error: ErrorDetails, place: list[str | int]) -> str:
     if kind == "union_tag_invalid":
         return f"unknown {place[-1]} {error['ctx']['tag'][:_SHOWN]!r}"
     if kind in ("value_error", "assertion_error"):
-        return said.partition(", ")[2]
+        return words.partition(", ")[2]
     if kind in ("too_short", "too_long"):
         bound, given = error["ctx"].get("min_length", error["ctx"].get("max_length")), error["ctx"]["actual_length"]
         return f"has {given} items; {bound} are the {'least' if kind == 'too_short' else 'most'}"
     if kind in _OBJECTS:
-        said = "should be an object"
+        words = "should be an object"
     if kind == "string_pattern_mismatch" and error["ctx"]["pattern"][:5] in _FORMS:
-        said = "is no id of that kind"
-    return f"{said.replace('Input should', 'should')}{_shown(error['input'], kind)}"
+        words = "is no id of that kind"
+    return f"{said(words)}{_shown(error['input'], kind)}"
 
 
 def _shown(value: object, kind: str) -> str:

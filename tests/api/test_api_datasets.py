@@ -86,12 +86,20 @@ async def test_the_arrays_of_an_npz_are_its_columns(tmp_path: Path) -> None:
     assert preview.json()["rows"] == [{"x": [1, 0, 0], "y": 0}]
 
 
+async def test_rows_that_come_as_a_field_of_a_form_are_a_file(tmp_path: Path) -> None:
+    async with serving(tmp_path) as api:
+        found = await api.http.post("/v1/datasets", files={"file": (None, "x,y\n1,2\n3,4\n")})
+    assert found.json()["rows"] == 2
+
+
 async def test_what_is_no_upload_is_refused(tmp_path: Path) -> None:
     async with serving(tmp_path) as api:
         no_file = await api.http.post("/v1/datasets", files={"name": (None, "x")})
         assert pointers(no_file) == ["/file"]
         misspelt = await api.http.post("/v1/datasets", files={"fle": ("a.csv", b"x\n1\n")})
         assert "file" in problem(misspelt, 422)["errors"][0]["hint"]
+        path = problem(await api.http.post("/v1/datasets", files={"file": (None, "iris.csv")}), 422)["errors"][0]
+        assert (path["pointer"], path["hint"]) == ("/file", "with curl: -F file=@data.csv")
         assert pointers(await api.upload(ROWS, format="cvs")) == ["/format"]
         problem(await api.http.post("/v1/datasets", content=b"x"), 415)
         cut = {"content-type": "multipart/form-data; boundary=b"}

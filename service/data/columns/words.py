@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.data.columns.finished import Finished, is_number
+from service.data.columns.finished import Finished
+from service.data.columns.looks import looks
 from service.data.columns.text import Text
 from service.data.description import ColumnDescription, Counted
-from service.data.place import refusal, shown
+from service.data.place import refusal
 from service.data.spool import Piece, Spool, spooled, stream_of
 from service.data.statistics import MOST_CLASSES, TOP
 from service.errors import Fault
@@ -92,9 +94,10 @@ class Words:
         words, counts = self._vocabulary.words, self._counts()
         present = int(counts.sum())
         few = len(words) <= max(FEW, present // 2)
-        prose = sum(map(len, words)) > LONG_WORD * max(1, len(words))
-        if wish == "text" or (wish is None and (not few or prose)):
-            return self._decoded().finish(name)
+        long = sum(map(len, words)) > LONG_WORD * max(1, len(words))
+        if wish == "text" or (wish is None and (not few or long)):
+            prose = self._decoded().finish(name)
+            return replace(prose, warnings=looks(name, words, counts)) if wish is None else prose
         return self._category(name, words, counts, present)
 
     def _counts(self) -> Array:
@@ -119,19 +122,4 @@ class Words:
             "bytes": stream_of(np.frombuffer(b"".join(encoded), np.uint8)),
             "offsets": stream_of(offsets),
         }
-        return Finished(description, streams, _mixed(name, words, counts, present))
-
-
-def _mixed(name: str, words: list[str], counts: Array, present: int) -> list[str]:
-    """Warns of a column that is words only because a few of its values are not numbers."""
-    numeric = np.array([is_number(word) for word in words], bool)
-    number_rows = int(counts[numeric].sum())
-    if number_rows * 2 < present or not number_rows:
-        return []
-    if number_rows == present:
-        return [f"column {name!r} holds numbers written as words and is read as words"]
-    example = words[int(np.flatnonzero(~numeric)[0])]
-    return [
-        f"column {name!r}: {present - number_rows:,} of {present:,} values are not numbers"
-        f" (first: {shown(example)}), so all are read as words; leave a cell empty where the number is missing"
-    ]
+        return Finished(description, streams, looks(name, words, counts))

@@ -200,5 +200,5 @@ def _array(source: Source) -> Rows:
     except ValueError as error:
         raise unusable("not_json", f"{source.name} is not JSON: {str(error)[:100]}") from error
     if not isinstance(rows, list) or not rows:
-        raise unusable("no_rows", f"{source.name}: expected a JSON array with rows")
+        raise unusable("no_rows", f"{source.name}: expected a JSON array with rows", '[{"a": 1, "label": "x"}, ...]')
     return rows
