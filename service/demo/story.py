@@ -45,6 +45,8 @@ def main(arguments: argparse.Namespace) -> int:
             if stays:
                 out.print("\nThe server stays until you press Ctrl-C.")
                 server.process.wait()
+            else:
+                out.print("\nThis server ends here; one that stays is `netwright demo` in a terminal.")
     except KeyboardInterrupt:
         out.print("\nStopped.")
     return 0
@@ -176,10 +178,11 @@ def go_on(out: Console, client: Client, runs: Mapping[str, str]) -> None:
     """Gives both models a name, and addresses for the next steps."""
     for name, run in runs.items():
         client.publish(name, run)
-    out.print("\nBoth models have a name now. Go on:\n")
+    out.print("\nBoth models have a name now. Go on, in a browser and in another terminal:\n")
     asked = json.dumps({"model": "text", "prompt": "A function", "max_tokens": 20})
     lines = (
-        f"{client.url}/docs",
+        f"{client.url}/      curves, and a digit to draw",
+        f"{client.url}/docs  the API",
         f"curl {client.url}/v1/models/network",
         f"curl {client.url}/v1/runs/{runs['network']}/metrics",
         f"curl {client.url}/v1/completions \\",

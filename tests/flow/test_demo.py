@@ -31,6 +31,7 @@ def test_the_demo_trains_predicts_and_leaves(root: Path, tmp_path: Path) -> None
     assert "\x1b" not in done.stdout, "plain when it is not a terminal"
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert done.stdout.count("curl ") >= 2
+    assert "This server ends here" in done.stdout
     assert done.stderr == ""
 
 
