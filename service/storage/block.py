@@ -66,15 +66,15 @@ def seal(found: Points) -> bytes:
     steps, times = found["step"], found["time"]
     step_base, step_planes = _differences(steps)
     time_base, time_planes = _differences(times)
-    planes = np.concatenate([step_planes, time_planes, _of_values(found["value"])])
-    first_value = len(step_planes) + len(time_planes)
-    noisy = [place >= first_value and _is_noise(plane) for place, plane in enumerate(planes)]
-    deflated = zlib.compress(planes[[not each for each in noisy]].tobytes(), 1)
-    mask = sum(1 << place for place, each in enumerate(noisy) if each)
-    widths = len(step_planes), len(time_planes), len(planes) - first_value
+    value_planes = _of_values(found["value"])
+    noisy = _are_noise(value_planes)
+    quiet = step_planes.tobytes() + time_planes.tobytes() + value_planes[~noisy].tobytes()
+    deflated = zlib.compress(quiet, 1)
+    widths = len(step_planes), len(time_planes), len(value_planes)
+    mask = int.from_bytes(np.packbits(noisy, bitorder="little")) << widths[0] + widths[1]
     starts = steps[0], step_base, times[0], time_base
     head = _HEADER.pack(_FORMAT, *widths, len(found), mask, len(deflated), *starts)
-    return head + deflated + planes[noisy].tobytes()
+    return head + deflated + value_planes[noisy].tobytes()
 
 
 class Columns(NamedTuple):
@@ -136,13 +136,15 @@ def _differences(numbers: NDArray[np.int64]) -> tuple[int, Planes]:
     """The least difference, and the planes of what the differences exceed it by; the first one exceeds by nothing."""
     if len(numbers) < 2:
         return 0, np.empty((0, len(numbers)), np.uint8)
-    differences = np.diff(numbers)
-    base = differences.min()
-    beyond = np.concatenate([[0], differences - base]).view(np.uint64)
-    width = next(width for width in _WIDTHS if int(beyond.max()) < 1 << 8 * width)
+    differences = numbers[1:] - numbers[:-1]
+    base = int(differences.min())
+    beyond = int(differences.max()) - base
+    width = next(width for width in _WIDTHS if beyond < 1 << 8 * width)
     if width == 0:
-        return int(base), np.empty((0, len(numbers)), np.uint8)
-    return int(base), _planes(beyond.astype(f"<u{width}"))
+        return base, np.empty((0, len(numbers)), np.uint8)
+    found = np.zeros(len(numbers), f"<u{width}")
+    np.subtract(differences, base, out=found[1:], casting="unsafe")  # wraps where it must
+    return base, _planes(found)
 
 
 def _sum(first: int, base: int, body: Planes, places: list[int], numbers: NDArray[np.int64]) -> None:
@@ -180,7 +182,11 @@ def _numbers(body: Planes, places: list[int], dtype: str) -> NDArray[Any]:
     return np.ascontiguousarray(body[places].T).view(dtype)[:, 0]
 
 
-def _is_noise(plane: NDArray[np.uint8]) -> bool:
-    sample = plane[:_SAMPLE]
-    different = np.count_nonzero(np.bincount(sample, minlength=256))
-    return bool(different > _NOISE * 256 * (1 - math.exp(-len(sample) / 256)))
+def _are_noise(planes: Planes) -> NDArray[np.bool_]:
+    """Of each plane, by its beginning: whether it has about as many different bytes as chance would give."""
+    sample = planes[:, :_SAMPLE]
+    of_plane = np.arange(0, 256 * len(planes), 256, dtype=np.uint16)[:, np.newaxis]
+    counts = np.bincount((sample + of_plane).ravel(), minlength=256 * len(planes))
+    different = np.count_nonzero(counts.reshape(-1, 256), axis=1)
+    noise: NDArray[np.bool_] = different > _NOISE * 256 * (1 - math.exp(-sample.shape[1] / 256))
+    return noise

@@ -191,14 +191,15 @@ class Prepared:
     ) -> list[tuple[Any, ...]]:
         """The same by a cursor of the driver's."""
         text, order, constants = self._compiled.get(dialect.name) or self._compile(dialect)
-        every = {**constants, **values}
-        cursor.execute(text, every if order is None else [every[name] for name in order])
+        every = {**constants, **values} if constants else values
+        cursor.execute(text, every if order is None else list(map(every.__getitem__, order)))
         return list(cursor.fetchall()) if cursor.description else []
 
     def _compile(self, dialect: Dialect) -> tuple[str, Sequence[str] | None, Mapping[str, Any]]:
         compiled = self._statement.compile(dialect=dialect)
         assert isinstance(compiled, SQLCompiler)
-        self._compiled[dialect.name] = made = str(compiled), compiled.positiontup, compiled.params
+        constants = {name: value for name, value in compiled.params.items() if value is not None}
+        self._compiled[dialect.name] = made = str(compiled), compiled.positiontup, constants
         return made
 
 

@@ -28,11 +28,12 @@ STRETCH: Final = np.dtype(
 )
 
 LAST_AT: Final = 40  # bytes of a stretch before its last point
-_EXTREMES = (("min", np.inf, np.minimum), ("max", -np.inf, np.maximum))
+_EXTREMES = (("min", np.inf, np.minimum, np.argmin), ("max", -np.inf, np.maximum, np.argmax))
 
 
 def outline(found: Points, starts: Places | None = None) -> Outline:
     """The stretches that begin at these points; by default every 256th."""
+    even = starts is None
     if starts is None:
         starts = np.arange(0, len(found), STRETCH_POINTS)
     result = np.empty(len(starts), STRETCH)
@@ -40,16 +41,17 @@ def outline(found: Points, starts: Places | None = None) -> Outline:
         return result
     values = np.ascontiguousarray(found["value"])
     finite = np.isfinite(values)
-    ends = np.append(starts[1:], len(found))
+    whole = bool(finite.all())
+    ends = np.concatenate([starts[1:], [len(found)]])
     result["n"] = ends - starts
-    result["nonfinite"] = result["n"] - np.add.reduceat(finite, starts, dtype=np.int64)
-    known = values if finite.all() else np.where(finite, values, 0.0)
+    result["nonfinite"] = 0 if whole else result["n"] - np.add.reduceat(finite, starts, dtype=np.int64)
     with np.errstate(over="ignore", invalid="ignore"):
-        result["sum"] = np.add.reduceat(known, starts)
+        result["sum"] = np.add.reduceat(values if whole else np.where(finite, values, 0.0), starts)
     result["first"], result["last"] = found[starts], found[ends - 1]
-    for field, worst, extreme in _EXTREMES:
-        filled = values if known is values else np.where(finite, values, worst)
-        result[field] = found[_earliest(filled, extreme, starts, ends)]
+    for field, worst, extreme, place in _EXTREMES:
+        filled = values if whole else np.where(finite, values, worst)
+        places = place(_rows(filled), axis=1) + starts if even else _earliest(filled, extreme, starts, ends)
+        result[field] = found[places]
     return result
 
 
@@ -62,7 +64,7 @@ def joined(stretches: Outline, starts: Places) -> Outline:
     ends = np.append(starts[1:], len(stretches))
     result["first"], result["last"] = stretches["first"][starts], stretches["last"][ends - 1]
     empty = stretches["n"] == stretches["nonfinite"]
-    for field, worst, extreme in _EXTREMES:
+    for field, worst, extreme, _ in _EXTREMES:
         values = np.where(empty, worst, stretches[field]["value"])
         result[field] = stretches[field][_earliest(values, extreme, starts, ends)]
     return result
@@ -72,3 +74,10 @@ def _earliest(values: NDArray[np.float64], extreme: np.ufunc, starts: Places, en
     """By stretch: the first place that has its extreme."""
     places = np.flatnonzero(values == np.repeat(extreme.reduceat(values, starts), ends - starts))
     return places[np.searchsorted(places, starts)]
+
+
+def _rows(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Even stretches one below the other; the last one is filled up with its last value, never the earliest."""
+    rest = -len(values) % STRETCH_POINTS
+    padded = np.concatenate([values, np.repeat(values[-1:], rest)]) if rest else values
+    return padded.reshape(-1, STRETCH_POINTS)

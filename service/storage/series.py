@@ -25,15 +25,14 @@ _SEAL_AT_END_POINTS = 256  # a shorter tail stays one when the run ends
 
 _MINE = and_(series.c.run_key == bindparam("run_key"), series.c.name == bindparam("name"))
 _IN_SERIES = ("tail_n", "tail", *summary.NAMES)
+_GROWING = ("tail_n", "tail", "n", "nonfinite", "last_step", "last", "sum")
 _IN_BLOCKS = ("run_key", "name", "outline", "data")
 _KNOWN = Prepared(select(series.c.key, *(series.c[name] for name in _IN_SERIES)).where(_MINE))
 _BEGIN = Prepared(insert(series).values({name: bindparam(name) for name in ("run_key", "name", *_IN_SERIES)}))
-_GROW = Prepared(
-    update(series).where(series.c.key == bindparam("of_key")).values({name: bindparam(name) for name in _IN_SERIES})
-)
-_COUNT_REWRITE = Prepared(
-    update(series).where(series.c.key == bindparam("of_key")).values(rewrites=series.c.rewrites + 1)
-)
+_THIS = update(series).where(series.c.key == bindparam("of_key"))
+_SET = Prepared(_THIS.values({name: bindparam(name) for name in _IN_SERIES}))
+_GROW = Prepared(_THIS.values({name: bindparam(name) for name in _GROWING}))  # two indexes are left alone
+_COUNT_REWRITE = Prepared(_THIS.values(rewrites=series.c.rewrites + 1))
 _SEAL = Prepared(insert(blocks).values({name: bindparam(name) for name in (*_IN_BLOCKS, *summary.NAMES)}))
 _MY_BLOCKS = and_(blocks.c.run_key == bindparam("run_key"), blocks.c.name == bindparam("name"))
 _SUMMARIES = select(*(blocks.c[name] for name in summary.NAMES)).where(_MY_BLOCKS).order_by(blocks.c.first_step)
@@ -67,25 +66,37 @@ def seal(connection: Connection, run_key: int) -> None:
 def _append(connection: Connection, mine: Mapping[str, Any], new: Points) -> None:
     known = _KNOWN(connection, mine)
     if not known:
-        _BEGIN(connection, {**mine, **_settled(connection, mine, summary.of_points(new), new.tobytes())})
+        _BEGIN(connection, {**mine, **_grown(connection, mine, None, b"", new)})
         return
     ((key, tail_n, tail, *columns),) = known
-    before = summary.of_columns(columns)
+    before, of_key = summary.of_columns(columns), {"of_key": key}
     if new["step"][0] > before.last_step:
-        grown = before + summary.of_points(new), tail + new.tobytes()
-    else:
-        grown = _rewritten(connection, mine, before.n > tail_n, block.unpacked(tail), new)
-        _COUNT_REWRITE(connection, {"of_key": key})
-    _GROW(connection, {"of_key": key, **_settled(connection, mine, *grown)})
+        grown = _grown(connection, mine, before, tail, new)
+        same = (grown["min_step"], grown["max_step"]) == (before.min_step, before.max_step)
+        (_GROW if same else _SET)(connection, of_key | grown)
+        return
+    total, rest = _rewritten(connection, mine, before.n > tail_n, block.unpacked(tail), new)
+    if len(rest) >= _SEAL_POINTS:
+        _seal(connection, mine, rest)
+        rest = rest[:0]
+    _COUNT_REWRITE(connection, of_key)
+    _SET(connection, of_key | _columns(total, rest.tobytes()))
 
 
-def _settled(connection: Connection, mine: Mapping[str, Any], total: Summary, tail: bytes) -> dict[str, Any]:
-    """The columns of the series; a tail that is long enough is sealed first."""
-    tail_n = len(tail) // POINT.itemsize
-    if tail_n >= _SEAL_POINTS:
-        _seal(connection, mine, block.unpacked(tail))
-        tail_n, tail = 0, b""
-    return total.columns() | {"tail_n": tail_n, "tail": tail}
+def _grown(
+    connection: Connection, mine: Mapping[str, Any], before: Summary | None, tail: bytes, new: Points
+) -> dict[str, Any]:
+    """The columns of a series with new points at its end, which are sealed with the tail once it is long."""
+    added = summary.of_points(new)
+    total, longer = added if before is None else before + added, tail + new.tobytes()
+    if len(longer) < _SEAL_POINTS * POINT.itemsize:
+        return _columns(total, longer)
+    _seal(connection, mine, block.unpacked(longer))
+    return _columns(total, b"")
+
+
+def _columns(total: Summary, tail: bytes) -> dict[str, Any]:
+    return total.columns() | {"tail_n": len(tail) // POINT.itemsize, "tail": tail}
 
 
 def _seal(connection: Connection, mine: Mapping[str, Any], found: Points) -> None:
@@ -97,7 +108,7 @@ def _seal(connection: Connection, mine: Mapping[str, Any], found: Points) -> Non
 
 def _rewritten(
     connection: Connection, mine: Mapping[str, Any], has_blocks: bool, tail: Points, new: Points
-) -> tuple[Summary, bytes]:
+) -> tuple[Summary, Points]:
     """The summary and the tail when some of the steps are there already, or lie between those that are."""
     first, last = int(new["step"][0]), int(new["step"][-1])
     if not has_blocks or (len(tail) and first >= tail["step"][0]):
@@ -111,7 +122,7 @@ def _rewritten(
     parts = [summary.of_columns(row) for row in connection.execute(_SUMMARIES, mine)]
     if len(tail):
         parts.append(summary.of_points(tail))
-    return reduce(add, parts), tail.tobytes()
+    return reduce(add, parts), tail
 
 
 def _taken(connection: Connection, mine: Mapping[str, Any], first: int, last: int) -> Points:

@@ -52,13 +52,12 @@ NAMES = tuple(field.name for field in fields(Summary))
 
 def of_points(found: Points) -> Summary:
     """Of at least one point."""
-    steps, values = found["step"], found["value"]
+    steps, values = found["step"], np.ascontiguousarray(found["value"])
+    ends = (int(steps[0]), int(steps[-1]))
+    values_at_ends = (float(values[0]), float(values[-1]))
     finite = np.isfinite(values)
     if not finite.all():
         steps, values = steps[finite], values[finite]
-    first, last = found[0], found[-1]
-    ends = (int(first["step"]), int(last["step"]))
-    values_at_ends = (float(first["value"]), float(last["value"]))
     if not len(values):
         return Summary(len(found), len(found), *ends, None, None, *values_at_ends, None, None, 0.0)
     low, high = values.argmin(), values.argmax()

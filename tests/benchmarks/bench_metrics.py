@@ -152,26 +152,32 @@ def test_a_chart_of_a_million_points(on_disk: Both) -> None:
 
 
 def test_bytes_a_point(tmp_path: Path) -> None:
-    def size(points: int, *, end: bool) -> float:
-        folder = tmp_path / f"{points}-{end}"
+    """Of a store with points against the same store without any, and against one without runs."""
+
+    def size(count: int, points: int, *, end: bool) -> int:
+        folder = tmp_path / f"{count}-{points}-{end}"
         store = storage.open(f"sqlite:///{folder / 'store.db'}", folder)
-        empty = (folder / "store.db").stat().st_size
         steps, values, times = (column[:points] for column in curve())
-        for name in range(1000 if points < 2000 else 1):
-            store.metrics.append(store.runs.create_external().id, {f"loss_{name}": (steps, values, times)})
-        if end:
-            for run in store.runs.list(limit=1000).data:
-                store.runs.end_external(run.id, "succeeded")
+        for name in range(count):
+            run = store.runs.create_external().id
+            store.metrics.append(run, {f"loss_{name}": (steps, values, times)} if points else {})
+            if end:
+                store.runs.end_external(run, "succeeded")
         store.close()
         compact = sqlite3.connect(folder / "store.db")
         compact.execute("VACUUM")
         compact.close()
-        return ((folder / "store.db").stat().st_size - empty) / (points * (1000 if points < 2000 else 1))
+        return (folder / "store.db").stat().st_size
 
-    live, ended, sealed = size(1000, end=False), size(1000, end=True), size(POINTS, end=True)
-    print(f"\nbytes a point, of everything in the file: live {live:.1f}, ended {ended:.1f}, long {sealed:.2f}")
-    assert live <= 26  # 24 and the run, its events and its indexes
-    assert sealed <= 8
+    empty = size(0, 0, end=False)
+    for what, count, points, end, most in (
+        ("live", 1000, 1000, False, 25), ("ended", 1000, 1000, True, 25), ("long", 1, POINTS, True, 8),
+    ):  # fmt: skip
+        with_points, without = size(count, points, end=end), size(count, 0, end=end)
+        n = count * points
+        alone, together = (with_points - without) / n, (with_points - empty) / n
+        print(f"\nbytes a point, {what}: {alone:.2f}, with the runs, their events and indexes {together:.2f}", end="")
+        assert alone <= most
 
 
 def filled(folder: Path, count: int) -> Store:

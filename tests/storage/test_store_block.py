@@ -84,6 +84,16 @@ def test_an_outline_says_of_every_stretch_what_its_points_say(points: Points, si
             assert stretch["max"]["step"] == finite["step"][finite["value"].argmax()]
 
 
+@pytest.mark.parametrize("n", [1, 255, 256, 257, 512, 1000])
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf, 0.5])
+def test_even_stretches_are_those_of_their_starts(n: int, odd: float) -> None:
+    values = np.round(np.sin(np.arange(n) / 9), 1)  # extremes that come again
+    values[n // 2 :: 3] = values[-1] = odd
+    points = block.points(np.arange(n), values, 0)
+    starts = np.arange(0, n, outline.STRETCH_POINTS)
+    assert outline.outline(points).tobytes() == outline.outline(points, starts).tobytes()
+
+
 @settings(max_examples=100, deadline=None)
 @given(any_points(), st.integers(1, 5), st.integers(1, 5))
 def test_joining_stretches_is_outlining_longer_ones(points: Points, size: int, together: int) -> None:
