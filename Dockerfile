@@ -13,7 +13,8 @@ RUN python -m venv /opt/netwright \
 FROM python:${PYTHON}-slim
 COPY --from=build /opt/netwright /opt/netwright
 RUN mkdir /data && chown 10001:10001 /data
-# The container's own network is the fence here: publish the port to 127.0.0.1, as above, until there are keys.
+# The container's own network is the fence here: publish the port to 127.0.0.1, as above, until you have made keys:
+# docker run --rm -v netwright:/data netwright keys create me
 ENV PATH=/opt/netwright/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     NETWRIGHT_HOST=0.0.0.0 \

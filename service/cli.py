@@ -19,6 +19,7 @@ COMMANDS = {
     "backup": "service.backup",
     "restore": "service.restore",
     "check": "service.check",
+    "keys": "service.keys",
     "worker": "service.jobs.worker",
 }
 
@@ -51,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     _backup(commands.add_parser("backup", help="write a backup of everything, also while the server runs"))
     _restore(commands.add_parser("restore", help="make a data folder of a backup"))
     _check(commands.add_parser("check", help="look whether the data folder is sound"))
+    _keys(commands.add_parser("keys", help="make, list and revoke the keys that callers need"))
     commands.add_parser("worker")
     return top
 
@@ -89,6 +91,21 @@ def _restore(command: argparse.ArgumentParser) -> None:
 def _check(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="say it as one JSON object")
     _data_dir(command)
+
+
+def _keys(command: argparse.ArgumentParser) -> None:
+    verbs = command.add_subparsers(dest="verb", metavar="verb", required=True)
+    create = verbs.add_parser("create", help="make a key; from the first one on everybody needs one")
+    create.add_argument("name", help="whose it is")
+    scopes = "read: look and predict; submit: also train and upload; admin: also delete (the default)"
+    create.add_argument("--scope", choices=("read", "submit", "admin"), default="admin", help=scopes)
+    create.add_argument("--days", type=int, help="so long it is valid (for ever)")
+    revoke = verbs.add_parser("revoke", help="take a key's force away")
+    revoke.add_argument("id", help="key_..., as the list says")
+    all_verbs = (create, revoke, verbs.add_parser("list", help="all that were ever made"),
+                 verbs.add_parser("clear", help="forget all keys: nobody needs one any more"))  # fmt: skip
+    for each in all_verbs:
+        _data_dir(each)
 
 
 def _data_dir(command: argparse.ArgumentParser) -> None:

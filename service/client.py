@@ -41,9 +41,10 @@ def _fault(error: Document) -> str:
 class Client:
     """Speaks to one server. Methods raise ApiError when the answer is an error, httpx.HTTPError when none came."""
 
-    def __init__(self, url: str = "http://127.0.0.1:8000", *, timeout_s: float = 60.0) -> None:
+    def __init__(self, url: str = "http://127.0.0.1:8000", *, key: str | None = None, timeout_s: float = 60.0) -> None:
         self.url = url.rstrip("/")
-        self._http = httpx.Client(base_url=self.url, timeout=timeout_s)
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        self._http = httpx.Client(base_url=self.url, timeout=timeout_s, headers=headers)
 
     def __enter__(self) -> Self:
         return self

@@ -2,6 +2,8 @@
 
 ServiceError
 ├── RequestError            the caller can mend it
+│   ├── Unauthorized
+│   ├── Forbidden
 │   ├── InvalidSpec
 │   ├── InvalidData
 │   ├── NotFound
@@ -64,6 +66,18 @@ class InvalidSpec(RequestError):
 
 class InvalidData(RequestError):
     code = "invalid_data"
+
+
+class Unauthorized(RequestError):
+    """Nobody knows who calls: no key, or none that is valid."""
+
+    code = "unauthorized"
+
+
+class Forbidden(RequestError):
+    """The caller's key does not go so far."""
+
+    code = "forbidden"
 
 
 class NotFound(RequestError):

@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from service import config, log, storage
 from service.api import Direct, create_app
 from service.config import Settings
-from service.errors import InvalidSpec
+from service.errors import InvalidSpec, NotFound, ServiceError
 from service.jobs import LocalExecutor, Supervisor
 from service.serving import Registry
 from service.siblings import First, Siblings
@@ -43,7 +43,8 @@ def main(arguments: argparse.Namespace) -> int:
     settings = config.load(**{word: getattr(arguments, word) for word in words})
     if arguments.sibling is not None:
         return serve_beside(settings, *arguments.sibling)
-    check_host(settings)
+    if not is_loopback(settings.host) and not may_have_keys(settings):
+        check_host(settings)
     if settings.webhook_url:
         check_url(settings.webhook_url, allow_private=settings.webhook_allow_private)
     with ExitStack() as stack:
@@ -52,9 +53,11 @@ def main(arguments: argparse.Namespace) -> int:
             stack.enter_context(closing(each))
         stack.enter_context(storage.hold(settings.data_dir))
         log.configure(settings.log_level)
-        if not is_loopback(settings.host):
+        store = stack.enter_context(closing(storage.open(settings.url, settings.data_dir)))
+        if not is_loopback(settings.host) and store.keys.held() is None:
+            check_host(settings)
             LOG.warning("%s: nobody needs a key, and not only this machine can reach it", address(listeners[0]))
-        run(settings, stack.enter_context(closing(storage.open(settings.url, settings.data_dir))), listeners)
+        run(settings, store, listeners)
     return 0
 
 
@@ -133,12 +136,23 @@ class Server(uvicorn.Server):
 
 
 def check_host(settings: Settings) -> None:
-    """Nobody needs a key yet, so what can be reached from elsewhere must be asked for by name (decision 0004)."""
+    """What can be reached from elsewhere without a key must be asked for by name (decision 0004)."""
     if not (is_loopback(settings.host) or settings.allow_remote):
         raise InvalidSpec(
             f"will not listen on {settings.host}: nobody needs a key, so all who reach it could do everything",
-            hint="Set NETWRIGHT_ALLOW_REMOTE=true (or --allow-remote) if all of them may.",
+            hint="netwright keys create NAME; or, if all of them may, NETWRIGHT_ALLOW_REMOTE=true (--allow-remote).",
         )
+
+
+def may_have_keys(settings: Settings) -> bool:
+    """Whether the store's callers may need keys, asked before anything is made: False when there is no store."""
+    try:
+        with closing(storage.existing(settings.url, settings.data_dir)) as store:
+            return store.keys.held() is not None
+    except NotFound:
+        return False
+    except ServiceError:
+        return True  # of another version: to be seen when it is opened
 
 
 def is_loopback(host: str) -> bool:

@@ -23,6 +23,7 @@ from service.api import (
     external,
     health,
     jobs,
+    keys,
     metrics,
     mlflow,
     models,
@@ -43,6 +44,7 @@ from service.api import (
 )
 from service.api.context import Context
 from service.api.door import Door
+from service.api.gate import Gate, Gatekeeper
 from service.api.hot import Hot
 from service.api.ingest import Ingest
 from service.api.ledger import Ledger
@@ -56,17 +58,18 @@ _DESCRIPTION = (
 )
 _NOUNS = (
     datasets, uploads, plans, translate, jobs, repeat, trials, events, compare, runs, external, export, metrics, mlflow,
-    models, card, aliases, predict, bulk, attributions, completions, suggestions, scores, health, prometheus, v2,
+    models, card, aliases, predict, bulk, attributions, completions, suggestions, scores, health, prometheus, keys, v2,
 )  # fmt: skip
 
 
 class App(FastAPI):
-    """FastAPI behind the hot path."""
+    """FastAPI behind the gate and the hot path."""
 
     hot: Hot
+    gate: Gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.hot(scope, receive, send)
+        await self.gate(scope, receive, send)
 
 
 def create_app(
@@ -89,7 +92,9 @@ def create_app(
     app.state.first = first
     app.state.ledger = Ledger(store.metrics.append_all)
     ingest = Ingest(super(App, app).__call__, app.state.ledger, settings.max_body_bytes)
-    app.hot = Hot(ingest, registry, store.tally, settings.max_body_bytes)
+    keeper = Gatekeeper(store.keys)
+    app.hot = Hot(ingest, registry, store.tally, settings.max_body_bytes, keeper)
+    app.gate = Gate(app.hot, keeper)
     app.add_middleware(Door, max_body_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes)
     for router in routers:
         app.router.routes.extend(router.routes)  # they say all themselves; including would make each anew, for 35 ms

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from starlette.types import Scope
 
 from service.api.ahead import Lines, RequestIds
+from service.api.gate import Gatekeeper
 from service.api.passes import Batch, Form, Kind, asked, usual
 from service.clock import monotonic_s
 from service.errors import ServiceError
@@ -24,10 +25,11 @@ _FULL = 256  # requests in a batch that takes no more
 
 
 class Head(NamedTuple):
-    """A request's head, understood: what it asks, and how many bytes of body follow."""
+    """A request's head, understood: what it asks, how many bytes of body follow, and by which keys it was let in."""
 
     form: Form
     length: int
+    version: int
 
 
 class Caller(Protocol):
@@ -62,29 +64,33 @@ class Asked(Batch):
 class Desk:
     """What all connections of a server share: the heads they have seen, and the requests of this turn of the loop."""
 
-    def __init__(self, registry: Registry, timed: Mapping[str, Histogram], cap: int) -> None:
-        self._registry, self._timed, self._cap = registry, timed, cap
+    def __init__(self, registry: Registry, timed: Mapping[str, Histogram], cap: int, keeper: Gatekeeper) -> None:
+        self._registry, self._timed, self._cap, self._keeper = registry, timed, cap, keeper
         self._heads: dict[bytes, Head] = {}
         self._open: dict[Kind, Asked] = {}
         self._said: dict[Lines, bytes] = {}
         self._ids = RequestIds()
 
     def learn(self, head: bytes, scope: Scope) -> None:
-        """Remembers what the server has made of a head, if that is a usual prediction."""
+        """Remembers what the server has made of a head, if that is a usual prediction, and who sends it may."""
         if len(head) > _LONGEST_HEAD or scope["http_version"] != "1.1":
             return
         known = usual(scope, self._cap)
         if known is None or not _OTHERWISE.isdisjoint(known[1]):
             return
+        try:
+            self._keeper.check(scope)
+        except ServiceError:
+            return
         if len(self._heads) >= _MOST_HEADS:
             self._heads.clear()
-        self._heads[head] = Head(known[0], int(known[1][b"content-length"]))
+        self._heads[head] = Head(known[0], int(known[1][b"content-length"]), self._keeper.version())
 
     def take(self, request: bytes, caller: Caller, soon: Callable[[Callable[[], None]], object] | None) -> bool:
         """Whether the request is known and whole; then its caller hears in the next turn (`soon`), or at once."""
         end = request.find(b"\r\n\r\n") + 4
         head = self._heads.get(request[:end])
-        if head is None or len(request) - end != head.length:
+        if head is None or len(request) - end != head.length or head.version != self._keeper.version():
             return False
         if head.length > _LARGE and not self._small(head):
             return False

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.ahead import RequestIds, again, answer, whole
 from service.api.desk import Desk
+from service.api.gate import Gatekeeper
 from service.api.passes import Batch, Kind, Question, asked, usual
 from service.clock import monotonic_s
 from service.errors import ServiceError
@@ -36,13 +37,13 @@ class Shared(Batch):
 class Hot:
     """ASGI, in front of the app; it also times all predictions. `desk`: those that need no ASGI."""
 
-    def __init__(self, app: ASGIApp, registry: Registry, tally: Tally, cap: int) -> None:
+    def __init__(self, app: ASGIApp, registry: Registry, tally: Tally, cap: int, keeper: Gatekeeper) -> None:
         self._app, self._registry, self._cap = app, registry, cap
         self._timed = {"predict": tally["predict"], "infer": tally["infer"], "completions": tally["completions"]}
         self._open: dict[Kind, Shared] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._ids = RequestIds()
-        self.desk = Desk(registry, self._timed, cap)
+        self.desk = Desk(registry, self._timed, cap, keeper)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         timed = self._timed.get(scope["path"].rpartition("/")[2]) if scope["type"] == "http" else None

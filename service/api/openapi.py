@@ -12,6 +12,8 @@ from pydantic import TypeAdapter
 
 from service import __version__
 from service.api.bodies import BodyReader
+from service.api.gate import needed
+from service.api.replies import PROBLEM
 from service.api.views.problem import InferenceErrorView, ProblemView
 
 TITLE = "netwright"
@@ -40,12 +42,31 @@ def build(app: FastAPI, routers: list[APIRouter]) -> dict[str, Any]:
     )
     components = found.setdefault("components", {}).setdefault("schemas", {})
     components.update(shared.get("$defs", {}))
+    _keyed(found)
     for route, body in bodies:
         content = {"application/json": {"schema": schemas[(route.path, "validation")]}}
         content |= {media: {"schema": {"type": "string", "format": "binary"}} for media in body.others}
         for method in route.methods or ():
             found["paths"][route.path][method.lower()]["requestBody"] = {"required": True, "content": content}
     return found
+
+
+def _keyed(document: dict[str, Any]) -> None:
+    """What a key must allow for each operation, where a server wants keys at all."""
+    words = "Where the server wants keys (`netwright keys create`); `x-scope` of an operation: what the key must allow."
+    schemes = document["components"].setdefault("securitySchemes", {})
+    schemes["key"] = {"type": "http", "scheme": "bearer", "description": words}
+    answers = document["components"].setdefault("responses", {})
+    for name, what in (("Unauthorized", "No key, or none that opens anything."), ("Forbidden", "The key's scope.")):
+        answers[name] = {"description": what, "content": PROBLEM}
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            scope = needed(method.upper(), path)
+            if scope is not None:
+                operation |= {"security": [{}, {"key": []}], "x-scope": scope}
+                named = {"401": "Unauthorized", "403": "Forbidden"}
+                theirs = {code: {"$ref": f"#/components/responses/{name}"} for code, name in named.items()}
+                operation["responses"] = dict(sorted((theirs | operation["responses"]).items()))
 
 
 def _bodies(routers: list[APIRouter]) -> Iterator[tuple[APIRoute, BodyReader]]:

@@ -22,6 +22,7 @@ from service.errors import (
     Conflict,
     Draining,
     Fault,
+    Forbidden,
     InvalidData,
     InvalidSpec,
     MissingExtra,
@@ -34,6 +35,7 @@ from service.errors import (
     StorageDamaged,
     StorageFull,
     TooLarge,
+    Unauthorized,
     did_you_mean,
 )
 from service.specs import code_of, said
@@ -61,6 +63,8 @@ STATUS: Mapping[type[ServiceError], HTTPStatus] = {
     InvalidJson: HTTPStatus.BAD_REQUEST,
     InvalidSpec: HTTPStatus.UNPROCESSABLE_ENTITY,
     InvalidData: HTTPStatus.UNPROCESSABLE_ENTITY,
+    Unauthorized: HTTPStatus.UNAUTHORIZED,
+    Forbidden: HTTPStatus.FORBIDDEN,
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
     PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,

@@ -23,7 +23,7 @@ R = TypeVar("R")
 Documented = dict[int | str, dict[str, Any]]
 _WORTH_ZIPPING = 4_000  # bytes; below that the time is better spent sending
 _SQUEEZABLE = re.compile(r"text/|application/(x-nd)?json")
-_PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemView"}}}
+PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemView"}}}
 
 
 class ListQuery(BaseModel):
@@ -85,7 +85,7 @@ def paged(data: Iterable[Any], next: str | None, **more: Any) -> Response:
 
 
 def refuses(
-    *errors: type[ServiceError], also: Documented | None = None, content: dict[str, Any] = _PROBLEM
+    *errors: type[ServiceError], also: Documented | None = None, content: dict[str, Any] = PROBLEM
 ) -> Documented:
     """How a route may refuse, for the OpenAPI document; 422 is always among it. `also`: other answers."""
     found: Documented = dict(also or {})

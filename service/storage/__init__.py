@@ -11,6 +11,7 @@ from service.storage.external import Said
 from service.storage.filter import identifier
 from service.storage.filter import parse as parse_filter
 from service.storage.hold import hold
+from service.storage.keys import Held, Key, Keys, KeyScope, digest
 from service.storage.metrics import direction
 from service.storage.params import params as spec_params
 from service.storage.parting import parting
@@ -71,9 +72,13 @@ __all__ = [
     "Experiment",
     "Fenced",
     "Finding",
+    "Held",
     "Histogram",
     "Idempotency",
     "Job",
+    "Key",
+    "KeyScope",
+    "Keys",
     "Live",
     "ModelVersion",
     "News",
@@ -99,6 +104,7 @@ __all__ = [
     "Trial",
     "Unfinished",
     "Webhook",
+    "digest",
     "direction",
     "existing",
     "full_told",

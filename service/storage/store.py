@@ -18,6 +18,7 @@ from service.storage.durable import make_folder
 from service.storage.events import Events
 from service.storage.experiments import Experiments
 from service.storage.jobs import Jobs
+from service.storage.keys import Keys
 from service.storage.metrics import Metrics
 from service.storage.models import Models
 from service.storage.reserve import Reserve
@@ -44,6 +45,7 @@ class Store:
         self.datasets = Datasets(database)
         self.models = Models(database)
         self.webhooks = Webhooks(database)
+        self.keys = Keys(database)
         self.blobs = Blobs(data_dir / "blobs")
         self.uploads = Uploads(data_dir / "uploads")
 

@@ -269,6 +269,19 @@ webhooks = Table(
     Column("words", Text),  # why it was not heard
 )
 
+keys = Table(
+    "keys",
+    metadata,
+    _key(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("scope", Text, nullable=False),  # read, submit or admin
+    Column("sha256", Text, nullable=False, unique=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),  # the row stays, so that nothing opens again by a revocation
+)
+
 model_versions = Table(
     "model_versions",
     metadata,

@@ -1,4 +1,5 @@
 // The service's API, as any other caller sees it.
+import { askForKey, headers as key } from "./key.js";
 
 /** A refused request: `problem` is the problem document, with its `errors` and their pointers. */
 export class Refused extends Error {
@@ -18,9 +19,13 @@ async function ask(method, path, body) {
 }
 
 async function send(method, path, body, signal) {
-  const headers = body === undefined ? {} : { "Content-Type": "application/json" };
+  const headers = { ...key(), ...(body === undefined ? {} : { "Content-Type": "application/json" }) };
   const text = typeof body === "string" || body === undefined ? body : JSON.stringify(body);
   const response = await fetch(`/v1/${path}`, { method, headers, body: text, signal });
+  if (response.status === 401) {
+    await askForKey();
+    return send(method, path, body, signal);
+  }
   if (!response.ok) throw new Refused(await response.json().catch(() => ({ detail: `${response.status}` })));
   return response;
 }

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 pytestmark = pytest.mark.oracle
@@ -137,3 +138,20 @@ def test_the_reference_finds_a_word_and_tells_its_members(page: Any, url: str) -
     assert page.locator("article details:visible > summary > code").all_inner_texts() == ["adam", "adamw"]
     page.click("article summary:has-text('adamw')")
     page.wait_for_selector("text=Largest length of the whole gradient.")
+
+
+def test_a_server_that_wants_a_key_is_used_with_one(browser: Any, serve: Callable[..., Any]) -> None:
+    server = serve()
+    asked = {"name": "me", "scope": "admin"}
+    words = httpx.post(f"{server.url}/v1/keys", json=asked).json()["key"]
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    page.goto(server.url)
+    for tried in ("nw_wrong", words):
+        page.fill("dialog input[type=password]", tried)
+        page.click("dialog button[type=submit]")
+    begin(page, "Name a flower")
+    ended(page, "iris")
+    assert page.locator(".chart canvas").count() >= 2
+    context.close()

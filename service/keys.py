@@ -1,0 +1,54 @@
+"""`netwright keys`: makes, lists and revokes keys in the data folder, beside a running server too."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import closing
+from datetime import datetime, timedelta
+
+from service import clock, config, storage
+from service.storage import Key, Store
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Does one of create, list, revoke and clear. Raises NotFound for a key that there is not."""
+    settings = config.load(data_dir=arguments.data_dir)
+    with closing(storage.open(settings.url, settings.data_dir)) as store:
+        for line in _DOES[arguments.verb](store, arguments):
+            sys.stdout.write(line + "\n")
+    return 0
+
+
+def _create(store: Store, asked: argparse.Namespace) -> list[str]:
+    first = not store.keys.list()
+    expires = None if asked.days is None else clock.now() + timedelta(days=asked.days)
+    made, words = store.keys.create(asked.name, asked.scope, expires)
+    sys.stderr.write(f"{_told(made)}\nIt is told this once; send it as Authorization: Bearer ...\n")
+    if first:
+        sys.stderr.write("From now on everybody needs a key, also on this machine.\n")
+    return [words]
+
+
+def _list(store: Store, asked: argparse.Namespace) -> list[str]:
+    return [_told(each) for each in store.keys.list()]
+
+
+def _revoke(store: Store, asked: argparse.Namespace) -> list[str]:
+    return [_told(store.keys.revoke(asked.id))]
+
+
+def _clear(store: Store, asked: argparse.Namespace) -> list[str]:
+    return [f"{store.keys.clear()} keys are forgotten: nobody needs one now"]
+
+
+_DOES = {"create": _create, "list": _list, "revoke": _revoke, "clear": _clear}
+
+
+def _told(key: Key) -> str:
+    end = f"revoked {_day(key.revoked_at)}" if key.revoked_at else f"until {_day(key.expires_at)}"
+    return f"{key.id}  {key.scope:6}  {_day(key.created_at)}  {end:19}  {key.name}"
+
+
+def _day(moment: datetime | None) -> str:
+    return "for ever" if moment is None else f"{moment:%Y-%m-%d}"
