@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from service import __version__
 from service.api.bodies import BodyReader
 from service.api.gate import needed
-from service.api.replies import PROBLEM
+from service.api.replies import INFERENCE_ERROR, PROBLEM
 from service.api.views.problem import InferenceErrorView, ProblemView
 
 TITLE = "netwright"
@@ -59,13 +59,17 @@ def _keyed(document: dict[str, Any]) -> None:
     answers = document["components"].setdefault("responses", {})
     for name, what in (("Unauthorized", "No key, or none that opens anything."), ("Forbidden", "The key's scope.")):
         answers[name] = {"description": what, "content": PROBLEM}
+        answers[f"Inference{name}"] = {"description": what, "content": INFERENCE_ERROR}
     for path, methods in document["paths"].items():
+        kind = "Inference" if path.startswith("/v2") else ""
+        theirs = {
+            code: {"$ref": f"#/components/responses/{kind}{name}"}
+            for code, name in (("401", "Unauthorized"), ("403", "Forbidden"))
+        }
         for method, operation in methods.items():
             scope = needed(method.upper(), path)
             if scope is not None:
                 operation |= {"security": [{}, {"key": []}], "x-scope": scope}
-                named = {"401": "Unauthorized", "403": "Forbidden"}
-                theirs = {code: {"$ref": f"#/components/responses/{name}"} for code, name in named.items()}
                 operation["responses"] = dict(sorted((theirs | operation["responses"]).items()))
 
 

@@ -23,6 +23,7 @@ R = TypeVar("R")
 Documented = dict[int | str, dict[str, Any]]
 _WORTH_ZIPPING = 4_000  # bytes; below that the time is better spent sending
 _SQUEEZABLE = re.compile(r"text/|application/(x-nd)?json")
+INFERENCE_ERROR = {"application/json": {"schema": {"$ref": "#/components/schemas/InferenceErrorView"}}}
 PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemView"}}}
 
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from service import __version__
 from service.api.context import Context, Here, in_thread
 from service.api.problems import InvalidJson, UnsupportedMedia, request_id_of
-from service.api.replies import Documented, refuses, reply
+from service.api.replies import INFERENCE_ERROR, Documented, refuses, reply
 from service.api.tensors import LENGTH_HEADER, RAW_TYPE, Asked, TensorBody, written
 from service.api.views.inference import (
     IndexedModelView,
@@ -37,12 +37,11 @@ from service.serving import SMALL, RowModel, Served, oip
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 EXTENSIONS = ["binary_tensor_data", "classification", "model_repository"]
-_ERROR = {"application/json": {"schema": {"$ref": "#/components/schemas/InferenceErrorView"}}}
 _BINARY: dict[str, Any] = {RAW_TYPE: {"schema": {"type": "string", "format": "binary"}}}
 
 
 def _refuses(*errors: type[ServiceError], also: Documented | None = None) -> Documented:
-    return refuses(*errors, also=also, content=_ERROR)
+    return refuses(*errors, also=also, content=INFERENCE_ERROR)
 
 
 def _ref(model: str, version: str | None) -> str:
