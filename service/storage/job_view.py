@@ -74,4 +74,5 @@ def _job(row: Row[Any], run_ids: Sequence[str], moves: Sequence[dict[str, Any]],
         eta_s=row.eta_s, stop_requested=row.stop_requested, queue_position=place, stopped_by=row.stopped_by,
         error=row.error, transitions=tuple(moves), created_at=moment.unpack(row.created_at),
         started_at=moment.unpack(row.started_at), ended_at=moment.unpack(row.ended_at),
+        warnings=tuple(row.warnings or ()),
     )  # fmt: skip

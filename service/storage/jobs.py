@@ -44,7 +44,7 @@ class Jobs:
         self, *, type: str, spec: Mapping[str, Any], name: str | None = None, tags: Sequence[str] = (),
         dataset_id: str | None = None, priority: int = 0, max_queue: int = 1000, cpus: int = 1, memory_bytes: int = 0,
         model_blob: str | None = None, webhook: Mapping[str, Any] | None = None, trials: Sequence[Trial] = (),
-        idempotency_key: Idempotency | None = None,
+        warnings: Sequence[str] = (), idempotency_key: Idempotency | None = None,
     ) -> Job:  # fmt: skip
         """A job, its run and the event `queued`; or, for a key seen before, the job it made then.
 
@@ -60,7 +60,7 @@ class Jobs:
                 return _made_before(connection, before)
             _check(connection, dataset_id, max_queue, len(trials) or 1)
             job_id = ids.new("job")
-            _insert_job(connection, id=job_id, priority=priority, **common)
+            _insert_job(connection, id=job_id, priority=priority, warnings=list(warnings), **common)
             of_run = common | {"job_id": job_id, "status": "queued", "urgency": -priority, "cpus": cpus}
             of_run |= {} if model_blob is None else {"model_blob": model_blob}
             for told in _told(type, name, trials) or [{"memory_bytes": memory_bytes}]:

@@ -37,6 +37,7 @@ class Job:
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    warnings: tuple[str, ...] = ()  # what its plan warned of
 
 
 @dataclass(frozen=True, slots=True)

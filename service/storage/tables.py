@@ -94,6 +94,7 @@ jobs = Table(
     Column("tags", _Json, nullable=False),
     Column("error", _Json),
     Column("spec", _Json, nullable=False),
+    Column("warnings", _Json),
     sqlite_autoincrement=True,
 )
 

@@ -11,7 +11,7 @@ export function facts() {
     show(job, run) {
       const found = [...scores(run), ...about(job, run)];
       element.replaceChildren(...found.map(([name, value, title]) => h("div", { title }, h("dt", {}, name), h("dd", {}, value))));
-      for (const each of run.warnings) element.append(h("div", { class: "warning" }, h("dt", {}, "warning"), h("dd", {}, each)));
+      for (const each of new Set([...job.warnings, ...run.warnings])) element.append(h("div", { class: "warning" }, h("dt", {}, "warning"), h("dd", {}, each)));
     },
   };
 }

@@ -50,6 +50,18 @@ async def test_a_long_spec_is_left_out_of_the_answer_to_a_submit(tmp_path: Path)
         assert len(job["spec"]["network"]["layers"]) == 61
 
 
+async def test_a_job_says_what_its_plan_warns_of_from_the_first_answer_on(tmp_path: Path) -> None:
+    spec = train_spec(training={"early_stopping": {}, "batch_size": 500})
+    async with serving(tmp_path) as api:
+        plan = (await api.http.post("/v1/plans", json={"type": "train", "spec": spec})).json()
+        job = (await api.submit(spec)).json()
+        stored = (await api.http.get(f"/v1/jobs/{job['id']}")).json()
+        plain = (await api.submit(train_spec())).json()
+    assert ["500 is more than the" in plan["warnings"][0], "no validation part" in plan["warnings"][1]] == [True, True]
+    assert job["warnings"] == stored["warnings"] == plan["warnings"]
+    assert plain["warnings"] == []
+
+
 async def test_a_plan_tells_shapes_and_stores_no_job(tmp_path: Path) -> None:
     async with serving(tmp_path) as api:
         answer = await api.http.post("/v1/plans", json={"type": "train", "spec": train_spec()})

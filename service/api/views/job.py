@@ -82,6 +82,7 @@ class JobView(View):
     stop_requested: Literal["cancel", "pause"] | None
     stopped_by: str | None
     error: ErrorView | None
+    warnings: list[str] = Field(description="What its plan warned of.")
     transitions: list[TransitionView]
     created_at: datetime
     started_at: datetime | None
@@ -92,7 +93,12 @@ class JobView(View):
     def of(cls, job: storage.Job, *, with_spec: bool = True) -> Self:
         run_id = job.run_ids[0] if len(job.run_ids) == 1 else None
         given = {name: getattr(job, name) for name in cls.model_fields if name not in ("run_id", "error", "spec")}
-        given |= {"tags": list(job.tags), "run_ids": list(job.run_ids), "transitions": list(job.transitions)}
+        given |= {
+            "tags": list(job.tags),
+            "run_ids": list(job.run_ids),
+            "warnings": list(job.warnings),
+            "transitions": list(job.transitions),
+        }
         return cls(**given, run_id=run_id, error=ErrorView.of(job.error), spec=dict(job.spec) if with_spec else None)
 
 
