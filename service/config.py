@@ -33,6 +33,9 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     max_body_bytes: int = Field(default=1_000_000, ge=1_000, description="Largest JSON body.")
     max_upload_bytes: int = Field(default=4_000_000_000, ge=1_000, description="Largest uploaded data set.")
+    requests_per_s: float = Field(
+        default=0.0, ge=0, le=1e6, description="Requests a second that one key, or address, may make; 0: no limit."
+    )
     max_queue: int = Field(default=1_000, ge=1, description="Most jobs that may wait.")
     max_model_bytes: int = Field(
         default=2_000_000_000, ge=1_000_000, description="Most memory a training run may need by its plan."

@@ -12,6 +12,7 @@ ServiceError
 │   ├── MissingExtra
 │   └── TooLarge
 ├── CapacityError           try again later
+│   ├── RateExceeded
 │   ├── QueueFull
 │   ├── Draining
 │   ├── StorageFull
@@ -20,7 +21,6 @@ ServiceError
 └── RunError                why a run failed; kept on the run, never an HTTP status
     ├── Diverged
     ├── OutOfMemory
-    ├── TimedOut
     ├── DataUnusable
     └── WorkerLost
 """
@@ -110,6 +110,14 @@ class CapacityError(ServiceError):
     retry_after_s: int = 5
 
 
+class RateExceeded(CapacityError):
+    code = "rate_exceeded"
+
+    def __init__(self, message: str, *, retry_after_s: int = 1) -> None:
+        super().__init__(message, hint="Ask again after Retry-After seconds, and less often.")
+        self.retry_after_s = retry_after_s
+
+
 class QueueFull(CapacityError):
     code = "queue_full"
 
@@ -150,10 +158,6 @@ class Diverged(RunError):
 
 class OutOfMemory(RunError):
     code = "out_of_memory"
-
-
-class TimedOut(RunError):
-    code = "timed_out"
 
 
 class DataUnusable(RunError):

@@ -92,7 +92,7 @@ def create_app(
     app.state.first = first
     app.state.ledger = Ledger(store.metrics.append_all)
     ingest = Ingest(super(App, app).__call__, app.state.ledger, settings.max_body_bytes)
-    keeper = Gatekeeper(store.keys)
+    keeper = Gatekeeper(store.keys, settings.requests_per_s)
     app.hot = Hot(ingest, registry, store.tally, settings.max_body_bytes, keeper)
     app.gate = Gate(app.hot, keeper)
     app.add_middleware(Door, max_body_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes)

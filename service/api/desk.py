@@ -73,7 +73,7 @@ class Desk:
 
     def learn(self, head: bytes, scope: Scope) -> None:
         """Remembers what the server has made of a head, if that is a usual prediction, and who sends it may."""
-        if len(head) > _LONGEST_HEAD or scope["http_version"] != "1.1":
+        if len(head) > _LONGEST_HEAD or scope["http_version"] != "1.1" or self._keeper.counts:
             return
         known = usual(scope, self._cap)
         if known is None or not _OTHERWISE.isdisjoint(known[1]):

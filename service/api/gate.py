@@ -1,4 +1,7 @@
-"""The gate before every way in: with keys, nobody comes in without one that goes so far (decision 0016)."""
+"""The gate before every way in: with keys, nobody comes in without one that goes so far (decision 0016).
+
+It also counts, where a caller may ask only so often.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.ahead import Headers
 from service.api.door import request_id
-from service.api.problems import INTERNAL, Problem, problem_of, respond
+from service.api.problems import INTERNAL, problem_of, respond
+from service.api.rate import Rate
 from service.clock import monotonic_s
-from service.errors import Forbidden, ServiceError, Unauthorized
+from service.errors import CapacityError, Forbidden, ServiceError, Unauthorized
 from service.storage import Held, Keys, KeyScope, digest
 
 FRESH_S = 1.0  # so long a revoked key may still open
@@ -41,10 +45,10 @@ def needed(method: str, path: str) -> KeyScope | None:
 
 
 class Gatekeeper:
-    """What is known of the keys; looked up anew when it is older than a second."""
+    """What is known of the keys, looked up anew when it is older than a second; and how often each caller came."""
 
-    def __init__(self, keys: Keys) -> None:
-        self._keys = keys
+    def __init__(self, keys: Keys, per_s: float = 0.0) -> None:
+        self._keys, self._rate = keys, Rate(per_s)
         self._held: tuple[Held, ...] | None = None
         self._version, self._until_s = 0, float("-inf")
 
@@ -58,20 +62,32 @@ class Gatekeeper:
             self._until_s = now_s + FRESH_S
         return self._version
 
-    def check(self, scope: Scope) -> None:
-        """Raises Unauthorized and Forbidden."""
+    @property
+    def counts(self) -> bool:
+        """Whether every single request must pass here."""
+        return self._rate.per_s > 0
+
+    def admit(self, scope: Scope) -> None:
+        """One request more. Raises Unauthorized, Forbidden, RateExceeded."""
+        if needed(scope["method"], scope["path"]) is not None:
+            self._rate.take(self.check(scope) or str((scope.get("client") or ("",))[0]))
+
+    def check(self, scope: Scope) -> str | None:
+        """The hash of the key shown, None where nobody needs one. Raises Unauthorized and Forbidden."""
         wanted = needed(scope["method"], scope["path"])
         self.version()
         if self._held is None or wanted is None:
-            return
+            return None
         shown = _shown(dict(scope["headers"]), scope["method"])
         if shown is None:
             raise Unauthorized("this server wants a key", hint="Send it as Authorization: Bearer nw_...")
-        allowed = self._allowed(digest(shown))
+        sha256 = digest(shown)
+        allowed = self._allowed(sha256)
         if allowed is None:
             raise Unauthorized("this key opens nothing here: unknown, expired or revoked")
         if RANK[allowed] < RANK[wanted]:
             raise Forbidden(f"this needs a key of scope {wanted}; this one's is {allowed}")
+        return sha256
 
     def _allowed(self, sha256: str) -> KeyScope | None:
         """Every key is compared, each in the time that any other takes."""
@@ -91,20 +107,22 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             try:
-                self._keeper.check(scope)
+                self._keeper.admit(scope)
             except ServiceError as error:
-                await _refuse(problem_of(error) or INTERNAL, scope, receive, send)
+                await _refuse(error, scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
 
-async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+async def _refuse(error: ServiceError, scope: Scope, receive: Receive, send: Send) -> None:
     given = dict(scope["headers"]).get(b"x-request-id")
     name = request_id(None if given is None else given.decode("latin-1"))
     headers = {"X-Request-Id": name}
-    if problem.code == Unauthorized.code:
+    if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
-    await respond(problem, scope["path"], name, headers)(scope, receive, send)
+    if isinstance(error, CapacityError):
+        headers["Retry-After"] = str(error.retry_after_s)
+    await respond(problem_of(error) or INTERNAL, scope["path"], name, headers)(scope, receive, send)
 
 
 def _shown(headers: Headers, method: str) -> str | None:

@@ -17,6 +17,11 @@ from service.api.replies import INFERENCE_ERROR, PROBLEM
 from service.api.views.problem import InferenceErrorView, ProblemView
 
 TITLE = "netwright"
+_REFUSALS = {
+    "401": ("Unauthorized", "No key, or none that opens anything."),
+    "403": ("Forbidden", "The key does not go so far."),
+    "429": ("RateExceeded", "Asked more often than one caller may; `Retry-After` says when again."),
+}
 _REFERENCE = "#/components/schemas/{model}"
 
 
@@ -57,15 +62,12 @@ def _keyed(document: dict[str, Any]) -> None:
     schemes = document["components"].setdefault("securitySchemes", {})
     schemes["key"] = {"type": "http", "scheme": "bearer", "description": words}
     answers = document["components"].setdefault("responses", {})
-    for name, what in (("Unauthorized", "No key, or none that opens anything."), ("Forbidden", "The key's scope.")):
+    for name, what in _REFUSALS.values():
         answers[name] = {"description": what, "content": PROBLEM}
         answers[f"Inference{name}"] = {"description": what, "content": INFERENCE_ERROR}
     for path, methods in document["paths"].items():
         kind = "Inference" if path.startswith("/v2") else ""
-        theirs = {
-            code: {"$ref": f"#/components/responses/{kind}{name}"}
-            for code, name in (("401", "Unauthorized"), ("403", "Forbidden"))
-        }
+        theirs = {code: {"$ref": f"#/components/responses/{kind}{name}"} for code, (name, _) in _REFUSALS.items()}
         for method, operation in methods.items():
             scope = needed(method.upper(), path)
             if scope is not None:

@@ -11,7 +11,7 @@ import pytest
 from api_server import Api, problem, serving
 from test_api_models import SETOSA, trained
 
-from service.api import gate
+from service.api import gate, rate
 from service.storage import KeyScope
 
 pytestmark = pytest.mark.anyio
@@ -138,3 +138,20 @@ async def test_predictions_ahead_of_the_framework_want_a_key_too(api: Api) -> No
     read = key(api, "read")
     assert problem(await asked({}), 401)
     assert (await asked(read)).status_code == 200
+
+
+async def test_who_asks_too_often_is_told_when_to_come_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [0.0]
+    monkeypatch.setattr(rate, "monotonic_s", lambda: now_s[0])
+    async with serving(tmp_path, requests_per_s=2.0) as api:
+        first, second = key(api, "read"), key(api, "read")
+        monkeypatch.setattr(gate, "FRESH_S", 0.0)
+        statuses = [(await api.http.get("/v1/jobs", headers=first)).status_code for _ in range(4)]
+        assert statuses == [200] * 4
+        refused = await api.http.get("/v1/jobs", headers=first)
+        assert problem(refused, 429)["code"] == "rate_exceeded"
+        assert refused.headers["retry-after"] == "1"
+        assert (await api.http.get("/v1/jobs", headers=second)).status_code == 200
+        assert (await api.http.get("/health/live")).status_code == 200
+        now_s[0] = 0.5
+        assert [(await api.http.get("/v1/jobs", headers=first)).status_code for _ in range(2)] == [200, 429]
