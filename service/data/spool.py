@@ -20,8 +20,10 @@ from service import tensors
 from service.tensors import Array
 
 MEMORY_BYTES = 32 << 20
-_WRITE_BYTES = 1 << 20
-_LARGE_BYTES, _AHEAD = 1 << 17, 4  # of pieces that a thread takes in
+_WRITE_BYTES, _PIECE_BYTES = 1 << 20, 1 << 16
+_AHEAD = 12  # batches that wait to be hashed
+
+Batch = list[bytes | memoryview]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +102,20 @@ def spooled(spool: Spool, pieces: list[Piece], shape: tuple[int, ...], dtype: DT
 
 
 def _joined(spool: Spool, pieces: list[Piece], dtype: np.dtype[Any]) -> Iterator[Array]:
-    """The pieces, small ones together."""
+    """The pieces as `dtype`, small ones together."""
     held, size = list[Array](), 0
     for piece in pieces:
         held.append(spool.get(piece))
         size += held[-1].size * dtype.itemsize
-        if size >= _WRITE_BYTES:
-            yield np.concatenate(held, dtype=dtype, casting="unsafe")
+        if size >= _PIECE_BYTES:
+            yield held[0].astype(dtype, copy=False) if len(held) == 1 else _together(held, dtype)
             held, size = [], 0
     if held:
-        yield np.concatenate(held, dtype=dtype, casting="unsafe")
+        yield _together(held, dtype)
+
+
+def _together(held: list[Array], dtype: np.dtype[Any]) -> Array:
+    return np.concatenate(held, dtype=dtype, casting="unsafe")
 
 
 def write(path: Path, streams: Mapping[str, Stream], metadata: Mapping[str, str]) -> tuple[str, int]:
@@ -122,17 +128,17 @@ def write(path: Path, streams: Mapping[str, Stream], metadata: Mapping[str, str]
     header = next(tensors.pieces(shapes, metadata))  # of stand-ins that occupy no memory
     size = 0
     with open(path, "wb") as file, _Digest() as digest:
-        for data in _large(_bytes(header, ordered)):
-            digest.update(data)
-            size += len(data)
-            file.write(data)
+        for batch in _batches(_bytes(header, ordered)):
+            digest.update(batch)
+            size += sum(map(len, batch))
+            file.writelines(batch)
         file.flush()
         os.fsync(file.fileno())
         return digest.finish(), size
 
 
 class _Digest:
-    """sha256 of pieces, the large ones taken in by a thread while the next are made and written."""
+    """sha256 of batches, taken in by a thread while the next are made and written."""
 
     def __init__(self) -> None:
         self._sha256, self._waiting = hashlib.sha256(), deque[Future[None]]()
@@ -144,32 +150,33 @@ class _Digest:
     def __exit__(self, *_: object) -> None:
         self._thread.shutdown()
 
-    def update(self, data: bytes | memoryview) -> None:
-        self._settle(_AHEAD if len(data) >= _LARGE_BYTES else 0)
-        if len(data) >= _LARGE_BYTES:
-            self._waiting.append(self._thread.submit(self._sha256.update, data))
-        else:
-            self._sha256.update(data)
+    def update(self, batch: Batch) -> None:
+        self._settle(_AHEAD)
+        self._waiting.append(self._thread.submit(self._take, batch))
 
     def finish(self) -> str:
         self._settle(0)
         return self._sha256.hexdigest()
+
+    def _take(self, batch: Batch) -> None:
+        for part in batch:
+            self._sha256.update(part)
 
     def _settle(self, most: int) -> None:
         while len(self._waiting) > most:
             self._waiting.popleft().result()
 
 
-def _large(parts: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
-    """The same bytes in fewer parts."""
+def _batches(parts: Iterator[bytes | memoryview]) -> Iterator[Batch]:
+    """The parts by about _WRITE_BYTES, for a hand-over to a thread costs as much as a few kilobytes of hashing."""
     held, size = list[bytes | memoryview](), 0
     for part in parts:
         held.append(part)
         size += len(part)
         if size >= _WRITE_BYTES:
-            yield part if len(held) == 1 else b"".join(held)
+            yield held
             held, size = [], 0
-    yield b"".join(held)
+    yield held
 
 
 def _bytes(header: bytes | memoryview, streams: Mapping[str, Stream]) -> Iterator[bytes | memoryview]:

@@ -7,7 +7,18 @@ import numpy as np
 from service.data.columns.finished import Finished, number_text
 from service.data.description import ColumnDescription, Counted
 from service.data.spool import Piece, Spool, spooled
-from service.data.statistics import TOP, Bytes, Distinct, Floats, Moments, as_bytes, byte_moments, levels, whole
+from service.data.statistics import (
+    TOP,
+    Bytes,
+    Distinct,
+    Floats,
+    Moments,
+    all_finite,
+    as_bytes,
+    byte_moments,
+    levels,
+    whole,
+)
 from service.tensors import Array
 
 
@@ -20,7 +31,7 @@ class Numbers:
     def __init__(self, spool: Spool) -> None:
         self._spool, self._pieces = spool, list[Piece]()
         self._moments, self._distinct = Moments(), Distinct()
-        self._levels, self._bytes = np.zeros(256, np.int64), 0  # the rows that came as bytes
+        self._levels, self._bytes, self._came_as_bytes = np.zeros(256, np.int64), 0, 0  # the rows that are bytes
         self._single, self._integer, self._infinite, self._rows = True, True, 0, 0
 
     @property
@@ -30,8 +41,8 @@ class Numbers:
 
     @property
     def bytes(self) -> bool:
-        """Whether all rows so far are whole numbers from 0 to 255."""
-        return 0 < self._bytes == self._rows
+        """Whether all rows so far came as bytes."""
+        return 0 < self._came_as_bytes == self._rows
 
     def add(self, values: Floats | Bytes) -> None:
         """Takes a piece of rows. values: (rows,); infinite ones are counted and become missing."""
@@ -41,20 +52,23 @@ class Numbers:
             self._add_floats(values.astype(np.float64, copy=False))
             return
         self._bytes += len(found)
+        self._came_as_bytes += len(values) if values.dtype == np.uint8 else 0
         self._levels += levels(found)
         self._pieces.append(self._spool.add(found))
 
     def _add_floats(self, values: Floats) -> None:
-        if not np.isfinite(values).all():
-            infinite = np.isinf(values)
-            self._infinite += int(infinite.sum())
-            values = np.where(infinite, np.nan, values)
-            present = self._moments.add(values)
-        else:
+        if all_finite(values):
             present = values
             self._moments.add_present(present)
-        self._distinct.add(present)
-        self._integer = self._integer and whole(present)
+        else:
+            infinite = np.isinf(values)
+            if infinite.any():
+                self._infinite += int(infinite.sum())
+                values = np.where(infinite, np.nan, values)
+            present = self._moments.add(values)
+        integer = whole(present)
+        self._distinct.add(present, integer)
+        self._integer = self._integer and integer
         self._pieces.append(self._spool.add(self._narrow(values, present)))
 
     def _narrow(self, values: Floats, present: Floats) -> Array:

@@ -49,7 +49,7 @@ class Words:
         self._spool, self._pieces = spool, list[Piece]()
         self._vocabulary, self._missing = _Vocabulary(missing), missing
         self._text: Text | None = None
-        self._rows = 0
+        self._rows, self._counts = 0, np.zeros(1, np.int64)  # first of what is missing, then of each code
 
     def add(self, values: Sequence[str | None]) -> None:
         """Takes a piece of rows; None and the missing words are missing."""
@@ -61,6 +61,9 @@ class Words:
 
     def _take(self, codes: Codes) -> None:
         self._rows += len(codes)
+        counts = np.bincount(codes + 1, minlength=len(self._vocabulary.words) + 1)
+        counts[: len(self._counts)] += self._counts
+        self._counts = counts
         self._pieces.append(self._spool.add(codes))
         if len(self._vocabulary.words) > MOST_WORDS or self._vocabulary.characters > MOST_WORD_CHARACTERS:
             self._text = self._decoded()
@@ -71,7 +74,7 @@ class Words:
             self.add([words[code] for code in codes.tolist()])
             return
         known = np.fromiter(map(self._vocabulary.__getitem__, words), np.int32, len(words))
-        self._take(known[codes])
+        self._take(known.take(codes))
 
     def skip(self, rows: int) -> None:
         """Takes `rows` missing rows."""
@@ -91,7 +94,7 @@ class Words:
             raise refusal([Fault("/types", "too_many_words", message, "let it be text")])
         if self._text is not None:
             return self._text.finish(name)
-        words, counts = self._vocabulary.words, self._counts()
+        words, counts = self._vocabulary.words, self._counts[1:]
         present = int(counts.sum())
         few = len(words) <= max(FEW, present // 2)
         long = sum(map(len, words)) > LONG_WORD * max(1, len(words))
@@ -99,13 +102,6 @@ class Words:
             prose = self._decoded().finish(name)
             return replace(prose, warnings=looks(name, words, counts)) if wish is None else prose
         return self._category(name, words, counts, present)
-
-    def _counts(self) -> Array:
-        size = len(self._vocabulary.words) + 1
-        counts = np.zeros(size, np.int64)
-        for piece in self._pieces:
-            counts += np.bincount(self._spool.get(piece) + 1, minlength=size)
-        return counts[1:]
 
     def _category(self, name: str, words: list[str], counts: Array, present: int) -> Finished:
         top = Counter(dict(zip(words, counts.tolist(), strict=True))).most_common(TOP)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.data.columns import MISSING
-from service.data.statistics import Bytes, Floats
+from service.data.statistics import Bytes, Floats, all_finite
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -92,7 +92,8 @@ def _parsed(arrow: Any, block: bytes, delimiter: str, hints: Sequence[Hint]) -> 
             arrow.py_buffer(block),
             arrow.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=list(types)),
             arrow.csv.ParseOptions(delimiter=delimiter, quote_char=False, double_quote=False),
-            arrow.csv.ConvertOptions(column_types=types, strings_can_be_null=False, null_values=sorted(MISSING)),
+            arrow.csv.ConvertOptions(column_types=types, strings_can_be_null=False, null_values=sorted(MISSING),
+                                     check_utf8=False),
         )
     except (arrow.ArrowException, ValueError):  # a row of another length, which the careful reader names
         return None
@@ -134,6 +135,8 @@ def numbers(words: pa.Array) -> Floats | None:
 def _finite(values: pa.Array) -> Floats | None:
     """NaN where missing; None when a value that is there is not finite."""
     floats = np.asarray(values.to_numpy(zero_copy_only=False), np.float64)
+    if not values.null_count and all_finite(floats):
+        return floats
     return floats if int(np.count_nonzero(np.isfinite(floats))) == len(floats) - values.null_count else None
 
 

@@ -86,24 +86,31 @@ class Table:
         if (wish := self._wishes.get(name)) in {"number", "date"}:
             self.add_numbers(name, self._converted(name, values, _number if wish == "number" else seconds))
             return
+        column = self._column_of_words(name)
+        if column is not None:
+            column.add(values)
+
+    def add_coded(self, name: str, codes: Codes, words: Sequence[str]) -> None:
+        """The same from a place in `words` for each row."""
+        if self._wishes.get(name) in {"number", "date"}:
+            self.add_words(name, [words[code] for code in codes.tolist()])
+            return
+        column = self._column_of_words(name)
+        if column is not None:
+            column.add_coded(codes, words)
+
+    def _column_of_words(self, name: str) -> Words | None:
+        """The column that takes words; None when it has held numbers and is read again."""
         column = self._columns.get(name)
         if name in self.again or (isinstance(column, Numbers) and not column.empty):
             self.again.add(name)
-            return
+            return None
         if isinstance(column, Arrays):
             raise self._clash(name, "a word")
         if not isinstance(column, Words):
             column = self._columns[name] = Words(self._spool, self._missing)
             column.skip(self.rows)
-        column.add(values)
-
-    def add_coded(self, name: str, codes: Codes, words: Sequence[str]) -> None:
-        """The same from a place in `words` for each row."""
-        column = self._columns.get(name)
-        if isinstance(column, Words) and name not in self.again:
-            column.add_coded(codes, words)
-        else:
-            self.add_words(name, [words[code] for code in codes.tolist()])
+        return column
 
     def add_arrays(self, name: str, values: Array) -> None:
         """The next piece of a column, as arrays. values: (rows, ...)."""
