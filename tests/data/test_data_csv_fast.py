@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.data import Upload, read
+from service.data.columns import MISSING
 from service.data.readers import csv_ahead, csv_fast
+from service.data.readers.table import Table
 from service.data.source import Source
+from service.data.spool import Spool
 from service.errors import RequestError
 
 CELLS = st.sampled_from([
@@ -70,6 +74,14 @@ def columns_of_bytes(block: bytes) -> list[type | None]:
     """What columns that looked like bytes are cut as; None for words."""
     found = csv_fast.cut(block, ",", ["byte", "byte"]) or []
     return [None if isinstance(column, csv_fast.Coded) else column.dtype.type for column in found]
+
+
+def test_only_what_came_as_bytes_is_cut_as_bytes_again(tmp_path: Path) -> None:
+    with closing(Spool(tmp_path)) as spool:
+        table = Table(spool, MISSING)
+        table.add_numbers("age", np.array([41.0]))  # written 41.0, which pyarrow takes for no whole number
+        table.add_numbers("pixel", np.array([41], np.uint8))
+        assert table.hints(["age", "pixel"], ["number", "byte"]) == ["number", "byte"]
 
 
 def test_it_is_the_fast_way_that_plain_blocks_take(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from service.data.source import BLOCK_BYTES, Source
 LARGE_BYTES = 4_000_000  # a smaller file is read sooner than pyarrow is imported
 LARGE_BLOCK_BYTES, WIDE_BLOCK_BYTES = 2 << 20, 3 << 20  # fewer, larger pieces of columns
 WIDE = 200  # columns
-_AHEAD = 3  # blocks: one more than cores, for cutting one waits now and then
+_THREADS, _AHEAD = 2, 3  # a third thread would take the two others' caches
 Hints = Sequence[Hint]
 
 
@@ -47,7 +47,7 @@ def pieces(
         yield from (Piece(block, line, b"", delimiter, (), None) for block, line in blocks)
         return
     coming = deque[Future[Piece]]()
-    with ThreadPoolExecutor(_AHEAD, "csv") as threads:
+    with ThreadPoolExecutor(_THREADS, "csv") as threads:
         while True:
             for block, line in islice(blocks, _AHEAD - len(coming)):
                 coming.append(threads.submit(_cut, block, line, delimiter, hints(), header))

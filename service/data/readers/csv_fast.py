@@ -92,8 +92,9 @@ def _parsed(arrow: Any, block: bytes, delimiter: str, hints: Sequence[Hint]) -> 
             arrow.py_buffer(block),
             arrow.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=list(types)),
             arrow.csv.ParseOptions(delimiter=delimiter, quote_char=False, double_quote=False),
-            arrow.csv.ConvertOptions(column_types=types, strings_can_be_null=False, null_values=sorted(MISSING),
-                                     check_utf8=False),
+            arrow.csv.ConvertOptions(
+                column_types=types, strings_can_be_null=False, null_values=sorted(MISSING), check_utf8=False
+            ),
         )
     except (arrow.ArrowException, ValueError):  # a row of another length, which the careful reader names
         return None
