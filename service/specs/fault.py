@@ -192,6 +192,7 @@ def _message(error: ErrorDetails, place: list[str | int]) -> str:
         return words.partition(", ")[2]
     if kind in ("too_short", "too_long"):
         bound, given = error["ctx"].get("min_length", error["ctx"].get("max_length")), error["ctx"]["actual_length"]
+        given = len(error["input"]) if given is None else given  # pydantic does not tell of objects
         return f"has {given} items; {bound} are the {'least' if kind == 'too_short' else 'most'}"
     if kind in _OBJECTS:
         words = "should be an object"

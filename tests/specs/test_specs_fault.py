@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from pydantic import BaseModel, Field, ValidationError
 
 from service.errors import Fault, InvalidSpec
-from service.specs import parse
+from service.specs import faults, parse
 
 DENSE = {"kind": "dense", "units": 3}
 CONV = {"kind": "conv2d", "filters": 2, "kernel_size": 3}
@@ -25,9 +26,9 @@ def found(document: object) -> tuple[Fault, ...]:
 
 
 def only(document: object) -> Fault:
-    faults = found(document)
-    assert len(faults) == 1, faults
-    return faults[0]
+    told = found(document)
+    assert len(told) == 1, told
+    return told[0]
 
 
 def test_a_good_job_has_no_faults() -> None:
@@ -120,6 +121,16 @@ def test_an_unknown_field_comes_with_the_known_ones() -> None:
 
 def test_an_empty_list_says_how_many_it_needs() -> None:
     assert only(job(network={"layers": []})).message == "has 0 items; 1 are the least"
+
+
+def test_an_object_with_too_many_fields_says_how_many_it_has() -> None:
+    class Narrow(BaseModel):
+        bias: Annotated[dict[str, int], Field(max_length=1)]
+
+    given = {"bias": {"a": 1, "b": 2}}
+    with pytest.raises(ValidationError) as caught:
+        Narrow.model_validate(given)
+    assert [fault.message for fault in faults(caught.value, Narrow, given)] == ["has 2 items; 1 are the most"]
 
 
 def test_a_wrong_value_is_repeated_but_not_at_length() -> None:
