@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import Annotated
 
 from anyio import CancelScope, to_thread
@@ -30,7 +28,7 @@ from service.errors import (
     StorageFull,
     TooLarge,
 )
-from service.storage import Announced, Appending, Unfinished, full_told
+from service.storage import Announced, Appending, Unfinished, full_told, sha256_of
 
 router = APIRouter(prefix="/v1/uploads", tags=["datasets"])
 _FLUSH_BYTES, _COMMIT_BYTES = 1 << 20, 16 << 20
@@ -141,7 +139,7 @@ async def finish(here: Here, upload_id: str) -> Response:
     said, path = found.announced, here.store.uploads.path(upload_id)
     if found.offset != said.bytes:
         raise Conflict(f"{found.offset:,} of {said.bytes:,} bytes have come", hint="Send the rest, then finish.")
-    sha256 = await in_thread(_sha256, path)
+    sha256 = await in_thread(sha256_of, path)
     if said.sha256 not in (None, sha256):
         message = f"the bytes that came have the sha256 {sha256}"
         raise InvalidData(message, faults=[Fault("/sha256", "other_content", message, "Delete it and begin anew.")])
@@ -159,11 +157,6 @@ async def delete_upload(here: Here, upload_id: str) -> Response:
     """Forgets it and what has come; a data set made of it stays."""
     await in_thread(here.store.uploads.delete, upload_id)
     return Response(status_code=204)
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _told(found: Unfinished, status: int = 200, **headers: str) -> Response:

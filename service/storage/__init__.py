@@ -2,7 +2,7 @@
 
 from service.storage.attempts import Fenced
 from service.storage.backup import BackedUp
-from service.storage.blobs import Blobs
+from service.storage.blobs import Blobs, sha256_of
 from service.storage.check import Checkup, Finding
 from service.storage.clause import STATUS, Clause, matches
 from service.storage.conditions import DEFAULT_EXPERIMENT, EXPERIMENT
@@ -115,5 +115,6 @@ __all__ = [
     "parse_filter",
     "parting",
     "restore",
+    "sha256_of",
     "spec_params",
 ]

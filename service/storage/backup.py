@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import shutil
@@ -14,7 +13,7 @@ from typing import BinaryIO
 
 from service import clock
 from service.storage import archive, references
-from service.storage.blobs import Blobs
+from service.storage.blobs import Blobs, sha256_of
 from service.storage.database import Database
 from service.storage.manifest import Manifest, Whole
 from service.storage.reserve import Reserve
@@ -36,7 +35,7 @@ def backup(database: Database, blobs: Blobs, out: BinaryIO) -> BackedUp:
         with blobs.kept():
             database.copy(copy)
             found = _held(blobs, _pointed(copy), folder)
-        sound = {sha256: path for sha256, path in found.items() if _sha256(path) == sha256}
+        sound = {sha256: path for sha256, path in found.items() if path.exists() and sha256_of(path) == sha256}
         manifest = _manifest(copy, sound, tuple(sorted(found.keys() - sound.keys())))
         _write(out, manifest, copy, sound)
     return BackedUp(len(sound), manifest.bytes, manifest.missing)
@@ -64,7 +63,7 @@ def _held(blobs: Blobs, names: Iterable[str], folder: Path) -> dict[str, Path]:
 def _manifest(copy: Path, sound: Mapping[str, Path], missing: tuple[str, ...]) -> Manifest:
     return Manifest(
         created_at=clock.now(),
-        database=Whole(sha256=_sha256(copy), bytes=copy.stat().st_size),
+        database=Whole(sha256=sha256_of(copy), bytes=copy.stat().st_size),
         files={sha256: path.stat().st_size for sha256, path in sound.items()},
         missing=missing,
     )
@@ -78,12 +77,3 @@ def _write(out: BinaryIO, manifest: Manifest, copy: Path, sound: Mapping[str, Pa
         with open(path, "rb") as content:
             archive.write(out, name, path.stat().st_size, content, at_s)
     archive.end(out)
-
-
-def _sha256(path: Path) -> str:
-    """Empty when there is no such file."""
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        return ""

@@ -29,6 +29,12 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _KEPT = "kept.lock"
 
 
+def sha256_of(path: Path) -> str:
+    """The name of a file by its content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 class Blobs:
     """The folder of blobs."""
 
@@ -96,8 +102,7 @@ class Blobs:
     def verify(self, sha256: str) -> bool:
         """Whether the file is there and its content is what its name says."""
         try:
-            with open(self.path(sha256), "rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+            return sha256_of(self.path(sha256)) == sha256
         except OSError:
             return False
 
