@@ -19,8 +19,9 @@ async function ask(method, path, body) {
 }
 
 async function send(method, path, body, signal) {
-  const headers = { ...key(), ...(body === undefined ? {} : { "Content-Type": "application/json" }) };
-  const text = typeof body === "string" || body === undefined ? body : JSON.stringify(body);
+  const plain = body === undefined || body instanceof FormData; // a form tells its own type
+  const headers = { ...key(), ...(plain ? {} : { "Content-Type": "application/json" }) };
+  const text = plain || typeof body === "string" ? body : JSON.stringify(body);
   const response = await fetch(`/v1/${path}`, { method, headers, body: text, signal });
   if (response.status === 401) {
     await askForKey();

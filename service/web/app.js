@@ -6,6 +6,7 @@ import { FINAL } from "./format.js";
 import { jobs } from "./jobs.js";
 import { show } from "./run.js";
 import { SAMPLES } from "./samples.js";
+import { uploads } from "./upload.js";
 
 const BUSY_MS = 1000;
 const IDLE_MS = 3000;
@@ -57,7 +58,7 @@ function cards() {
   });
   const own = h("button", { class: "card own", onclick: () => write.open() },
     h("i", { "aria-hidden": "true" }, "{ }"), h("b", {}, "Write your own"), h("span", {}, "A job is JSON. Faults are marked as you type."));
-  document.getElementById("start").append(...made, own);
+  document.getElementById("start").append(...made, ...uploads(write.open), own);
 }
 
 const tell = latest(async () => {

@@ -13,10 +13,11 @@ export function editor(started) {
   const marks = h("pre", { "aria-hidden": "true" });
   const verdict = h("p", { class: "verdict", role: "status" });
   const faults = h("ul", { class: "faults" });
+  const note = h("p", { class: "quiet" });
   const send = h("button", { class: "main", onclick: submit }, "Start");
   const samples = SAMPLES.map(({ title, job }) => h("button", { onclick: () => fill(job) }, title));
   const dialog = h("dialog", { "aria-label": "Write a job" },
-    h("div", { class: "head" }, h("h2", {}, "Write a job"), h("span", { class: "gap" }), h("span", { class: "quiet" }, "Begin with"), samples),
+    h("div", { class: "head" }, h("h2", {}, "Write a job"), h("span", { class: "gap" }), h("span", { class: "quiet" }, "Begin with"), samples), note,
     h("div", { class: "source" }, marks, source), verdict, faults,
     h("div", { class: "tools" }, send, h("button", { onclick: () => dialog.close() }, "Close"), h("span", { class: "quiet" }, "Ctrl + Enter starts it")));
 
@@ -88,11 +89,13 @@ export function editor(started) {
   };
   return {
     element: dialog,
-    open(job = SAMPLES[0].job) {
+    open(job = SAMPLES[0].job, about = []) {
       fill(job);
+      note.replaceChildren(...about.flatMap((line) => [line, h("br")]));
       dialog.showModal();
       source.focus();
       source.setSelectionRange(0, 0);
+      source.scrollTop = 0;
     },
   };
 }

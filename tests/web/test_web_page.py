@@ -91,6 +91,35 @@ def test_a_text_goes_on_and_the_next_words_can_be_taken(page: Any) -> None:
     page.wait_for_selector(".told mark:text-matches('[a-z]+ .+ [a-z]+')")
 
 
+def chosen(page: Any, name: str, content: str) -> str:
+    """The job that the page begins for a file."""
+    page.set_input_files("input[type=file]", {"name": name, "mimeType": "", "buffer": content.encode()})
+    page.wait_for_selector(".verdict.good:has-text('It fits')")
+    return str(page.locator(".source textarea").input_value())
+
+
+def test_a_table_of_ones_own_becomes_a_model_by_two_clicks(page: Any) -> None:
+    rows = "".join(f"{at % 7},{at % 5},{int(at % 7 > 3)}\n" for at in range(80))
+    job = chosen(page, "things.csv", f"size,weight,label\n{rows}")
+    assert '"target": "label"' in job
+    assert '"softmax"' in job
+    assert "size (number), weight (number), label (number)" in page.locator("dialog").inner_text()
+    page.click("dialog button.main")
+    ended(page, "things.csv")
+    page.wait_for_selector(".confusion td.right")
+
+
+def test_a_text_of_ones_own_becomes_a_language_model(page: Any) -> None:
+    assert '"ngram"' in chosen(page, "lines.txt", "the cat sat on the mat\nthe dog sat on the cat\n" * 40)
+    page.click("dialog button.main")
+    ended(page, "lines.txt")
+
+
+def test_a_file_that_cannot_be_read_is_told_where_it_was_chosen(page: Any) -> None:
+    page.set_input_files("input[type=file]", {"name": "a.xlsx", "mimeType": "", "buffer": b"PK\x03\x04"})
+    page.wait_for_selector("#start >> text=save the sheet as CSV")
+
+
 def test_a_fault_is_marked_where_it_stands_and_gone_when_mended(page: Any) -> None:
     begin(page, "Write your own")
     source = page.locator(".source textarea")
