@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 
@@ -73,7 +74,7 @@ class FlatRows:
         return found
 
     def x(self, ids: Ids) -> Array:
-        parts = [values[ids].reshape(len(ids), -1).astype(np.float64) for values in self.numbers]
+        parts = [values[ids].reshape(len(ids), prod(values.shape[1:])).astype(np.float64) for values in self.numbers]
         numbers: Floats = np.concatenate(parts, 1) if parts else np.zeros((len(ids), 0))
         return self.encoder.assemble(numbers, category_codes(self.lookups, ids))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -171,7 +172,8 @@ def _check_finite(x: Array, ids: Ids, start: int) -> None:
 
 
 def _numbers(columns: list[Column], ids: Ids) -> Floats:
-    parts = [column.values[ids].reshape(len(ids), -1).astype(np.float64) for column in columns]
+    picked = [column.values[ids] for column in columns]
+    parts = [each.reshape(len(ids), prod(each.shape[1:])).astype(np.float64) for each in picked]
     return np.concatenate(parts, 1) if parts else np.zeros((len(ids), 0))
 
 

@@ -106,6 +106,8 @@ def test_targets_that_are_missing_or_unknown_are_left_out(load: Load) -> None:
     assert applied.learnable().tolist() == [0, 2, 3]
     part = applied.part(applied.learnable())
     assert (part.rows.tolist(), part.y.tolist()) == ([0, 3], [1, 0])
+    none = applied.part(np.array([2]))  # a piece of a large file may hold unknown classes alone
+    assert (none.x.shape, none.y.shape) == ((0, part.x.shape[1]), (0,))
     with pytest.raises(InvalidData, match="label"):
         apply(load(c__csv="age,city\n30,Rome\n"), preprocessor).learnable()
 
