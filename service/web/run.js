@@ -29,6 +29,7 @@ export function show(place, jobId, moved, edit) {
   async function refresh() {
     const job = await get(`jobs/${jobId}`);
     view.job(job);
+    if (FINAL.has(job.status)) stop();
     const runId = job.run_id ?? job.run_ids[0];
     if (!runId) return;
     const [run, { series }] = await Promise.all([get(`runs/${runId}`), get(`runs/${runId}/metrics/series?max_points=${POINTS}&columns=&digits=6`)]);

@@ -151,6 +151,23 @@ def test_a_long_job_is_cancelled_and_keeps_its_model(page: Any) -> None:
     assert page.locator(".paper").count() == 1
 
 
+def test_more_windows_than_a_browser_has_connections_show_a_job_as_it_learns(page: Any, url: str) -> None:
+    dataset, layers = {"sample": "digits"}, [{"kind": "flatten"}, {"kind": "dense"}]
+    spec = {"dataset": dataset, "network": {"layers": layers}, "training": {"epochs": 100_000}}
+    job = httpx.post(f"{url}/v1/jobs", json={"type": "train", "name": "seen", "spec": spec}).json()["id"]
+    windows = [page.context.new_page() for _ in range(8)]
+    for each in windows:
+        each.goto(f"{url}/#{job}")
+        each.wait_for_selector(".head:has(h2:text-is('seen')) .state[data-state=running]")
+    steps = "() => document.querySelector('.facts').innerText.match(/steps\\s+([\\d,]+)/)?.[1]"
+    for each in (windows[0], windows[-1]):
+        before = each.evaluate(steps)
+        each.wait_for_function(f"(before) => ({steps})() !== before", arg=before, timeout=PATIENCE_MS)
+    httpx.post(f"{url}/v1/jobs/{job}/cancel")
+    for each in windows:
+        each.wait_for_selector(".head .state[data-state=cancelled]", timeout=PATIENCE_MS)
+
+
 def test_the_keyboard_reaches_every_job(page: Any) -> None:
     begin(page, "Name a flower")
     page.wait_for_selector("#jobs a[aria-current]")
