@@ -20,6 +20,7 @@ TITLE = "netwright"
 _REFUSALS = {
     "401": ("Unauthorized", "No key, or none that opens anything."),
     "403": ("Forbidden", "The key does not go so far."),
+    "413": ("BodyTooLarge", "The body is larger than the settings allow."),
     "429": ("RateExceeded", "Asked more often than one caller may; `Retry-After` says when again."),
 }
 _REFERENCE = "#/components/schemas/{model}"
@@ -52,7 +53,9 @@ def build(app: FastAPI, routers: list[APIRouter]) -> dict[str, Any]:
         content = {"application/json": {"schema": schemas[(route.path, "validation")]}}
         content |= {media: {"schema": {"type": "string", "format": "binary"}} for media in body.others}
         for method in route.methods or ():
-            found["paths"][route.path][method.lower()]["requestBody"] = {"required": True, "content": content}
+            operation = found["paths"][route.path][method.lower()]
+            operation["requestBody"] = {"required": True, "content": content}
+            _answers(operation, route.path, ["413"])
     return found
 
 
@@ -66,13 +69,18 @@ def _keyed(document: dict[str, Any]) -> None:
         answers[name] = {"description": what, "content": PROBLEM}
         answers[f"Inference{name}"] = {"description": what, "content": INFERENCE_ERROR}
     for path, methods in document["paths"].items():
-        kind = "Inference" if path.startswith("/v2") else ""
-        theirs = {code: {"$ref": f"#/components/responses/{kind}{name}"} for code, (name, _) in _REFUSALS.items()}
         for method, operation in methods.items():
             scope = needed(method.upper(), path)
             if scope is not None:
                 operation |= {"security": [{}, {"key": []}], "x-scope": scope}
-                operation["responses"] = dict(sorted((theirs | operation["responses"]).items()))
+                _answers(operation, path, ["401", "403", "429"])
+
+
+def _answers(operation: dict[str, Any], path: str, codes: list[str]) -> None:
+    """Adds refusals that come before the route itself is asked."""
+    kind = "Inference" if path.startswith("/v2") else ""
+    theirs = {code: {"$ref": f"#/components/responses/{kind}{_REFUSALS[code][0]}"} for code in codes}
+    operation["responses"] = dict(sorted((theirs | operation["responses"]).items()))
 
 
 def _bodies(routers: list[APIRouter]) -> Iterator[tuple[APIRoute, BodyReader]]:

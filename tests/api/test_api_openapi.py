@@ -58,6 +58,7 @@ def test_every_route_tells_how_it_refuses(document: dict[str, Any]) -> None:
         assert all(each["content"] == expected for each in told), (path, method)
         if "{" in path:
             assert "404" in refusals, (path, method)
+        assert "requestBody" not in operation or "413" in refusals, (path, method)
         if "application/json" in operation.get("requestBody", {}).get("content", {}):
             assert {"400", "415"} <= refusals.keys(), (path, method)
 
