@@ -43,7 +43,8 @@ def _trials(here: Context, job: Job) -> TrialsView:
 
 def _candidate(here: Context, fields: Sequence[str], runs: Sequence[Run]) -> CandidateView:
     trials = [
-        TrialView(run_id=run.id, status=run.status, fold=_fold(run), scores=_scores(here, run)) for run in runs
+        TrialView(run_id=run.id, status=run.status, fold=_fold(run), stopped_by=run.report.get("stopped_by"),
+                  scores=_scores(here, run)) for run in runs
     ]  # fmt: skip
     done = [trial.scores for trial in trials if trial.status == "succeeded"]
     names = dict.fromkeys(name for scores in done for name in scores)

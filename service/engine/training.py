@@ -84,6 +84,10 @@ class Training:
             self._stepper.man(1)
         yield self._finish()
 
+    def end(self, reason: str) -> None:
+        """No further epoch, unless this one is the last anyway: what comes are its last events, and Finished."""
+        self._standing = replace(self._standing, stopped_by=self._standing.stopped_by or reason)
+
     @property
     def steps_per_epoch(self) -> int:
         rows, batch = len(self._train), self.recipe.training.batch_size

@@ -16,6 +16,7 @@ from service.data import Prepared, Preprocessor
 from service.engine import Epoch, Finished, Improved, Measured, Signature, Started, Tick, Training, Warned
 from service.jobs import receipt
 from service.jobs.reporter import Snapshot
+from service.jobs.rungs import REASON, Rungs
 from service.jobs.verdict import GivenBack, Verdict, Work
 from service.serving import findings
 from service.specs import TrainSpec, artifact, examples_of
@@ -34,6 +35,7 @@ class Lesson:
     prepared: Prepared
     signature: Signature
     training: Training
+    rungs: Rungs | None = None
     warnings: list[str] = field(default_factory=list)
     _began_s: float = field(default_factory=monotonic_s)
     _began_at: float | None = None  # the progress with which this attempt began
@@ -77,6 +79,9 @@ class Lesson:
             case Epoch(epoch, step, scores):
                 news = self._news("epoch", {"epoch": epoch, "step": step, "scores": scores})
                 tell(step=step, events=news, **self._progress(step))
+                if self.rungs is not None and self.rungs.ends(epoch, scores):
+                    tell(events=[("halved", {"epoch": epoch, "step": step})])
+                    self.training.end(REASON)
             case Improved():
                 self._better = event
             case Warned(message):
@@ -152,7 +157,7 @@ class Lesson:
         tell(series=tested, step=finished.step, phase="evaluating", progress=1.0)
         model = self.model(finished.scores)
         report = {
-            "scores": finished.scores, "best_step": finished.best_step,
+            "scores": finished.scores, "best_step": finished.best_step, "stopped_by": finished.stopped_by,
             "warnings": [*self.prepared.warnings, *self.warnings], **self._findings(model),
             "diagnostics": self._diagnostics(),
         }  # fmt: skip

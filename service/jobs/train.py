@@ -11,6 +11,7 @@ from service.engine import Examples, Training
 from service.errors import DataUnusable
 from service.jobs import cores, resume
 from service.jobs.lesson import Lesson
+from service.jobs.rungs import Rungs
 from service.jobs.verdict import Verdict, Work
 from service.specs import BLOB, TrainSpec, examples_of, recipe_of, signature_of
 from service.tensors import Array
@@ -27,7 +28,7 @@ def train(work: Work) -> Verdict:
         initial=_initial(work, spec), units=_units(prepared),
         processes=cores.processes(work.settings.data_dir, work.store.tally),
     )  # fmt: skip
-    lesson = Lesson(work, spec, prepared, signature, training)
+    lesson = Lesson(work, spec, prepared, signature, training, Rungs.of(work.store, work.run))
     finished = lesson.learn()
     if finished is None:
         return lesson.cancelled()

@@ -194,6 +194,17 @@ class MixtureJob(_Job):
     spec: MixtureSpec
 
 
+class Halving(_Spec):
+    """Ends trials early: at epochs r, r f, r f^2, ... one goes on when among the best 1/f of those that got there.
+
+    r: `least_epochs`, f: `factor`. Nobody waits: a trial is compared with those of its fold that were at that epoch
+    before it, so which ones end hangs on their order. Asynchronous successive halving, stopping form, Li et al. 2018.
+    """
+
+    least_epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    factor: Annotated[int, Field(ge=2, le=100)] = 3
+
+
 class SearchSpec(_Spec):
     """One training, many times: each of `folds` parts held back once, fields of its spec varied, or both.
 
@@ -207,6 +218,7 @@ class SearchSpec(_Spec):
     folds: Annotated[int, Field(ge=2, le=100)] | None = None
     candidates: Annotated[Grid | Random, Field(discriminator="kind")] | None = None
     monitor: Annotated[str, StringConstraints(max_length=100, pattern=r"^(train|val|test)_[a-z0-9_]+$")] = "val_loss"
+    halving: Halving | None = None
 
     @model_validator(mode="after")
     def _something_to_try(self) -> SearchSpec:

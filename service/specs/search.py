@@ -118,6 +118,12 @@ def _check_whole(search: SearchSpec) -> None:
     if search.folds is not None and split is not None and split.kind not in ("random", "stratified"):
         message, hint = f"folds are random or stratified, not {split.kind}", "leave the split out"
         found.append(Fault("/spec/train/dataset/split/kind", "no_folds", message, hint, ("random", "stratified")))
+    if search.halving is not None and search.candidates is None:
+        message = "folds of one candidate are not to be compared: all of them train to the end"
+        found.append(Fault("/spec/halving", "nothing_to_compare", message, "say candidates, or leave it out"))
+    if search.halving is not None and search.monitor.startswith("test_"):
+        message = "the test part is scored at the end only"
+        found.append(Fault("/spec/monitor", "not_by_epoch", message, search.monitor.replace("test_", "val_", 1)))
     if direction(search.monitor) is None:
         message = f"which end of {search.monitor!r} is best, its name does not tell"
         found.append(

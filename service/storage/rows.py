@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 Status = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
-StoppedBy = Literal["epochs", "early_stopping", "time", "steps", "target", "user"]
+StoppedBy = Literal["epochs", "early_stopping", "time", "steps", "halving", "target", "user"]
 T = TypeVar("T")
 FINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 

@@ -73,6 +73,7 @@ class Machine:
         submitted = self.store.jobs.submit(
             type=job.type, spec=admitted.spec, name=job.name, tags=job.tags, dataset_id=admitted.dataset_id,
             priority=job.priority, memory_bytes=admitted.memory_bytes, model_blob=admitted.model_blob,
+            trials=admitted.trials,
         )  # fmt: skip
         self.poke()
         return submitted

@@ -155,3 +155,15 @@ def test_inline_rows_are_stored_once_and_named_by_id(store: Store) -> None:
     found = admitted(store, document)
     sources = [found.spec["train"]["dataset"], *(trial.spec["dataset"] for trial in found.trials)]
     assert {(each["id"], each["rows"]) for each in sources} == {(found.dataset_id, None)}
+
+
+def test_halving_compares_candidates_epoch_by_epoch(store: Store) -> None:
+    rates = grid(optimizer__learning_rate=[0.1, 0.01])
+    held = {"sample": "iris", "validation": 0.2}
+    assert admitted(store, search(held, candidates=rates, halving={})).spec["halving"] == {
+        "least_epochs": 1,
+        "factor": 3,
+    }
+    assert refused(store, search(folds=3, halving={})) == {("/spec/halving", "nothing_to_compare")}
+    tested = search({"sample": "iris", "test": 0.2}, candidates=rates, monitor="test_loss", halving={"factor": 2})
+    assert refused(store, tested) == {("/spec/monitor", "not_by_epoch")}

@@ -15,6 +15,7 @@ class TrialView(View):
     run_id: str
     status: Status
     fold: int | None = Field(description="Which fold was held back, from 0; null without folds.")
+    stopped_by: str | None = Field(description="epochs, early_stopping, halving, ...; null while it is not at its end.")
     scores: dict[str, float | None] = Field(description="Of the weights that were kept: the best of the training.")
 
 
