@@ -16,7 +16,7 @@ from service.data.place import refusal, shown
 from service.data.prepare import category_codes, category_slots
 from service.data.split import Ids
 from service.data.statistics import Floats
-from service.data.wishes import seconds
+from service.data.wishes import date_hint, seconds
 from service.errors import Fault
 from service.tensors import Array
 
@@ -106,7 +106,8 @@ def _spelled(column: Column, feature: NumberFeature | DateFeature, faults: list[
         bare = [None if word is None else _as_seconds(word) for word in bare]
     wrong = np.array([word is not None and not is_number(word) for word in bare] + [False])
     for row in first(wrong[codes]):
-        hint = "leave it empty where the number is missing" if feature.fills else None
+        hint = date_hint(words[codes[row]], feature.name) if isinstance(feature, NumberFeature) else None
+        hint = hint or ("leave it empty where the number is missing" if feature.fills else None)
         what = "date" if isinstance(feature, DateFeature) else "number"
         faults.append(
             fault(row, feature.name, f"not_a_{what}", f"expected a {what}, got {shown(words[codes[row]])}", hint)

@@ -17,7 +17,7 @@ from service.data.faults import RowFaults, check_keys
 from service.data.place import shown
 from service.data.statistics import Floats
 from service.data.whole_rows import row_array
-from service.data.wishes import seconds
+from service.data.wishes import date_hint, seconds
 from service.tensors import Array
 
 Values = Sequence[Any]
@@ -148,7 +148,8 @@ def _number(at: int, value: Any, feature: NumberFeature | DateFeature, faults: R
     if value is None and feature.fills:
         return np.nan
     if type(value) not in {int, float}:
-        hint = "send null for a missing value" if isinstance(value, str) and feature.fills else None
+        hint = date_hint(value, feature.name) if isinstance(value, str) else None
+        hint = hint or ("send null for a missing value" if isinstance(value, str) and feature.fills else None)
         faults.add(at, feature.name, "not_a_number", f"expected a number, got {shown(value)}", hint)
         return 0.0
     if abs(value) <= sys.float_info.max:  # false for NaN

@@ -73,3 +73,12 @@ def seconds(word: str) -> float:
         raise ValueError(word)  # the standard library takes shorter ones too: a zip code is no date
     when = datetime.fromisoformat(word)
     return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+
+
+def date_hint(value: object, column: str) -> str | None:
+    """What may be meant by a date where a number is expected; None when it is no date."""
+    try:
+        meant = seconds(str(value).strip())
+    except ValueError:
+        return None
+    return f'send {meant:.0f}, the seconds since 1970; or train with "dates": {{"{column}": {{"parts": ["time"]}}}}'

@@ -56,6 +56,19 @@ def test_a_word_among_numbers_is_named_by_row_and_column(load: Load) -> None:
     ]
 
 
+def test_a_date_where_seconds_are_expected_is_told_what_may_be_meant(load: Load) -> None:
+    preprocessor = model(load(a__csv=TABLE))
+    for asked in (
+        lambda: preprocessor.rows([["2024-01-31", "Rome"]]),
+        lambda: apply(load(b__csv="age,city\n2024-01-31,Rome\n"), preprocessor),
+    ):
+        with pytest.raises(InvalidData) as caught:
+            asked()
+        hint = caught.value.faults[0].hint or ""
+        assert "send 1706659200" in hint  # date -u -d 2024-01-31 +%s
+        assert '"dates": {"age": {"parts": ["time"]}}' in hint
+
+
 def test_numbers_written_as_words_are_numbers(load: Load) -> None:
     preprocessor = model(load(a__csv=TABLE))
     other = load(b__jsonl='{"age": "35", "city": "Oslo"}\n{"age": "", "city": "Rome"}\n')
