@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -252,7 +253,13 @@ def _parameter_fault(error: Mapping[str, Any], known: Sequence[str]) -> Fault:
     name = str(error["loc"][-1])
     if error["type"] == "extra_forbidden":
         return Fault(pointer, "unknown_field", f"no parameter {name!r} here", did_you_mean(name, known), tuple(known))
-    return Fault(pointer, code_of(str(error["type"])), f"{name} {said(error['msg'])}")
+    code = code_of(str(error["type"]))
+    if code == "missing":
+        return Fault(pointer, code, f"{name!r} is missing")
+    if code != "unknown_word":
+        return Fault(pointer, code, f"{name} {said(error['msg'])}")
+    words, sent = tuple(re.findall(r"'([^']*)'", error["ctx"]["expected"])), str(error["input"])[:40]
+    return Fault(pointer, code, f"unknown {name} {sent!r}", did_you_mean(sent, words), words)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

@@ -22,7 +22,8 @@ _ELSEWHERE = {
     "lr": "learning_rate", "p": "rate", "hidden_size": "units", "out_features": "units", "out_channels": "filters",
     "n_epochs": "epochs", "max_epochs": "epochs", "iterations": "max_steps", "betas": "beta1", "eps": "epsilon",
     "instances": "rows", "inputs": "rows", "data": "rows", "y": "target", "label": "target", "labels": "target",
-    "n": "order", "run_id": "run", "dataset_id": "id", "model_id": "model",
+    "n": "order", "run_id": "run", "patch": "spec",
+    "max_length": "max_tokens", "prompt": "text", "dataset_id": "id", "model_id": "model",
 }  # fmt: skip
 """What Keras, PyTorch, scikit-learn and others call it."""
 _NOTHING = ("linear", "identity", "none")

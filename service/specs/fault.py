@@ -22,6 +22,7 @@ _CODES = {
     "less_than_equal": "out_of_range", "too_long": "out_of_range", "too_short": "out_of_range",
     "string_too_long": "out_of_range", "string_too_short": "out_of_range", "string_pattern_mismatch": "invalid_value",
 }  # fmt: skip
+_END = {"too_short": "least", "too_long": "most"}
 _OBJECTS = ("model_type", "model_attributes_type", "dict_type")
 _FORMS = {
     "^ds_[": 'a data set\'s id begins with ds_ (GET /v1/datasets); a sample is {"sample": "iris"}',
@@ -193,7 +194,7 @@ def _message(error: ErrorDetails, place: list[str | int]) -> str:
     if kind in ("too_short", "too_long"):
         bound, given = error["ctx"].get("min_length", error["ctx"].get("max_length")), error["ctx"]["actual_length"]
         given = len(error["input"]) if given is None else given  # pydantic does not tell of objects
-        return f"has {given} items; {bound} are the {'least' if kind == 'too_short' else 'most'}"
+        return f"has {given} item{'s' * (given != 1)}; {bound} {'is' if bound == 1 else 'are'} the {_END[kind]}"
     if kind in _OBJECTS:
         words = "should be an object"
     if kind == "string_pattern_mismatch" and error["ctx"]["pattern"][:5] in _FORMS:

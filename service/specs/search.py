@@ -87,8 +87,16 @@ class _Try:
         for path in self.candidate:
             place = _place(path, "/spec")
             if place == fault.pointer or _inside(place, fault.pointer) or _inside(fault.pointer, place):
-                return replace(fault, pointer="/spec/candidates/fields" + pointer([path]))
+                return replace(fault, pointer="/spec/candidates/fields" + pointer([path]), hint=_dotted(fault.hint))
         return replace(fault, pointer="/spec/train" + fault.pointer.removeprefix("/spec"))
+
+
+def _dotted(hint: str | None) -> str | None:
+    """A hint at a place, as paths of candidates are written."""
+    at = "it stands at /"
+    if hint is None or not hint.startswith(at):
+        return hint
+    return "write " + hint.removeprefix(at).replace(" or /", " or ").replace("/", ".")
 
 
 def _inside(one: str, other: str) -> bool:

@@ -5,8 +5,14 @@ from __future__ import annotations
 import secrets
 
 from service import clock
+from service.errors import NotFound
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: nothing that reads as something else
+_OTHERS = {
+    ("run", "job_"): "That is a job: its run_id names the run.",
+    ("model", "job_"): "That is a job: its run_id names its model.",
+    ("job", "run_"): "That is a run: its job_id names the job.",
+}
 _TIME_DIGITS, _RANDOM_DIGITS = 10, 12
 
 
@@ -19,3 +25,8 @@ def new(prefix: str) -> str:
         digits = _ALPHABET[number & 31] + digits
         number >>= 5
     return f"{prefix}_{digits}"
+
+
+def absent(what: str, name: str) -> NotFound:
+    """There is no `what` of this name; with a hint when it is the id of something else."""
+    return NotFound(f"no {what} {name}", hint=_OTHERS.get((what, name[:4])))

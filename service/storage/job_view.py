@@ -8,8 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select
 
-from service.errors import NotFound
-from service.storage import moment
+from service.storage import ids, moment
 from service.storage.rows import Job
 from service.storage.tables import jobs, runs, transitions
 
@@ -43,7 +42,7 @@ def one(connection: Connection, job_id: str) -> Job:
     """Raises NotFound."""
     rows = connection.execute(_ONE, {"job_id": job_id}).all()
     if not rows:
-        raise NotFound(f"no job {job_id}")
+        raise ids.absent("job", job_id)
     return several(connection, rows)[0]
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from sqlalchemy import Connection, Select, delete, exists, func, insert, select, update
 
-from service.errors import Conflict, Fault, InvalidSpec, NotFound, QueueFull
+from service.errors import Conflict, Fault, InvalidSpec, QueueFull
 from service.storage import (
     cursor,
     events,
@@ -149,7 +149,7 @@ class Jobs:
         with self._database.clean() as connection:
             state = connection.execute(select(jobs.c.status).where(jobs.c.id == job_id)).scalar_one_or_none()
             if state is None:
-                raise NotFound(f"no job {job_id}")
+                raise ids.absent("job", job_id)
             if state not in FINAL:
                 raise Conflict(f"a {state} job cannot be deleted", hint="Cancel it first.")
             users = references.to_job(connection, job_id)

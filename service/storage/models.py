@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, delete, func, insert, select
 
 from service.errors import Conflict, Fault, InvalidSpec, NotFound
-from service.storage import aliases, checkpoints, cursor, idempotency, moment, references
+from service.storage import aliases, checkpoints, cursor, idempotency, ids, moment, references
 from service.storage.database import Database
 from service.storage.rows import FINAL, AliasMove, Idempotency, ModelVersion, Page, Resolved
 from service.storage.tables import model_versions, runs
@@ -66,7 +66,7 @@ class Models:
             query = select(model_versions).where(model_versions.c.name == name)
             rows = connection.execute(query.order_by(model_versions.c.version.desc())).all()
         if not rows:
-            raise NotFound(f"no model {name}")
+            raise ids.absent("model", name)
         return tuple(map(_version, rows))
 
     def delete(self, name: str, version: int | None = None) -> None:
@@ -166,7 +166,7 @@ def _pointed(connection: Connection, ref: str) -> Row[Any]:
         last = aliases.last(connection, name, alias)
         version = None if last is None else last.version
         if version is None:
-            raise NotFound(f"no model {ref}")
+            raise ids.absent("model", ref)
         return _row(connection, name, version)
     name, colon, number = ref.partition(":")
     if colon:
@@ -183,7 +183,7 @@ def _row(connection: Connection, name: str, version: int | None) -> Row[Any]:
         query = query.where(model_versions.c.version == version)
     row = connection.execute(query.order_by(model_versions.c.version.desc()).limit(1)).one_or_none()
     if row is None:
-        raise NotFound(f"no model {name}" if version is None else f"no model {name}:{version}")
+        raise ids.absent("model", name if version is None else f"{name}:{version}")
     return row
 
 

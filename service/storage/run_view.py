@@ -7,8 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, select
 
-from service.errors import NotFound
-from service.storage import metrics, moment
+from service.storage import ids, metrics, moment
 from service.storage.rows import Run
 from service.storage.tables import runs
 
@@ -21,7 +20,7 @@ def one(connection: Connection, run_id: str) -> Run:
     """Raises NotFound."""
     row = connection.execute(_ONE, {"run_id": run_id}).one_or_none()
     if row is None:
-        raise NotFound(f"no run {run_id}")
+        raise ids.absent("run", run_id)
     return _run(row, metrics.summaries(connection, [row.key]).get(row.key, {}), row.report)
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
-from service.errors import NotFound
 from service.storage import (
     attempts,
     checkpoints,
@@ -184,7 +183,7 @@ class Runs:
         with self._database.read() as connection:
             found = _REVISION(connection, {"run_id": run_id})
         if not found:
-            raise NotFound(f"no run {run_id}")
+            raise ids.absent("run", run_id)
         return int(found[0][0])
 
     def counts(self) -> dict[str, int]:
@@ -277,7 +276,7 @@ class Runs:
             changed = update(runs).where(runs.c.id == run_id).values(revision=runs.c.revision + 1, **values)
             key = connection.execute(changed.returning(runs.c.key)).scalar_one_or_none()
             if key is None:
-                raise NotFound(f"no run {run_id}")
+                raise ids.absent("run", run_id)
             if tags is not None:
                 run_tag.write(connection, key, values["tags"])
             return run_view.one(connection, run_id)

@@ -215,6 +215,25 @@ async def test_unknown_parameters_are_refused_with_a_hint(tmp_path: Path) -> Non
         assert pointers(await api.http.get("/v1/jobs?after=rubbish")) == ["/after"]
 
 
+async def test_a_word_of_the_query_that_is_none_is_told_with_those_there_are(tmp_path: Path) -> None:
+    async with serving(tmp_path) as api:
+        job = (await api.submit()).json()
+        export = f"/v1/runs/{job['run_id']}/export"
+        wrong = problem(await api.http.get(export, params={"format": "onx"}), 422)["errors"][0]
+        assert (wrong["code"], wrong["hint"]) == ("unknown_word", "Did you mean 'onnx'?")
+        assert wrong["allowed"][0] == "safetensors"
+        assert problem(await api.http.get(export), 422)["errors"][0]["message"] == "'format' is missing"
+
+
+async def test_the_id_of_another_thing_is_told_as_what_it_is(tmp_path: Path) -> None:
+    async with serving(tmp_path) as api:
+        job = (await api.submit()).json()
+        assert "its run_id" in problem(await api.http.get(f"/v1/runs/{job['id']}"), 404)["hint"]
+        assert "its job_id" in problem(await api.http.get(f"/v1/jobs/{job['run_id']}"), 404)["hint"]
+        predict = await api.http.post(f"/v1/models/{job['id']}/predict", json={"rows": [[1, 2, 3, 4]]})
+        assert "its run_id names its model" in problem(predict, 404)["hint"]
+
+
 async def test_what_we_did_not_expect_tells_the_caller_nothing_but_an_id(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

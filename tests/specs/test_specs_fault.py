@@ -120,7 +120,7 @@ def test_an_unknown_field_comes_with_the_known_ones() -> None:
 
 
 def test_an_empty_list_says_how_many_it_needs() -> None:
-    assert only(job(network={"layers": []})).message == "has 0 items; 1 are the least"
+    assert only(job(network={"layers": []})).message == "has 0 items; 1 is the least"
 
 
 def test_an_object_with_too_many_fields_says_how_many_it_has() -> None:
@@ -130,7 +130,7 @@ def test_an_object_with_too_many_fields_says_how_many_it_has() -> None:
     given = {"bias": {"a": 1, "b": 2}}
     with pytest.raises(ValidationError) as caught:
         Narrow.model_validate(given)
-    assert [fault.message for fault in faults(caught.value, Narrow, given)] == ["has 2 items; 1 are the most"]
+    assert [fault.message for fault in faults(caught.value, Narrow, given)] == ["has 2 items; 1 is the most"]
 
 
 def test_a_wrong_value_is_repeated_but_not_at_length() -> None:

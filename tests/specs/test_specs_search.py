@@ -58,6 +58,12 @@ def test_folds_alone_are_the_same_training_with_each_fold_held_back(store: Store
     assert "4 trainings" in found.plan.warnings
 
 
+def test_a_path_of_a_candidate_is_told_where_it_stands(store: Store) -> None:
+    with pytest.raises(InvalidSpec) as caught:
+        admitted(store, search(folds=2, candidates=grid(learning_rate=[0.1])))
+    assert [fault.hint for fault in caught.value.faults] == ["write optimizer.learning_rate"]
+
+
 def test_a_grid_is_every_combination_on_every_fold(store: Store) -> None:
     fields = grid(optimizer__learning_rate=[0.1, 0.01], training__batch_size=[8, 16, 32])
     found = admitted(store, search(folds=2, candidates=fields))
