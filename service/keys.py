@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from service import clock, config, storage
 from service.storage import Key, Store
@@ -46,9 +46,6 @@ _DOES = {"create": _create, "list": _list, "revoke": _revoke, "clear": _clear}
 
 
 def _told(key: Key) -> str:
-    end = f"revoked {_day(key.revoked_at)}" if key.revoked_at else f"until {_day(key.expires_at)}"
-    return f"{key.id}  {key.scope:6}  {_day(key.created_at)}  {end:19}  {key.name}"
-
-
-def _day(moment: datetime | None) -> str:
-    return "for ever" if moment is None else f"{moment:%Y-%m-%d}"
+    end = f"until {key.expires_at:%Y-%m-%d}" if key.expires_at else "for ever"
+    end = f"revoked {key.revoked_at:%Y-%m-%d}" if key.revoked_at else end
+    return f"{key.id}  {key.scope:6}  {key.created_at:%Y-%m-%d}  {end:18}  {key.name}"

@@ -20,6 +20,7 @@ from service.config import PREFIX, Settings
 
 LOG = logging.getLogger(__name__)
 READY, WAKE = b"r", b"w"
+_STDIN = 0
 _START_S = 30.0
 _REST_S = 0.5  # before a process that died is started anew
 _LEAVE_S = 2.5
@@ -117,7 +118,8 @@ class First:
         """Calls `leave` when it has ended."""
 
         def wait() -> None:
-            sys.stdin.buffer.read()
+            while os.read(_STDIN, 1):  # not sys.stdin, whose lock a process that ends cannot take from this thread
+                pass
             leave()
 
         Thread(target=wait, name="first", daemon=True).start()

@@ -101,6 +101,7 @@ def test_a_process_that_dies_is_started_anew_and_all_leave_in_time(server: Any) 
     assert all(until(lambda: all(found := answers(server.url)) and found))
     begin = time.monotonic()
     assert server.stop() == 0
+    assert "Fatal" not in server.log.read_text("utf-8"), "a process broke while it left"
     assert time.monotonic() - begin <= LEAVES_S
     assert not any(map(alive, now))
 
