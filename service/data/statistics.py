@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,17 +39,22 @@ class Moments:
         gone = np.isnan(values)
         present = values[~gone] if gone.any() else values
         self.missing += len(values) - len(present)
-        self.add_present(present)
+        if len(present):
+            self._take(present, _mean(present))
         return present
 
-    def add_present(self, present: Floats) -> None:
-        """Takes a piece without NaN."""
-        if len(present):
-            with np.errstate(over="ignore", invalid="ignore"):  # values near float64's end have no square
-                mean = float(present.mean())
-                distances = present - mean
-                squares = float(np.square(distances, out=distances).sum())
-            self.merge(len(present), float(present.min()), float(present.max()), mean, squares)
+    def add_finite(self, values: Floats) -> bool:
+        """Takes a piece, unless a value or all their sum is not finite: then nothing of it, and tells so."""
+        mean = _mean(values) if len(values) else math.nan
+        if math.isfinite(mean):
+            self._take(values, mean)
+        return math.isfinite(mean)
+
+    def _take(self, present: Floats, mean: float) -> None:
+        with np.errstate(over="ignore", invalid="ignore"):  # values near float64's end have no square
+            distances = present - mean
+            squares = float(np.square(distances, out=distances).sum())
+        self.merge(len(present), float(present.min()), float(present.max()), mean, squares)
 
     def merge(self, count: int, least: float, greatest: float, mean: float, squares: float) -> None:
         """Adds `count` values of this mean and this sum of squared distances from it."""
@@ -79,12 +83,9 @@ class Distinct:
         self._found: tuple[Array, Array] | None = (np.zeros(0), np.zeros(0, np.int64))
 
     @property
-    def counts(self) -> Counter[float] | None:
-        """How often each value occurs, ascending; None when there are too many of them."""
-        if self._found is None:
-            return None
-        values, counts = self._found
-        return Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+    def counts(self) -> tuple[Array, Array] | None:
+        """(the values, ascending; how often each occurs); None when there are too many of them."""
+        return self._found
 
     def add(self, values: Floats, integer: bool) -> None:
         """Takes a piece without NaN; `integer`: all of them are whole."""
@@ -97,6 +98,9 @@ class Distinct:
             self._found = None
             return
         known, before = self._found
+        if not (len(known) and len(values)):
+            self._found = (values, counts) if len(values) else self._found
+            return
         merged, at = np.unique(np.concatenate([known, values]), return_inverse=True)
         total = np.zeros(len(merged), np.int64)
         np.add.at(total, at, np.concatenate([before, counts]))
@@ -160,6 +164,12 @@ def array_moments(values: Array, moments: Moments) -> None:
     flat = values.reshape(-1).astype(np.float64)
     flat[~np.isfinite(flat)] = np.nan
     moments.add(flat)
+
+
+def _mean(values: Floats) -> float:
+    """Not finite when a value is not, or their sum."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(values.mean())
 
 
 def _finite(value: float) -> float | None:

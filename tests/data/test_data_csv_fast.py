@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import tempfile
 from contextlib import closing
 from pathlib import Path
@@ -58,6 +59,17 @@ def test_a_column_of_bytes_that_ends_as_something_else_is_read_the_same(late: st
     lines = ["a,b", *(f"{row % 256},{row % 2}" for row in range(400)), f"{late},1", "3,1"]
     content = ("\n".join(lines) + "\n").encode()
     assert outcome(content, tmp_path, 0) == outcome(content, tmp_path, 1 << 40)
+
+
+@pytest.mark.parametrize("cell", [b"\xff", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80", b"a\0b", "é".encode()])
+@pytest.mark.parametrize("row", [b"%b,x\n", b"1,%b\n"])
+def test_a_cell_that_is_no_utf8_is_told_with_its_line(cell: bytes, row: bytes, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    content = b"\xef\xbb\xbfa,\xc3\xa9\n" + b"1,x\n" * 200 + row % cell + b"2,y\n" * 100
+    for upload in (content, gzip.compress(content)):
+        found = outcome(upload, tmp_path, 0)
+        assert found == outcome(upload, tmp_path, 1 << 40)
+        assert ("line 202" in found) == (cell != "é".encode())
 
 
 def test_every_number_is_pythons(tmp_path: Path) -> None:

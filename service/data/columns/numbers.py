@@ -13,7 +13,6 @@ from service.data.statistics import (
     Distinct,
     Floats,
     Moments,
-    all_finite,
     as_bytes,
     byte_moments,
     levels,
@@ -57,10 +56,8 @@ class Numbers:
         self._pieces.append(self._spool.add(found))
 
     def _add_floats(self, values: Floats) -> None:
-        if all_finite(values):
-            present = values
-            self._moments.add_present(present)
-        else:
+        present = values
+        if not self._moments.add_finite(values):
             infinite = np.isinf(values)
             if infinite.any():
                 self._infinite += int(infinite.sum())
@@ -94,14 +91,16 @@ class Numbers:
         byte_moments(self._levels, self._moments)
         there = np.flatnonzero(self._levels)
         self._distinct.merge(there.astype(np.float64), self._levels[there])
-        counts = self._distinct.counts
-        top = [] if counts is None else counts.most_common(TOP)
+        found = self._distinct.counts
+        values, counts = found or (np.zeros(0), np.zeros(0, np.int64))
+        often = np.argsort(-counts, kind="stable")[:TOP]
+        top = zip(map(number_text, values[often].tolist()), counts[often].tolist(), strict=True)
         description = ColumnDescription(
             name=name, type="number", dtype=dtype, shape=[], integer=integer, missing=self._moments.missing,
-            distinct=None if counts is None else len(counts), **self._moments.summary(),
-            top=[Counted(value=number_text(value), count=count) for value, count in top],
-            classes=[number_text(value) for value in sorted(counts)] if integer and counts is not None else None,
+            distinct=None if found is None else len(values), **self._moments.summary(),
+            top=[Counted(value=value, count=count) for value, count in top],
+            classes=list(map(number_text, values.tolist())) if integer and found else None,
         )  # fmt: skip
-        found = f"column {name!r}: {self._infinite:,} infinite values are read as missing"
+        warning = f"column {name!r}: {self._infinite:,} infinite values are read as missing"
         stream = spooled(self._spool, self._pieces, (self._rows,), dtype)
-        return Finished(description, {"values": stream}, [found] if self._infinite else [])
+        return Finished(description, {"values": stream}, [warning] if self._infinite else [])

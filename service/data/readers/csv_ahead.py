@@ -1,4 +1,4 @@
-"""Blocks of a CSV, the next ones cut by threads while this one is taken in."""
+"""Blocks of a CSV, the next ones read and cut by threads while this one is taken in."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 from service.data.readers.csv_fast import NUMBERS, Cut, Hint, available, cut
-from service.data.source import BLOCK_BYTES, Source
+from service.data.source import BLOCK_BYTES, Lines, Source, line_count
 
 LARGE_BYTES = 4_000_000  # a smaller file is read sooner than pyarrow is imported
 LARGE_BLOCK_BYTES, WIDE_BLOCK_BYTES = 2 << 20, 3 << 20  # fewer, larger pieces of columns
@@ -19,21 +20,30 @@ Hints = Sequence[Hint]
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Whole lines; `header`: those of them that lead to the names, when the block begins with these."""
+class Found:
+    """What a thread made of a block: the lines that lead to the names, all its lines, and the columns below them."""
 
-    block: bytes
-    line: int  # number of the first one
     header: bytes
-    delimiter: str
-    hints: Hints
-    found: Cut | None
+    lines: int
+    columns: Cut | None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A block: its whole lines, checked, when they are asked for; `line`: the number of the first one."""
+
+    block: Callable[[], bytes]
+    line: int
+    delimiter: str = ","
+    hints: Hints = ()
+    found: Found = Found(b"", 0, None)
 
     def columns(self, hints: Hints) -> Cut | None:
         """What follows the header, by columns; anew when one that was cut as numbers must be words by now."""
-        if self.found is not None and any(a in NUMBERS and b == "word" for a, b in zip(self.hints, hints, strict=True)):
-            return cut(self.block[len(self.header) :], self.delimiter, hints)
-        return self.found
+        columns = self.found.columns
+        if columns is not None and any(a in NUMBERS and b == "word" for a, b in zip(self.hints, hints, strict=True)):
+            return cut(self.block()[len(self.found.header) :], self.delimiter, hints)
+        return columns
 
 
 def pieces(
@@ -42,24 +52,33 @@ def pieces(
     """The file in blocks; cut into columns when it is large, pyarrow is there, and the block is plain."""
     large = source.packed_bytes > LARGE_BYTES
     size = BLOCK_BYTES if not large else LARGE_BLOCK_BYTES if columns < WIDE else WIDE_BLOCK_BYTES
-    blocks = source.line_blocks(size)
     if not (large and available()):
-        yield from (Piece(block, line, b"", delimiter, (), None) for block, line in blocks)
+        for block, line in source.line_blocks(size):
+            yield Piece(partial(bytes, block), line)
         return
-    coming = deque[Future[Piece]]()
+    blocks, line = source.lines(size), 1
+    coming = deque[tuple[Lines, Hints, Future[Found]]]()
     with ThreadPoolExecutor(_THREADS, "csv") as threads:
         while True:
-            for block, line in islice(blocks, _AHEAD - len(coming)):
-                coming.append(threads.submit(_cut, block, line, delimiter, hints(), header))
+            for lines in islice(blocks, _AHEAD - len(coming)):
+                coming.append((lines, now := hints(), threads.submit(_cut, lines, delimiter, now, header)))
                 header = False
             if not coming:
                 return
-            yield coming.popleft().result()
+            lines, then, future = coming.popleft()
+            found = future.result()
+            yield Piece(partial(lines.checked, line), line, delimiter, then, found)
+            line += found.lines
 
 
-def _cut(block: bytes, line: int, delimiter: str, hints: Hints, header: bool) -> Piece:
-    named = _names(block) if header else b""
-    return Piece(block, line, named, delimiter, hints, cut(block[len(named) :] if named else block, delimiter, hints))
+def _cut(lines: Lines, delimiter: str, hints: Hints, header: bool) -> Found:
+    block = lines.read()
+    named, ascii = _names(block) if header else b"", block.isascii()
+    count = line_count(block)
+    if b"\0" in block or not (ascii or _is_utf8(named)):
+        return Found(named, count, None)
+    body = block[len(named) :] if named else block
+    return Found(named, count, cut(body, delimiter, hints, ascii=ascii))
 
 
 def _names(block: bytes) -> bytes:
@@ -70,3 +89,11 @@ def _names(block: bytes) -> bytes:
         if block[start:end].strip():
             break
     return block[:end]
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -49,8 +49,8 @@ def available() -> bool:
     return _library() is not None
 
 
-def cut(block: bytes, delimiter: str, hints: Sequence[Hint]) -> Cut | None:
-    """Whole lines as columns of numbers or of words; None where Python's csv could see otherwise."""
+def cut(block: bytes, delimiter: str, hints: Sequence[Hint], *, ascii: bool = False) -> Cut | None:
+    """Whole lines as columns of numbers or of words; None where Python's csv could see otherwise, or no UTF-8."""
     arrow = _library()
     if arrow is None or b'"' in block or (b"\r" in block and block.count(b"\r") != block.count(b"\r\n")):
         return None
@@ -61,7 +61,7 @@ def cut(block: bytes, delimiter: str, hints: Sequence[Hint]) -> Cut | None:
         tries.insert(0, hints)
     if not NUMBERS.isdisjoint(hints):
         tries.append(["any" if hint in NUMBERS else hint for hint in hints])
-    return next((found for each in tries if (found := _parsed(arrow, block, delimiter, each)) is not None), None)
+    return next((found for each in tries if (found := _parsed(arrow, block, delimiter, each, ascii)) is not None), None)
 
 
 def _has_hex(block: bytes) -> bool:
@@ -81,7 +81,7 @@ def _has_long_line(block: bytes) -> bool:
     return int(np.diff(ends, prepend=-1, append=len(block)).max()) > _FIELD_BYTES
 
 
-def _parsed(arrow: Any, block: bytes, delimiter: str, hints: Sequence[Hint]) -> Cut | None:
+def _parsed(arrow: Any, block: bytes, delimiter: str, hints: Sequence[Hint], ascii: bool) -> Cut | None:
     kinds = {
         "byte": arrow.uint8(), "number": arrow.float64(), "word": arrow.dictionary(arrow.int32(), arrow.string()),
         "any": arrow.string(),
@@ -93,7 +93,7 @@ def _parsed(arrow: Any, block: bytes, delimiter: str, hints: Sequence[Hint]) -> 
             arrow.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=list(types)),
             arrow.csv.ParseOptions(delimiter=delimiter, quote_char=False, double_quote=False),
             arrow.csv.ConvertOptions(
-                column_types=types, strings_can_be_null=False, null_values=sorted(MISSING), check_utf8=False
+                column_types=types, strings_can_be_null=False, null_values=sorted(MISSING), check_utf8=not ascii
             ),
         )
     except (arrow.ArrowException, ValueError):  # a row of another length, which the careful reader names

@@ -64,16 +64,15 @@ def _read_one(source: Source, head: Head, table: Table) -> None:
     rest, first, fresh = b"", 1, head.header
     hints = partial(table.hints, head.names, head.hints)
     for piece in pieces(source, head.delimiter, len(head.names), hints, header=head.header):
-        block, line = piece.block, piece.line
         columns = None if rest else piece.columns(hints())
         if columns is not None and fresh:
-            _drop_header(source, _records(source, piece.header, 1, 0, head) or [], head)
+            _drop_header(source, _records(source, piece.found.header, 1, 0, head) or [], head)
             fresh = False
         if columns is not None:
             _add_columns(table, head.names, columns)
             _check_rows(source, table)
             continue
-        text, first = rest + block, line - rest.count(b"\n")
+        text, first = rest + piece.block(), piece.line - rest.count(b"\n")
         rows = _records(source, text, first, table.rows, head)
         if rows is None:  # a quoted field goes on in the next block
             rest = text
