@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
 from service.errors import Fault, InvalidSpec
 from service.storage import cursor, run_view
 from service.storage.conditions import Conditions, Keyed
+from service.storage.metrics import direction
 from service.storage.rows import Page, Run
 from service.storage.tables import run_params, runs, series
 
@@ -103,7 +104,7 @@ def _order(connection: Connection, key: str, descending: bool) -> Order:
     if which == "spec" and name:
         return _by_field(connection, name, descending)
     if which == "best":
-        which = "max" if descending else "min"
+        which = direction(name) or ("max" if descending else "min")
     if which not in _VALUES or not name:
         message = f"cannot sort by {key[:100]!r}"
         raise InvalidSpec(message, faults=[Fault("/sort", "unknown_sort", message, allowed=_ALLOWED)])

@@ -61,7 +61,7 @@ def test_runs_are_filtered(store: Store, submit: Callable[..., Job], claim: Call
     ("sort", "value"),
     [
         ("best.loss", min), ("min.loss", min), ("-min.loss", min), ("max.loss", max), ("-max.loss", max),
-        ("-best.loss", max), ("last.loss", lambda loss: loss[-1]), ("-last.loss", lambda loss: loss[-1]),
+        ("-best.loss", min), ("last.loss", lambda loss: loss[-1]), ("-last.loss", lambda loss: loss[-1]),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("limit", [1, 3, 100])
@@ -79,6 +79,14 @@ def test_runs_are_sorted_by_a_metric_and_those_without_it_come_last(
     expected = sorted(with_it[:: sign * -1], key=lambda run_id: sign * value(losses[run_id] or []))
     expected += [run_id for run_id in newest_first if losses[run_id] is None]
     assert pages(store, limit, sort=sort) == expected
+
+
+def test_the_best_is_the_same_end_of_a_metric_whichever_way_runs_are_sorted(store: Store) -> None:
+    ids = [external(store) for _ in range(2)]
+    for run_id, values in zip(ids, ([0.9, 0.1], [0.6, 0.5]), strict=True):  # best 0.9 and 0.6
+        store.metrics.append(run_id, {"val_accuracy": ([1, 2], values)})
+    assert [run.id for run in store.runs.list(sort="best.val_accuracy").data] == ids[::-1]
+    assert [run.id for run in store.runs.list(sort="-best.val_accuracy").data] == ids
 
 
 def test_filters_and_an_order_by_metric_go_together(store: Store) -> None:
