@@ -30,7 +30,9 @@ class ApiError(Exception):
         self.detail: str = str(document.get("detail") or document.get("title") or f"HTTP {status}")
         self.request_id: str | None = document.get("request_id")
         self.errors: list[Document] = list(document.get("errors") or [])
-        super().__init__("\n".join([f"{self.detail} ({self.code})", *map(_fault, self.errors)]))
+        hint = document.get("hint")
+        said = f"{self.detail} ({self.code})" + (f"; {hint}" if hint else "")
+        super().__init__("\n".join([said, *map(_fault, self.errors)]))
 
 
 def _fault(error: Document) -> str:
@@ -66,17 +68,24 @@ class Client:
 
     # --- data sets
 
-    def upload(self, *files: str | Path, name: str | None = None, format: str | None = None) -> Document:
-        """Uploads one or more files as one data set, streamed; a large one in pieces, over lost connections."""
+    def upload(
+        self, *files: str | Path, name: str | None = None, format: str | None = None,
+        types: Mapping[str, str] | None = None, resize: str | None = None,
+    ) -> Document:  # fmt: skip
+        """Uploads one or more files as one data set, streamed; a large one in pieces, over lost connections.
+
+        `types`: of columns that are not what their values look like ({"zip": "category"}); `resize`: pictures, "28x28".
+        """
+        said = {"name": name, "format": format, "types": json.dumps(types) if types else None, "resize": resize}
+        fields = {key: value for key, value in said.items() if value is not None}
         if len(files) == 1 and Path(files[0]).stat().st_size >= _LARGE_BYTES:
-            return self._upload_pieces(Path(files[0]), name, format)
-        fields = {key: value for key, value in (("name", name), ("format", format)) if value is not None}
+            return self._upload_pieces(Path(files[0]), fields)
         with ExitStack() as stack:
             parts = [("file", (Path(file).name, stack.enter_context(open(file, "rb")))) for file in files]
             return self._document("POST", "/v1/datasets", files=parts, data=fields, timeout=None)
 
-    def _upload_pieces(self, path: Path, name: str | None, format: str | None) -> Document:
-        begin = {"name": name or path.name, "bytes": path.stat().st_size, "format": format}
+    def _upload_pieces(self, path: Path, fields: Mapping[str, str]) -> Document:
+        begin = {"name": path.name, "bytes": path.stat().st_size, **fields}
         upload = self._patiently("POST", "/v1/uploads", json=begin, headers={"Idempotency-Key": uuid.uuid4().hex})
         place = f"/v1/uploads/{upload['id']}"
         with open(path, "rb") as file:

@@ -118,12 +118,16 @@ def test_a_run_that_diverges_says_why_and_what_to_do(client: Client, tmp_path: P
     assert done["error"]["hint"]
 
 
-def test_a_refusal_is_one_exception_that_names_every_fault(client: Client) -> None:
+def test_a_refusal_is_one_exception_that_names_every_fault(client: Client, tmp_path: Path) -> None:
     with pytest.raises(ApiError) as caught:
         client.submit({"type": "train", "spec": {"dataset": {"sample": "irsi"}, "network": {"layer": []}}})
     assert caught.value.status == 422
     assert {"/spec/network/layer", "/spec/network/layers"} <= {each["pointer"] for each in caught.value.errors}
     assert "layers" in str(caught.value)
+    with pytest.raises(ApiError, match="Did you mean 'number'"):
+        client.upload(_points(tmp_path / "points.csv"), types={"x": "numbr"})
+    with pytest.raises(ApiError, match="its run_id names the run"):
+        client.run("job_of_mine")
 
 
 def test_a_search_trains_each_fold_as_a_job_of_its_own_would(client: Client) -> None:

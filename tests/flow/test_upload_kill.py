@@ -51,3 +51,5 @@ def test_the_client_sends_large_files_in_pieces(standing: Any, tmp_path: Path, m
         made = client.upload(tmp_path / "rows.csv", name="in pieces")
         assert (made["name"], made["rows"], made["bytes"]) == ("in pieces", 300, len(rows))
         assert made["sha256"] == hashlib.sha256(rows.encode()).hexdigest()
+        asked = client.upload(tmp_path / "rows.csv", types={"a": "category"})
+        assert [each["type"] for each in asked["columns"]] == ["category", "category"]
