@@ -30,9 +30,8 @@ class ApiError(Exception):
         self.detail: str = str(document.get("detail") or document.get("title") or f"HTTP {status}")
         self.request_id: str | None = document.get("request_id")
         self.errors: list[Document] = list(document.get("errors") or [])
-        hint = document.get("hint")
-        said = f"{self.detail} ({self.code})" + (f"; {hint}" if hint else "")
-        super().__init__("\n".join([said, *map(_fault, self.errors)]))
+        words = [f"{self.detail} ({self.code})", *map(_fault, self.errors), str(document.get("hint") or "")]
+        super().__init__("\n".join(words).rstrip())
 
 
 def _fault(error: Document) -> str:
@@ -69,15 +68,11 @@ class Client:
     # --- data sets
 
     def upload(
-        self, *files: str | Path, name: str | None = None, format: str | None = None,
-        types: Mapping[str, str] | None = None, resize: str | None = None,
+        self, *files: str | Path, name: str | None = None, format: str | None = None, types: Mapping[str, str] = {},
     ) -> Document:  # fmt: skip
-        """Uploads one or more files as one data set, streamed; a large one in pieces, over lost connections.
-
-        `types`: of columns that are not what their values look like ({"zip": "category"}); `resize`: pictures, "28x28".
-        """
-        said = {"name": name, "format": format, "types": json.dumps(types) if types else None, "resize": resize}
-        fields = {key: value for key, value in said.items() if value is not None}
+        """Uploads files as one data set, streamed; a large one in pieces, over lost connections. `types`: by column."""
+        given = {"name": name, "format": format, "types": json.dumps(dict(types)) if types else None}
+        fields = {key: value for key, value in given.items() if value is not None}
         if len(files) == 1 and Path(files[0]).stat().st_size >= _LARGE_BYTES:
             return self._upload_pieces(Path(files[0]), fields)
         with ExitStack() as stack:
@@ -91,9 +86,9 @@ class Client:
         with open(path, "rb") as file:
             while upload["offset"] < upload["bytes"]:
                 file.seek(upload["offset"])
-                headers = {"Upload-Offset": str(upload["offset"])}
+                at, piece = {"Upload-Offset": str(upload["offset"])}, file.read(_PIECE_BYTES)
                 try:
-                    self.ask("PATCH", place, content=file.read(_PIECE_BYTES), headers=headers)
+                    self.ask("PATCH", place, content=piece, headers=at)
                 except (ApiError, httpx.TransportError) as error:
                     if getattr(error, "status", 409) not in (409, 503):  # a piece is still being written; draining
                         raise
@@ -206,8 +201,7 @@ class Client:
 
     def runs(self, **filters: Any) -> list[Document]:
         """Runs by `status`, `tag`, `dataset`, sorted by `sort` (`-best.val_accuracy`): one page of `limit`."""
-        rows: list[Document] = self._document("GET", "/v1/runs", params=filters)["data"]
-        return rows
+        return list(self._document("GET", "/v1/runs", params=filters)["data"])
 
     def run(self, run_id: str) -> Document:
         """The record of one training."""
@@ -243,9 +237,8 @@ class Client:
 
     def take_in(self, bundle: bytes, name: str | None = None, *, idempotency_key: str | None = None) -> Document:
         """A run made of a bundle, or of an ONNX file. With a key, sending it again returns the first answer."""
-        headers = {"Content-Type": "application/octet-stream"}
-        headers |= {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        sent: dict[str, Any] = {"content": bundle, "headers": headers}
+        key = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        sent: dict[str, Any] = {"content": bundle, "headers": {"Content-Type": "application/octet-stream"} | key}
         return self._document("POST", "/v1/runs/import", params={"name": name} if name else {}, **sent)
 
     def publish(self, name: str, run: str) -> Document:
@@ -256,8 +249,7 @@ class Client:
         """Predictions for rows as they were uploaded: lists in column order, or objects by column name."""
         body = {"rows": list(rows)} | ({} if top_k is None else {"top_k": top_k})
         answer = self._document("POST", f"/v1/models/{model}/predict", json=body)
-        predictions: list[Document] = answer["predictions"]
-        return predictions
+        return list(answer["predictions"])
 
     def complete(self, model: str, prompt: str = "", **options: Any) -> list[str]:
         """Continuations of a text (`n`, `max_tokens`, `temperature`, `top_p`, `stop`, `seed`)."""
@@ -273,8 +265,7 @@ class Client:
     def suggest(self, model: str, text: str = "", *, k: int = 10, **options: Any) -> list[Document]:
         """The likeliest next words after `text`, each with its probability (`prefix`: of the word being typed)."""
         answer = self._document("POST", "/v1/suggestions", json={"model": model, "text": text, "k": k} | options)
-        words: list[Document] = answer["suggestions"]
-        return words
+        return list(answer["suggestions"])
 
     def score(self, model: str, text: str | Sequence[str], **options: Any) -> Document:
         """How well a model expects a text: perplexity, log10_prob, tokens, oov (`per_token`, `explain`, `cache`)."""

@@ -22,7 +22,7 @@ from service.specs.initial import pinned
 from service.specs.job import JOB, ArpaJob, EvaluateJob, Job, MixtureJob, NgramJob, NgramJobSpec, SearchJob, TrainSpec
 from service.specs.letters import check_letters, letters
 from service.specs.search import admit_search
-from service.specs.target import loss_for
+from service.specs.target import doubts, loss_for
 from service.specs.text import admit_arpa, admit_mixture, with_column
 from service.storage import Store
 
@@ -79,6 +79,7 @@ def _planned(spec: TrainSpec, store: Store, data: Source, limit_bytes: int) -> t
 
 def _train(spec: TrainSpec, store: Store, data: Source, limit_bytes: int) -> tuple[TrainSpec, JobPlan]:
     validation, test = (_part(spec.dataset, name, store) for name in ("validation", "test"))
+    said = spec.loss
     with inside("/spec"):
         spec, found = _outlined(spec, data, validation, test)
         recipe, signature = engine.completed(recipe_of(spec), found.outputs), signature_of(found)
@@ -94,11 +95,12 @@ def _train(spec: TrainSpec, store: Store, data: Source, limit_bytes: int) -> tup
     spec = spec.model_copy(update=update)
     with inside("/spec"):
         spec = spec.model_copy(update={"go_on_from": started(spec, store)})
+    unsure = doubts(recipe.loss, found.spec, data.description) if said is None else []
     held_back = found.validation_rows + found.test_rows
     plan = JobPlan(
         tuple(map(asdict, planned.layers)), planned.parameters,
         planned.bytes + found.bytes * held_back // (found.rows + held_back), _seconds(spec, planned, found.rows),
-        (*found.warnings, *planned.warnings, *_unwatched(spec, found)), fits=True,
+        (*found.warnings, *planned.warnings, *_unwatched(spec, found), *unsure), fits=True,
     )  # fmt: skip
     return spec, plan
 

@@ -9,6 +9,7 @@ from service.engine import Loss, NetworkSpec
 from service.errors import InvalidSpec
 
 _LOSS: TypeAdapter[Loss] = TypeAdapter(Loss)
+_FEW, _OFTEN = 20, 5  # so few whole numbers, each so often on average, look like classes
 
 
 def loss_for(network: NetworkSpec, dataset: DatasetSpec, description: Description) -> Loss:
@@ -30,6 +31,18 @@ def loss_for(network: NetworkSpec, dataset: DatasetSpec, description: Descriptio
     if numbered and units is not None and units > 1 and len(column.classes or ()) == units:
         return _loss("cross_entropy")
     return _loss("squared_error")
+
+
+def doubts(loss: Loss, dataset: DatasetSpec, description: Description) -> list[str]:
+    """Warns of a target that may be classes, although nothing said so and `loss_for` made numbers of it."""
+    names = dataset.targets or []
+    column = next((each for each in description.columns if [each.name] == names), None)
+    if loss.target != "number" or column is None or not column.integer or column.classes is None:
+        return []
+    count = len(column.classes)
+    if not 1 < count <= _FEW or description.rows < _OFTEN * count:
+        return []
+    return [f"{column.name!r} is learned as a number; if its {count} different values are classes, end with softmax"]
 
 
 def _loss(kind: str) -> Loss:

@@ -166,6 +166,16 @@ def test_a_job_that_cannot_be_is_refused_at_its_place_and_leaves_nothing(
     assert list(store.blobs.every()) == []
 
 
+def test_whole_numbers_that_may_be_classes_are_told_unless_the_loss_is_said(store: Store) -> None:
+    spoken = {"loss": {"kind": "squared_error"}}
+    unsaid, said, classes = (
+        admitted(job(FLAT, {"kind": "dense"} | end, dataset={"sample": "digits"}, **loss), store).plan.warnings
+        for end, loss in (({}, {}), ({}, spoken), ({"activation": "softmax"}, {}))
+    )
+    assert unsaid == ("'label' is learned as a number; if its 10 different values are classes, end with softmax",)
+    assert said == classes == ()
+
+
 def test_early_stopping_on_a_part_that_is_not_there_is_told(store: Store) -> None:
     stopping = {"early_stopping": {"monitor": "val_f1"}}
     alone, held = (
