@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import APIRouter, FastAPI
 from starlette.types import Receive, Scope, Send
@@ -42,6 +43,7 @@ from service.api import (
     v2,
     web,
 )
+from service.api.clerk import Clerk
 from service.api.context import Context
 from service.api.door import Door
 from service.api.gate import Gate, Gatekeeper
@@ -66,6 +68,7 @@ class App(FastAPI):
     """FastAPI behind the gate and the hot path."""
 
     hot: Hot
+    clerk: Clerk
     gate: Gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,6 +97,7 @@ def create_app(
     ingest = Ingest(super(App, app).__call__, app.state.ledger, settings.max_body_bytes)
     keeper = Gatekeeper(store.keys, settings.requests_per_s)
     app.hot = Hot(ingest, registry, store.tally, settings.max_body_bytes, keeper)
+    app.clerk = Clerk(partial(store.metrics.append_all, wait=False), settings.max_body_bytes, keeper)
     app.gate = Gate(app.hot, keeper)
     app.add_middleware(Door, max_body_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes)
     for router in routers:

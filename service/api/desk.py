@@ -4,32 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from starlette.types import Scope
 
 from service.api.ahead import Lines, RequestIds
 from service.api.gate import Gatekeeper
+from service.api.heads import Heads
 from service.api.passes import Batch, Form, Kind, asked, usual
 from service.clock import monotonic_s
 from service.errors import ServiceError
 from service.serving import SMALL, Registry, RowModel, Served
 from service.storage import Histogram
 
-_MOST_HEADS, _LONGEST_HEAD = 4_096, 2_048  # remembered, and bytes of one
-_OTHERWISE = {b"expect", b"upgrade", b"x-request-id"}  # ask for more than a prediction
-_WAITED_FOR = 1 << 20  # bytes of a body that comes in pieces; for longer ones the framework reads as fast as it can
+_MOST_LINES = 4_096  # remembered
 _LARGE = 1 << 16  # bytes of a body that gains nothing by company: numbers of JSON take five times as many as objects
 _NUMBER = 8  # bytes of a number in JSON, about
 _FULL = 256  # requests in a batch that takes no more
-
-
-class Head(NamedTuple):
-    """A request's head, understood: what it asks, how many bytes of body follow, and by which keys it was let in."""
-
-    form: Form
-    length: int
-    version: int
 
 
 class Caller(Protocol):
@@ -65,36 +56,27 @@ class Desk:
     """What all connections of a server share: the heads they have seen, and the requests of this turn of the loop."""
 
     def __init__(self, registry: Registry, timed: Mapping[str, Histogram], cap: int, keeper: Gatekeeper) -> None:
-        self._registry, self._timed, self._cap, self._keeper = registry, timed, cap, keeper
-        self._heads: dict[bytes, Head] = {}
+        self._registry, self._timed, self._cap = registry, timed, cap
+        self._heads: Heads[Form] = Heads(keeper)
         self._open: dict[Kind, Asked] = {}
         self._said: dict[Lines, bytes] = {}
         self._ids = RequestIds()
 
     def learn(self, head: bytes, scope: Scope) -> None:
-        """Remembers what the server has made of a head, if that is a usual prediction, and who sends it may."""
-        if len(head) > _LONGEST_HEAD or scope["http_version"] != "1.1" or self._keeper.counts:
-            return
+        """Remembers what the server has made of a head, if that is a usual prediction."""
         known = usual(scope, self._cap)
-        if known is None or not _OTHERWISE.isdisjoint(known[1]):
-            return
-        try:
-            self._keeper.check(scope)
-        except ServiceError:
-            return
-        if len(self._heads) >= _MOST_HEADS:
-            self._heads.clear()
-        self._heads[head] = Head(known[0], int(known[1][b"content-length"]), self._keeper.version())
+        if known is not None:
+            self._heads.learn(head, scope, known[1], known[0])
 
     def take(self, request: bytes, caller: Caller, soon: Callable[[Callable[[], None]], object] | None) -> bool:
         """Whether the request is known and whole; then its caller hears in the next turn (`soon`), or at once."""
-        end = request.find(b"\r\n\r\n") + 4
-        head = self._heads.get(request[:end])
-        if head is None or len(request) - end != head.length or head.version != self._keeper.version():
+        known = self._heads.whole(request)
+        if known is None:
             return False
-        if head.length > _LARGE and not self._small(head):
+        form, body = known
+        if len(body) > _LARGE and not self._small(form, len(body)):
             return False
-        question = asked(head.form, request[end:])
+        question = asked(form, body)
         if question is None:
             return False
         kind = question.kind
@@ -105,15 +87,13 @@ class Desk:
             batch = self._open[kind] = Asked(kind)
         batch.add(question, self._ids.new())
         batch.callers.append((caller, request))
-        if soon is None or len(batch.parts) == _FULL or head.length > _LARGE:
+        if soon is None or len(batch.parts) == _FULL or len(body) > _LARGE:
             self.answer()
         return True
 
     def missing(self, request: bytes) -> int:
-        """How many bytes of a known request are still to come; 0 when it is whole, unknown, or long."""
-        end = request.find(b"\r\n\r\n") + 4
-        head = self._heads.get(request[:end])
-        return 0 if head is None or head.length > _WAITED_FOR else max(0, head.length - (len(request) - end))
+        """How many bytes of a known request are still to come."""
+        return self._heads.missing(request)
 
     def answer(self) -> None:
         """Answers all who wait."""
@@ -143,18 +123,18 @@ class Desk:
         """The headers as they are sent; there are few different ones."""
         found = self._said.get(headers)
         if found is None:
-            if len(self._said) >= _MOST_HEADS:
+            if len(self._said) >= _MOST_LINES:
                 self._said.clear()
             found = self._said[headers] = b"".join([b"%s: %s\r\n" % line for line in headers])
         return found
 
-    def _small(self, head: Head) -> bool:
+    def _small(self, form: Form, length: int) -> bool:
         """Whether the loop has time for what a long body asks, as far as its length tells."""
-        served = self._ready(head.form.ref)
+        served = self._ready(form.ref)
         if served is None or not isinstance(served.model, RowModel):
             return False
-        row_bytes = (served.model.preprocessor.width or 1) * (_NUMBER if head.form.json else 4)
-        return served.bytes * (head.length // row_bytes) <= SMALL
+        row_bytes = (served.model.preprocessor.width or 1) * (_NUMBER if form.json else 4)
+        return served.bytes * (length // row_bytes) <= SMALL
 
     def _ready(self, ref: str) -> Served | None:
         try:

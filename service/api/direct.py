@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol, with a desk that answers known predictions before they become requests of the framework."""
+"""uvicorn's HTTP protocol, where known requests are answered before they become requests of the framework."""
 
 from __future__ import annotations
 
@@ -7,24 +7,29 @@ from typing import Any
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from service.api.clerk import Clerk
+from service.api.desk import Desk
 from service.clock import monotonic_s
 
 _CYCLE = "netwright.cycle"  # in a scope's extensions: the request as uvicorn has it
 _AGAIN_S = 0.1
 _LINGER_S = 0.00005
-_POST = (b"POST /v1/models/", b"POST /v2/models/")
+_PREDICTS = (b"POST /v1/models/", b"POST /v2/models/")
+_LOGS = (b"POST /v1/runs/", b"POST /api/2.0/mlflow/runs/log-")
 
 
 class Direct(HttpToolsProtocol):
-    """A connection. Between two requests, one that is known goes to the desk of `config.app.hot` when it is whole.
+    """A connection. Between two requests, one that is known goes to the desk of `config.app.hot`, or to the clerk of
+    `config.app`, when it is whole.
 
-    Everything else is uvicorn's, and so is what the desk declines: the same bytes, as if they had just come.
+    Everything else is uvicorn's, and so is what these decline: the same bytes, as if they had just come.
     """
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         app: Any = self.config.app
-        self._desk = app.hot.desk
+        self._desk: Desk = app.hot.desk
+        self._clerk: Clerk = app.clerk
         self._between, self._waits, self._answered_s = True, False, 0.0
         self._until_s = 0.0
         self._pieces: list[bytes] = []  # of a known request that is not whole yet
@@ -41,24 +46,31 @@ class Direct(HttpToolsProtocol):
             self._desk.answer()
         cycle: RequestResponseCycle | None = self.cycle
         idle = self._between and (cycle is None or cycle.response_complete)
-        if not (idle and data.startswith(_POST)) or self.flow.write_paused:
+        taker = self._taker(data) if idle and not self.flow.write_paused else None
+        if taker is None:
             super().data_received(data)
             return
         self._waits = True
         soon = self.loop.call_soon if len(self.connections) > 1 else None  # nobody else can come meanwhile
-        if self._desk.take(data, self, soon):
+        if taker.take(data, self, soon):
             if soon is None:
                 self._until_s = monotonic_s() + _LINGER_S
                 self.loop.call_soon(self._linger)
             return
         self._waits = False
-        self._missing = self._desk.missing(data)
+        self._missing = taker.missing(data)
         if self._missing > 0:  # many clients send the head, then the body
             self._pieces.append(data)
             return
         super().data_received(data)
         if self.cycle is not cycle and self.cycle.keep_alive:
-            self._learn(data)
+            self._learn(data, taker)
+
+    def _taker(self, data: bytes) -> Desk | Clerk | None:
+        """Who may know such a request."""
+        if data.startswith(_PREDICTS):
+            return self._desk
+        return self._clerk if data.startswith(_LOGS) else None
 
     def _linger(self) -> None:
         """Keeps the loop looking for a moment: waking up costs a lone caller more than a prediction does."""
@@ -69,14 +81,15 @@ class Direct(HttpToolsProtocol):
         pieces, self._pieces = self._pieces, []
         return b"".join(pieces)
 
-    def _learn(self, data: bytes) -> None:
+    def _learn(self, data: bytes, taker: Desk | Clerk) -> None:
         """The head at the beginning of `data`, when what follows is of its body alone."""
         head, _, body = data.partition(b"\r\n\r\n")
         if len(body) == len(self.cycle.body):
-            self._desk.learn(head + b"\r\n\r\n", self.scope)
+            scope: Any = self.scope
+            taker.learn(head + b"\r\n\r\n", scope)
 
     def answer(self, headers: bytes, body: bytes) -> None:
-        """Sends a prediction."""
+        """Sends what was asked for."""
         self._waits = False
         if self.transport.is_closing():
             return

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.api.ahead import JSON_LINES, RequestIds, again, answer, sized, whole
+from service.api.ahead import JSON_LINES, Headers, RequestIds, again, answer, sized, whole
 from service.api.bodies import document, validate
 from service.api.ledger import Ledger
 from service.api.mlflow.logs import LogBatch, LogMetric, series_of
@@ -41,15 +41,15 @@ class Ingest:
         self._ids = RequestIds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        reader = _reader(scope["path"]) if scope["type"] == "http" else None
-        headers = None if reader is None else sized(scope, self._cap)
-        if reader is None or headers is None or headers.get(b"content-type") not in _JSON:
+        known = usual(scope, self._cap) if scope["type"] == "http" else None
+        if known is None:
             await self._app(scope, receive, send)
             return
+        reader, headers = known
         body = await whole(receive)
         if body is None:
             return
-        said = _said(reader, body)
+        said = heard(reader, body)
         if said is None or not await self._ledger.write(said.run_id, said.points):
             await self._app(scope, again(body, receive), send)
         else:
@@ -57,6 +57,15 @@ class Ingest:
 
 
 Reader = Callable[[bytes], Said | None]
+
+
+def usual(scope: Scope, cap: int) -> tuple[Reader, Headers] | None:
+    """How the body of a request that logs points is read, and its headers; None for what the framework answers."""
+    reader = _reader(scope["path"])
+    headers = None if reader is None else sized(scope, cap)
+    if reader is None or headers is None or headers.get(b"content-type") not in _JSON:
+        return None
+    return reader, headers
 
 
 def _reader(path: str) -> Reader | None:
@@ -67,7 +76,8 @@ def _reader(path: str) -> Reader | None:
     return _READERS.get(path)
 
 
-def _said(reader: Reader, body: bytes) -> Said | None:
+def heard(reader: Reader, body: bytes) -> Said | None:
+    """What a body logs; None when that is for the framework to answer."""
     try:
         return reader(body)
     except ServiceError:

@@ -29,9 +29,10 @@ from service.storage.reserve import Reserve
 
 BUSY_S = 30.0  # the longest wait for another process's transaction
 _WRITES = "writes"
+_AGAIN = "Try again in a moment."
+_BUSY = f"busy_timeout={int(BUSY_S * 1000)}"
 _PRAGMAS = (
-    "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={int(BUSY_S * 1000)}", "cache_size=-8000",
-    "case_sensitive_like=ON",
+    "synchronous=FULL", "foreign_keys=ON", _BUSY, "cache_size=-8000", "case_sensitive_like=ON",
 )  # fmt: skip
 _FULL = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE")
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
@@ -55,6 +56,7 @@ class Database:
         self._pulse = Pulse(make_url(url).database or "") if self.dialect == "sqlite" else None
         self._turn = threading.Lock()  # one writer within the process; between processes SQLite takes turns
         self._writing: Connection | None = None
+        self._waits = True  # whether the writing connection waits for other processes
         (_for_sqlite if self.dialect == "sqlite" else _for_postgresql)(self._engine)
 
     @contextmanager
@@ -64,16 +66,29 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """All or nothing, durable when it returns. Raises StorageBusy, StorageFull."""
-        with self._turn, _translated():
-            if self._writing is None:
-                self._writing = self._writer.connect()
-            with self._writing.begin():
-                yield self._writing
-                began_s = monotonic_s()
-            if self._committed is not None:
-                self._committed(monotonic_s() - began_s)
+    def write(self, *, wait: bool = True) -> Iterator[Connection]:
+        """All or nothing, durable when it returns. Raises StorageFull, and StorageBusy: at once, without `wait`."""
+        if not self._turn.acquire(blocking=wait):
+            raise StorageBusy("the store is busy", hint=_AGAIN)
+        try:
+            with _translated():
+                if self._writing is None:
+                    self._writing = self._writer.connect()
+                self._wait_for_others(self._writing, wait)
+                with self._writing.begin():
+                    yield self._writing
+                    began_s = monotonic_s()
+        finally:
+            self._turn.release()
+        if self._committed is not None:
+            self._committed(monotonic_s() - began_s)
+
+    def _wait_for_others(self, writing: Connection, wait: bool) -> None:
+        if not wait and self.dialect != "sqlite":
+            raise StorageBusy("a database behind a network is always waited for", hint=_AGAIN)
+        if wait != self._waits:
+            writing.connection.cursor().execute(f"PRAGMA {_BUSY if wait else 'busy_timeout=0'}")
+            self._waits = wait
 
     def time_commits(self, committed: Callable[[float], object]) -> None:
         """From now on `committed` hears how many seconds each commit took."""
@@ -164,7 +179,7 @@ class Database:
         with self._turn:
             if self._writing is not None:
                 self._writing.close()
-                self._writing = None
+                self._writing, self._waits = None, True
         self._engine.dispose()
         if self._watching is not None:
             self._watching.connection.close()
@@ -230,7 +245,7 @@ def _translated() -> Iterator[None]:
     except (DatabaseError, sqlite3.DatabaseError) as error:
         name = getattr(getattr(error, "orig", error), "sqlite_errorname", "")
         if name.startswith("SQLITE_BUSY"):
-            raise StorageBusy("the store is busy", hint="Try again in a moment.") from error
+            raise StorageBusy("the store is busy", hint=_AGAIN) from error
         if name in _DAMAGED:
             hint = "`netwright check` says more; `netwright restore --replace` puts a backup in its place."
             raise StorageDamaged("the database is damaged", hint=hint) from error

@@ -84,13 +84,18 @@ class Metrics:
             check_open(kind, status)
             append(connection, key, given)
 
-    def append_all(self, given: Sequence[tuple[str, Mapping[str, tuple[Any, ...]]]]) -> list[bool]:
-        """The same of several callers in one transaction; whose points were not taken hears why from `append`."""
+    def append_all(
+        self, given: Sequence[tuple[str, Mapping[str, tuple[Any, ...]]]], *, wait: bool = True
+    ) -> list[bool]:
+        """The same of several callers in one transaction; whose points were not taken hears why from `append`.
+
+        Without `wait`, raises StorageBusy at once when anybody else is writing.
+        """
         by_run: dict[str, list[Mapping[str, tuple[Any, ...]]]] = defaultdict(list)
         for run_id, points in given:
             by_run[run_id].append(points)
         taken = set[str]()
-        with self._database.write() as connection:
+        with self._database.write(wait=wait) as connection:
             for run_id, every in by_run.items():
                 for (key,) in _TAKES(connection, {"run_id": run_id}):
                     append(connection, key, *every)

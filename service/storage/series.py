@@ -6,13 +6,14 @@ sealed `blocks`, whose ranges of steps do not overlap and lie before the tail.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import struct
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import add
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, LargeBinary, and_, bindparam, cast, delete, insert, select, update
 
 from service.storage import block, moment, outline, summary
 from service.storage.block import POINT, SEALED_POINTS, Points
@@ -33,6 +34,19 @@ _THIS = update(series).where(series.c.key == bindparam("of_key"))
 _SET = Prepared(_THIS.values({name: bindparam(name) for name in _IN_SERIES}))
 _GROW = Prepared(_THIS.values({name: bindparam(name) for name in _GROWING}))  # two indexes are left alone
 _COUNT_REWRITE = Prepared(_THIS.values(rewrites=series.c.rewrites + 1))
+_VALUE: Any = bindparam("value")
+_ADD = Prepared(  # a point behind all others that is no new extreme: nothing of the series need be read for it
+    update(series)
+    .where(_MINE, series.c.last_step < bindparam("step"), series.c.tail_n < _SEAL_POINTS - 1)
+    .where(series.c.min <= _VALUE, series.c.max >= _VALUE)
+    .values(
+        {name: bindparam(of) for name, of in (("last_step", "step"), ("last", "value"))}
+        | {name: series.c[name] + 1 for name in ("n", "tail_n")}
+        | {"sum": series.c.sum + _VALUE}
+        | {"tail": cast(series.c.tail.op("||")(bindparam("point")), LargeBinary)}  # what || makes is text in SQLite
+    )
+    .returning(series.c.key)
+)
 _SEAL = Prepared(insert(blocks).values({name: bindparam(name) for name in (*_IN_BLOCKS, *summary.NAMES)}))
 _MY_BLOCKS = and_(blocks.c.run_key == bindparam("run_key"), blocks.c.name == bindparam("name"))
 _SUMMARIES = select(*(blocks.c[name] for name in summary.NAMES)).where(_MY_BLOCKS).order_by(blocks.c.first_step)
@@ -47,6 +61,8 @@ def append(connection: Connection, run_key: int, *given: Mapping[str, tuple[Any,
     parts: dict[str, list[Points]] = {}
     for each in given:
         for name, (steps, values, *times) in each.items():
+            if len(given) == len(steps) == 1 and _added(connection, run_key, name, steps[0], values[0], times, at):
+                continue
             parts.setdefault(name, []).append(block.points(steps, values, times[0] if times else at))
     for name, found in parts.items():
         new = found[0] if len(found) == 1 else block.in_order(np.concatenate(found))
@@ -61,6 +77,15 @@ def seal(connection: Connection, run_key: int) -> None:
         _seal(connection, {"run_key": run_key, "name": row.name}, block.unpacked(row.tail))
         emptied = update(series).where(series.c.key == row.key).values(tail_n=0, tail=b"")
         connection.execute(emptied)
+
+
+def _added(
+    connection: Connection, run_key: int, name: str, step: Any, value: Any, times: Sequence[Any], at: int
+) -> bool:
+    """Whether this one point could be put behind the tail as it is."""
+    step, value, time = int(step), float(value), int(times[0][0]) if times else at
+    point = struct.pack("<qqd", step, time, value)
+    return bool(_ADD(connection, {"run_key": run_key, "name": name, "step": step, "value": value, "point": point}))
 
 
 def _append(connection: Connection, mine: Mapping[str, Any], new: Points) -> None:

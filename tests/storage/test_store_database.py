@@ -61,6 +61,24 @@ def test_a_writer_waits_for_another_one(store: Store, folder: Path, submit: Call
     other.close()
 
 
+def test_who_does_not_wait_hears_at_once_that_another_writes_and_the_next_one_waits(store: Store, folder: Path) -> None:
+    run = store.runs.create_external().id
+    given = [(run, {"loss": ([1], [0.5])})]
+    other, began_s = holding(folder), time.monotonic()
+    with pytest.raises(StorageBusy):
+        store.metrics.append_all(given, wait=False)
+    assert time.monotonic() - began_s < database.BUSY_S / 2
+    thread = threading.Thread(target=store.metrics.append_all, args=(given,))
+    thread.start()
+    with pytest.raises(StorageBusy):  # whether that thread has its turn already or the other process still writes
+        store.metrics.append_all(given, wait=False)
+    other.execute("COMMIT")
+    other.close()
+    thread.join()
+    assert store.metrics.append_all([(run, {"loss": ([2], [0.25])})], wait=False) == [True]
+    assert store.metrics.series(run)["loss"].values.tolist() == [0.5, 0.25]
+
+
 def test_what_fails_in_the_middle_leaves_nothing_and_the_next_goes_on(store: Store) -> None:
     def half() -> None:
         with store._database.write() as connection:

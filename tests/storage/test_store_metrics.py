@@ -89,6 +89,29 @@ def assert_summary(summary: dict[str, Any], plain: Plain) -> None:
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from([0, 1, 5, 1018, 1022, 1023]), st.lists(st.tuples(st.integers(-2, 3), FLOATS), max_size=8))
+def test_points_told_one_by_one_are_those_told_together(
+    store: Store, before: int, later: list[tuple[int, float]]
+) -> None:
+    run, plain, step = store.runs.create_external(), Plain(), before
+    pieces = [([place], [math.sin(place)], [place]) for place in range(before)]
+    if before:
+        together = tuple([each[0] for each in column] for column in zip(*pieces, strict=True))
+        store.metrics.append(run.id, {"loss": together})
+    for on, value in later:
+        step = max(0, step + on)
+        pieces.append(([step], [value], [step]))
+        store.metrics.append(run.id, {"loss": pieces[-1]})
+    for piece in pieces:
+        plain.write(*piece)
+    if pieces:
+        assert same(store.metrics.series(run.id)["loss"], plain.columns())
+        assert_summary(store.metrics.summary([run.id])[run.id]["loss"], plain)
+        latest = store.metrics.latest([run.id])[run.id]["loss"]
+        assert (latest.step, latest.time) == (max(plain.points), plain.columns()[2][-1])
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(writings(), min_size=1, max_size=4), st.integers(5, 900), st.sampled_from(HOWS), st.booleans())
 def test_a_reduced_series_keeps_within_its_points_and_its_extremes(
     store: Store, pieces: list[tuple[list[int], list[float], list[int]]], max_points: int, how: Reduce, whole: bool
