@@ -39,7 +39,7 @@ def _submit(here: Context, key: Idempotency | None, worded: Callable[[], Job]) -
         type=asked.type, spec=admitted.spec, name=asked.name, tags=asked.tags, dataset_id=admitted.dataset_id,
         priority=asked.priority, max_queue=here.settings.max_queue, memory_bytes=admitted.memory_bytes,
         model_blob=admitted.model_blob, webhook=_webhook(here.settings, asked), trials=admitted.trials,
-        warnings=admitted.plan.warnings, idempotency_key=key,
+        warnings=admitted.warnings, idempotency_key=key,
     )  # fmt: skip
 
 

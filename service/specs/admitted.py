@@ -36,6 +36,11 @@ class Admitted:
     model_blob: str | None = None  # the model's file that the job works with, kept for it
     trials: tuple[Trial, ...] = ()  # of a search: its runs
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Those of the plan, but for the first of a search: how many trainings it is."""
+        return self.plan.warnings[1:] if self.trials else self.plan.warnings
+
 
 @contextmanager
 def inside(prefix: str) -> Iterator[None]:

@@ -34,9 +34,10 @@ function choose(id) {
   if (id !== shown && id) {
     close();
     shown = id;
-    close = show(place, id, tell, ({ type, name, spec }) => write.open({ type, name, spec }));
+    const [jobId, runId] = id.split("/");
+    close = show(place, jobId, runId, tell, ({ type, name, spec }) => write.open({ type, name, spec }));
   }
-  list.mark(shown);
+  list.mark(shown?.split("/")[0]);
   if (!shown) place.replaceChildren(h("p", { class: "hero" }, "Train something: choose a sample, or write a job."));
 }
 

@@ -4,9 +4,9 @@ export const FINAL = new Set(["succeeded", "failed", "cancelled"]);
 
 export function number(value, digits = 4) {
   if (value === null || value === undefined) return "–";
-  if (Number.isInteger(value)) return value.toLocaleString("en");
   const size = Math.abs(value);
-  return size >= 1e6 || size < 1e-4 ? value.toExponential(2) : String(Number(value.toPrecision(digits)));
+  if (Number.isInteger(value) && size < 1e12) return value.toLocaleString("en");
+  return size >= 1e6 || size < 1e-4 ? Number(value.toPrecision(3)).toExponential().replace("+", "") : String(Number(value.toPrecision(digits)));
 }
 
 export const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
@@ -16,6 +16,9 @@ export function score(name, value) {
   if (value === null || value === undefined) return "–";
   return /accuracy|precision|recall|f1$/.test(name) ? percent(value) : number(value);
 }
+
+/** A job by its name; without one by its type and the end of its id. */
+export const called = ({ name, type, id }) => name ?? `${type} ${id.slice(-5)}`;
 
 export const words = (name) => name.replace(/^val_/, "validation ").replaceAll("_", " ");
 

@@ -1,7 +1,7 @@
 // The list on the left: every job, its state and the best it has reached.
 import { get, latest } from "./api.js";
 import { h, say } from "./dom.js";
-import { FINAL, ago, headline, score, words } from "./format.js";
+import { FINAL, ago, called, headline, score, words } from "./format.js";
 
 const LIMIT = 40;
 
@@ -48,7 +48,7 @@ export function jobs(element, onJobs) {
 }
 
 function row(job) {
-  const name = h("b", {}, job.name ?? job.id);
+  const name = h("b", { title: job.id }, called(job));
   const state = h("span", { class: "state" });
   const value = h("span", {});
   const when = h("span", {});

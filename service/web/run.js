@@ -5,14 +5,16 @@ import { curves } from "./curves.js";
 import { h, say } from "./dom.js";
 import { facts } from "./facts.js";
 import { follow } from "./follow.js";
-import { FINAL, seconds } from "./format.js";
+import { FINAL, called, seconds } from "./format.js";
+import { trials } from "./trials.js";
 import { tryIt } from "./try.js";
 
 const PAUSE_MS = 200;
 const POINTS = 400;
 
-/** Shows a job in `place` until `close` is called. `moved()` hears of its end, `edit(job)` opens its spec. */
-export function show(place, jobId, moved, edit) {
+/** Shows a job in `place` until `close` is called; of a search the run `wanted`, or the first. `moved()` hears of its
+ * end, `edit(job)` opens its spec. */
+export function show(place, jobId, wanted, moved, edit) {
   const view = frame(edit);
   const seen = { ended: false, panel: null, closed: false };
   place.replaceChildren(view.element);
@@ -30,9 +32,10 @@ export function show(place, jobId, moved, edit) {
     const job = await get(`jobs/${jobId}`);
     view.job(job);
     if (FINAL.has(job.status)) stop();
-    const runId = job.run_id ?? job.run_ids[0];
+    const runId = wanted ?? job.run_id ?? job.run_ids[0];
     if (!runId) return;
     const [run, { series }] = await Promise.all([get(`runs/${runId}`), get(`runs/${runId}/metrics/series?max_points=${POINTS}&columns=&digits=6`)]);
+    if (job.type === "search") view.tried(trials(jobId, await get(`jobs/${jobId}/trials`), runId));
     if (seen.closed) return;
     view.curves.show(series);
     view.facts.show(job, run);
@@ -70,6 +73,7 @@ function frame(edit) {
   const fault = h("div", { class: "fault", role: "alert", hidden: true });
   const cancel = h("button", { onclick: () => act("cancel") }, "Cancel");
   const again = h("button", { onclick: () => edit(job) }, "Edit and run again");
+  const search = h("div", {});
   const parts = { curves: curves(), facts: facts(), lower: h("div", { class: "lower" }) };
 
   async function act(verb) {
@@ -85,13 +89,14 @@ function frame(edit) {
   return {
     ...parts,
     fault: show,
+    tried: (table) => search.replaceChildren(table),
     element: h("div", {},
       h("div", { class: "head" }, title, state, h("span", { class: "gap" }), cancel, again),
-      h("div", { class: "going" }, bar, eta), fault, parts.facts.element, parts.curves.element, parts.lower),
+      h("div", { class: "going" }, bar, eta), fault, search, parts.facts.element, parts.curves.element, parts.lower),
     job(now) {
       job = now;
       const ended = FINAL.has(now.status);
-      say(title, now.name ?? now.id);
+      say(title, called(now));
       say(state, now.stop_requested && !ended ? "stopping" : now.status);
       state.dataset.state = now.status;
       bar.value = now.progress;

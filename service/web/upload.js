@@ -8,7 +8,7 @@ const FEW = 20; // whole numbers of so few kinds are classes
 /** The card that takes files. `begin(job, about)` hears of the job, and what was understood of the file. */
 export function uploads(begin) {
   const input = h("input", { type: "file", hidden: true, onchange: () => take(input.files[0]) });
-  const about = h("span", { role: "status" }, "CSV, JSON, Parquet, arrays, zipped pictures, text. Or drop a file on the page.");
+  const about = h("span", { role: "status" }, "A table, arrays, zipped pictures or a text: choose a file, or drop it here.");
   const card = h("button", { class: "card own", onclick: () => input.click() },
     h("i", { "aria-hidden": "true" }, "↥"), h("b", {}, "Bring your data"), about);
   async function take(file) {

@@ -168,6 +168,20 @@ def test_more_windows_than_a_browser_has_connections_show_a_job_as_it_learns(pag
         each.wait_for_selector(".head .state[data-state=cancelled]", timeout=PATIENCE_MS)
 
 
+def test_a_search_shows_its_candidates_and_every_trial_is_a_link_to_its_run(page: Any, url: str) -> None:
+    train = {"dataset": {"sample": "iris"}, "network": {"layers": [{"kind": "dense"}]}, "training": {"epochs": 3}}
+    rates = {"kind": "grid", "fields": {"optimizer.learning_rate": [0.001, 0.1]}}
+    spec = {"folds": 3, "candidates": rates, "train": train}
+    job = httpx.post(f"{url}/v1/jobs", json={"type": "search", "name": "folds", "spec": spec}).json()
+    page.goto(f"{url}/#{job['id']}")
+    ended(page, "folds")
+    page.wait_for_selector(".trials .best:has-text('learning_rate 0.1')")
+    assert page.locator(".trials a").count() == 6
+    page.click(".trials .best >> text=fold 2")
+    page.wait_for_selector(".trials .best a[aria-current]:text-is('fold 2')")
+    assert page.url.endswith(f"#{job['id']}/{job['run_ids'][4]}")
+
+
 def test_the_keyboard_reaches_every_job(page: Any) -> None:
     begin(page, "Name a flower")
     page.wait_for_selector("#jobs a[aria-current]")
