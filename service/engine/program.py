@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +30,13 @@ class Memory:
     theta: Array
     gradient: Array
     state: Array
+
+    @property
+    def sound(self) -> bool:
+        """Whether all that is kept is finite."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = float(self.theta.sum()) + float(self.state.sum())  # may overflow where no number does
+        return math.isfinite(total) or all(np.isfinite(each).all() for each in (self.theta, self.state))
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,7 +148,7 @@ class Training:
         now, last = self._standing, self._standing.step
         means = losses.sums / losses.divisors
         if not np.isfinite(means.sum()):
-            self._diverged(last - len(means) + 1 + int(np.argmax(~np.isfinite(means))))
+            self._diverged("the loss", last - len(means) + 1 + int(np.argmax(~np.isfinite(means))))
         self._standing = replace(
             now,
             loss=_added(now.loss, losses.sums), divisor=_added(now.divisor, losses.divisors),
@@ -162,12 +162,12 @@ class Training:
             self._points[0].append(steps[chosen])
             self._points[1].append(means[chosen])
 
-    def _diverged(self, step: int) -> None:
+    def _diverged(self, what: str, step: int) -> None:
         views = self.net.trained.views(self._memory.theta)
         broken = next((name for name, view in views.items() if not np.isfinite(view).all()), None)
         layer = (broken or str(self.net.plan.parts[-1].index)).split(".", 1)[0]
         raise Diverged(
-            f"the loss stopped being a number at step {step}",
+            f"{what} stopped being a number at step {step}",
             hint=f"lower the learning rate (now {self.recipe.optimizer.learning_rate:g}) or set clip_norm",
             step=step,
             layer=f"/network/layers/{layer}",
@@ -190,6 +190,8 @@ class Training:
 
     def _judge(self) -> list[Event]:
         now, spec = self._standing, self.recipe.training
+        if not self._memory.sound:  # the epoch's last step is in no loss yet
+            self._diverged("a weight", now.step)
         scores = self._scores()
         monitor = self._monitor(scores)
         value = scores.get(monitor, float("nan"))

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from service.data import Applied, Dataset, Letters, Part, Preprocessor, apply, text_parts
 from service.engine import Assessment
 from service.errors import InvalidData
@@ -77,11 +79,19 @@ def evaluate(
         seen, rows = seen + len(some), rows + len(part.x)
         if len(part.x):
             assessment.add(examples_of(part))
-            found.add(part, network(part.x))
+            found.add(part, _finite(network(part.x)))
         yield seen / len(ids)
     if not rows:
         raise InvalidData("no row has an answer that the model could give")
     yield Evaluation(dict(assessment.scores()), rows, seen - rows, found.report(name))
+
+
+def _finite(y: Array) -> Array:
+    """The model's answers. Raises InvalidData when one is no number."""
+    if not np.isfinite(y).all():
+        hint = "Its training went too far, or the rows are far from those it was trained on."
+        raise InvalidData("the model answers with numbers that are not finite", hint=hint)
+    return y
 
 
 def _assessment(model: NetworkModel, preprocessor: Preprocessor, metrics: Sequence[str] = ()) -> Assessment:

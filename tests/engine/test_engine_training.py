@@ -193,6 +193,12 @@ def test_a_loss_that_is_no_number_names_step_layer_and_cure() -> None:
     assert "learning rate" in (caught.value.hint or "")
 
 
+def test_weights_spoiled_by_the_last_step_are_no_success() -> None:
+    spec = recipe(optimizer={"kind": "adam", "epsilon": 1e-300}, epochs=1, batch_size=61)  # 0 in float32: 0 / 0
+    with pytest.raises(Diverged, match="a weight stopped being a number at step 1"):
+        list(train(spec))
+
+
 @pytest.mark.parametrize("shards", [2, 3, 8])
 def test_shards_add_up_to_the_whole_batch(shards: int) -> None:
     layers = [LAYERS[0], LAYERS[2]]

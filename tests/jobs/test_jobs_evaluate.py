@@ -67,6 +67,19 @@ def test_classes_that_the_model_does_not_know_are_left_out_and_told(machine: Mac
     assert "1 rows" in run.report["warnings"][0]
 
 
+def test_answers_that_are_no_numbers_are_the_datas_fault_and_not_ours(machine: Machine) -> None:
+    rows = [{"x": x / 10, "y": "ab"[x > 20]} for x in range(40)]
+    layers = [{"kind": "dense", "units": 8, "activation": "swiglu"}, {"kind": "dense", "units": 2}]
+    spec = {"dataset": {"rows": rows}, "network": {"layers": layers}, "training": {"epochs": 1}}
+    run = machine.run(machine.until(machine.submit({"type": "train", "spec": spec}), "succeeded"))
+    far = {"rows": [{"x": 3e38, "y": "a"}]}  # a float32 still, but no product of it is
+    asked = {"type": "evaluate", "spec": {"model": run.id, "dataset": far}}
+    error = machine.until(machine.submit(asked), "failed").error or {}
+    assert (error["code"], error["message"]) == (
+        "data_unusable", "the model answers with numbers that are not finite"
+    )  # fmt: skip
+
+
 def test_texts_are_told_by_their_perplexity(machine: Machine) -> None:
     spec = {"dataset": TEXT, "order": 3}
     counted = machine.run(machine.until(machine.submit({"type": "ngram", "spec": spec}), "succeeded"))
