@@ -21,22 +21,39 @@ Hints = Sequence[Hint]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a thread made of a block: the lines that lead to the names, all its lines, and the columns below them."""
+    """What a thread made of a block: the lines that lead to the names, and the columns below them."""
 
     header: bytes
-    lines: int
     columns: Cut | None
+
+
+class Passed:
+    """Counts the lines of the blocks before, when somebody asks: hardly anybody does."""
+
+    def __init__(self) -> None:
+        self._line, self._uncounted = 1, list[Lines]()
+
+    def add(self, lines: Lines) -> None:
+        self._uncounted.append(lines)
+        if lines.held is not None:
+            self.line()
+
+    def line(self) -> int:
+        """The number of the line after them."""
+        while self._uncounted:
+            self._line += line_count(self._uncounted.pop().read())
+        return self._line
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A block: its whole lines, checked, when they are asked for; `line`: the number of the first one."""
+    """A block: its whole lines, checked, when they are asked for, and the number of the first one."""
 
     block: Callable[[], bytes]
-    line: int
+    line: Callable[[], int]
     delimiter: str = ","
     hints: Hints = ()
-    found: Found = Found(b"", 0, None)
+    found: Found = Found(b"", None)
 
     def columns(self, hints: Hints) -> Cut | None:
         """What follows the header, by columns; anew when one that was cut as numbers must be words by now."""
@@ -54,9 +71,9 @@ def pieces(
     size = BLOCK_BYTES if not large else LARGE_BLOCK_BYTES if columns < WIDE else WIDE_BLOCK_BYTES
     if not (large and available()):
         for block, line in source.line_blocks(size):
-            yield Piece(partial(bytes, block), line)
+            yield Piece(partial(bytes, block), partial(int, line))
         return
-    blocks, line = source.lines(size), 1
+    blocks, passed = source.lines(size), Passed()
     coming = deque[tuple[Lines, Hints, Future[Found]]]()
     with ThreadPoolExecutor(_THREADS, "csv") as threads:
         while True:
@@ -66,19 +83,21 @@ def pieces(
             if not coming:
                 return
             lines, then, future = coming.popleft()
-            found = future.result()
-            yield Piece(partial(lines.checked, line), line, delimiter, then, found)
-            line += found.lines
+            yield Piece(partial(_checked, lines, passed), passed.line, delimiter, then, future.result())
+            passed.add(lines)
+
+
+def _checked(lines: Lines, passed: Passed) -> bytes:
+    return lines.checked(passed.line())
 
 
 def _cut(lines: Lines, delimiter: str, hints: Hints, header: bool) -> Found:
     block = lines.read()
     named, ascii = _names(block) if header else b"", block.isascii()
-    count = line_count(block)
     if b"\0" in block or not (ascii or _is_utf8(named)):
-        return Found(named, count, None)
+        return Found(named, None)
     body = block[len(named) :] if named else block
-    return Found(named, count, cut(body, delimiter, hints, ascii=ascii))
+    return Found(named, cut(body, delimiter, hints, ascii=ascii))
 
 
 def _names(block: bytes) -> bytes:

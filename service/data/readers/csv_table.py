@@ -72,7 +72,7 @@ def _read_one(source: Source, head: Head, table: Table) -> None:
             _add_columns(table, head.names, columns)
             _check_rows(source, table)
             continue
-        text, first = rest + piece.block(), piece.line - rest.count(b"\n")
+        text, first = rest + piece.block(), piece.line() - rest.count(b"\n")
         rows = _records(source, text, first, table.rows, head)
         if rows is None:  # a quoted field goes on in the next block
             rest = text
