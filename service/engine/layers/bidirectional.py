@@ -32,8 +32,10 @@ class Bidirectional(LayerSpec):
         one = self.layer.plan(shape)
         other = tuple(replace(each, name=each.name + REVERSE) for each in one.parameters)
         out = replace(one.shape, dims=(*one.shape.dims[:-1], 2 * one.shape.dims[-1]))
-        own = 2 * one.workspace + 4 * out.size + 2 * shape.size
-        return LayerPlan(out, one.parameters + other, flops=2 * one.flops, workspace=own)
+        return LayerPlan(out, one.parameters + other, flops=2 * one.flops, workspace=4 * out.size + 2 * shape.size)
+
+    def memory(self, shape: Shape, plan: LayerPlan, rows: int, backward: bool) -> int:
+        return rows * plan.workspace + 2 * self.layer.memory(shape, self.layer.plan(shape), rows, backward)
 
     def bind(self, site: Site) -> tuple[Step, Step]:
         one = self.layer.plan(site.shape)

@@ -36,7 +36,7 @@ class Gru(LayerSpec):
     takes_indices: ClassVar[bool] = True
 
     def plan(self, shape: Shape) -> LayerPlan:
-        return plan_recurrent(shape, self.units, 3, 6, self.output)
+        return plan_recurrent(shape, self.units, 3, 5, self.output)
 
     def memory(self, shape: Shape, plan: LayerPlan, rows: int, backward: bool) -> int:
         return recurrent_memory(shape, plan, rows, backward)
@@ -52,20 +52,23 @@ class Gru(LayerSpec):
 def _cell(tape: Tape) -> Cell:
     """x brings p to n, r, z; h brings u to r, z, n, and the reset gate weighs the last of it."""
     u, h, a = tape.u, tape.h, tape.scratch("a", 3)
-    n, sigmoids, r, z = a[0], a[1:], a[1], a[2]
+    n, sigmoids = a[0], a[1:]
     p, entering, product = [(p[0], p[1:]) for p in tape.p], u[:2], u[2]
-    both, gap, bias = tape.scratch("both", 2), tape.scratch("gap", 1)[0], tape.site.theta["bias_hh_l0"][-tape.units :]
+    both, gap, b = tape.scratch("both", 2), tape.scratch("gap", 1)[0], tape.scratch("b_n", 1)[0]
     rq, held = both
-    half = np.array(0.5, a.dtype)
-    keep = _factors(tape, a, both) if tape.factors else None
+    half, bias = np.array(0.5, a.dtype), tape.site.theta["bias_hh_l0"][-tape.units :]
+    gates = [(k[3:], k[3], k[4]) for k in tape.factors] or [(sigmoids, a[1], a[2])] * len(h)
+    keep = _factors(tape, n, both) if tape.factors else None
 
     def step(t: int) -> None:
-        p_n, p_rz = p[t]
+        if t == 0:
+            np.copyto(b, bias)
+        (p_n, p_rz), (rz, r, z) = p[t], gates[t]
         np.add(entering, p_rz, sigmoids)
         np.tanh(sigmoids, sigmoids)
         np.multiply(sigmoids, half, sigmoids)
-        np.add(sigmoids, half, sigmoids)
-        np.add(product, bias, rq)
+        np.add(sigmoids, half, rz)
+        np.add(product, b, rq)
         np.multiply(r, rq, rq)
         np.add(p_n, rq, n)
         np.tanh(n, n)
@@ -92,20 +95,18 @@ def _cell(tape: Tape) -> Cell:
     return Cell(step, back)
 
 
-def _factors(tape: Tape, a: Array, both: Array) -> AtTime:
-    """dh/dn = (1 - z)(1 - n^2), dn/dr = q r (1 - r), dh/dz = (h - n) z (1 - z); and r, z."""
-    n, sigmoids, one = a[0], a[1:], np.array(1, a.dtype)
-    left, part = tape.scratch("left", 2), tape.scratch("part", 1)[0]
+def _factors(tape: Tape, n: Array, both: Array) -> AtTime:
+    """dh/dn = (1 - z)(1 - n^2), dn/dr = q r (1 - r), dh/dz = (h - n) z (1 - z); r and z lie behind them."""
+    one, left, part = np.array(1, n.dtype), tape.scratch("left", 2), tape.scratch("part", 1)[0]
     left_z = left[1]
-    outs = [(k[0], k[1:3], k[3:]) for k in tape.factors]
+    places = [(k[0], k[1:3], k[3:]) for k in tape.factors]
 
     def keep(t: int) -> None:
-        k_n, k_rz, rz = outs[t]
-        np.subtract(one, sigmoids, left)
+        k_n, k_rz, rz = places[t]
+        np.subtract(one, rz, left)
         np.multiply(left, both, k_rz)
         np.multiply(n, n, part)
         np.multiply(part, left_z, part)
         np.subtract(left_z, part, k_n)
-        np.copyto(rz, sigmoids)
 
     return keep

@@ -1,8 +1,7 @@
 """What every recurrent layer shares: the walk through time, forward and back.
 
-What products over all times make lies row by row, gates side by side, rows never a power of two apart: those fall on
-few lines of the first cache and are up to 14 times slower to write. What belongs to a step lies gate by gate, each one
-block of memory: NumPy walks through it twice as fast.
+What belongs to a step lies gate by gate, each one block of memory: NumPy walks through it twice as fast as along rows.
+Products are cut so small that their weights, and the steps they gather, stay in the caches.
 """
 
 from __future__ import annotations
@@ -16,26 +15,24 @@ import numpy as np
 from pydantic import Field
 
 from service.engine.contract import Array, LayerPlan, Layout, Parameter, Shape, Site, Step, Unfit
-from service.engine.layers.embedding import ONE_HOT_MOST
-from service.engine.layers.recurrent_rows import Dropped, Stopped
-from service.engine.layers.recurrent_weights import (
-    AtTime,
-    Gates,
-    Source,
+from service.engine.layers.recurrent_gradients import Slopes, bind_gradients, steps_gathered
+from service.engine.layers.recurrent_products import (
     bind_back_product,
-    bind_gradients,
     bind_projection,
     bind_state_product,
-    by_gate,
+    bind_to_input,
+    steps_at_once,
 )
+from service.engine.layers.recurrent_rows import Dropped, Stopped
+from service.engine.layers.recurrent_weights import AtTime, Gates, Source, Walk
 
 Output = Literal["sequence", "last"]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
-def plan_recurrent(shape: Shape, units: int, gates: int, beside: int, output: Output) -> LayerPlan:
-    """Two matrices and two biases under PyTorch's names; gates side by side. `beside`: blocks of units kept at every
-    step for the way back, beside gates, state and its gradient. Raises Unfit."""
+def plan_recurrent(shape: Shape, units: int, gates: int, kept: int, output: Output) -> LayerPlan:
+    """Two matrices and two biases under PyTorch's names; gates side by side. `kept`: blocks of units kept at every
+    step for the way back, beside the state and its gradient. Raises Unfit."""
     if len(shape.dims) != (1 if shape.vocabulary else 2):
         raise Unfit(
             f"reads sequences, (time, numbers) a row, not {list(shape.dims)}",
@@ -51,18 +48,21 @@ def plan_recurrent(shape: Shape, units: int, gates: int, beside: int, output: Ou
         Parameter("bias_hh_l0", (wide,)),
     )
     out = Shape((time, units), timed=shape.timed) if output == "sequence" else Shape((units,))
-    letters = n if shape.vocabulary and n <= ONE_HOT_MOST else 1
-    own = time * (wide + (beside + 2) * units + letters) + 12 * units
+    ids = 2 * time if shape.vocabulary else 0  # each as long as two numbers
+    own = time * (kept + 2) * units + ids + 20 * units
     return LayerPlan(out, parameters, flops=2 * time * wide * (n + units), workspace=own)
 
 
 def recurrent_memory(shape: Shape, plan: LayerPlan, rows: int, backward: bool) -> int:
-    """Numbers of working memory; without a way back only the gates and the states."""
+    """Numbers of working memory; without a way back only the states and what x brings to a few steps."""
     (n, wide), (units, _) = (each.shape for each in plan.parameters[:2])
-    copies = 3 * wide * (n + units) if backward else wide * (n + units)
-    if backward:
-        return rows * plan.workspace + copies
-    return rows * (shape.dims[0] * (wide + units) + 12 * units) + copies
+    time, letters = shape.dims[0], shape.vocabulary is not None
+    weights = wide * (n + units)
+    entering = rows * wide * (1 if letters else steps_at_once(rows, time, n, units, wide))
+    if not backward:
+        return rows * (time + 20) * units + entering + weights
+    waiting = time if letters else steps_gathered(rows, time, n, units, wide)
+    return rows * plan.workspace + entering + rows * waiting * (wide + units) + 4 * weights
 
 
 def time_first(shape: Shape) -> Layout:
@@ -76,7 +76,7 @@ class Tape:
 
     `p[t]`: (G, B, H), scale (x W + b), the last of PyTorch's gates first. `u`: (G, B, H), scale h U of a step, in the
     same order unless the last gate's product is apart. `h[t]`: (B, H), the state before step t. `factors[t]`:
-    (kept, B, H). `dh[t]`: (B, H), the gradient in h[t]. `d[t]`: (G, B, H), the gradient in p[t], in its memory, to be
+    (kept, B, H). `dh[t]`: (B, H), the gradient in h[t]. `d[t]`: (G, B, H), the gradient in p[t], to be
     written by the cell; with a product apart (G + 1, B, H), the last its gradient. `rest`: (B, H), what reaches
     h[t - 1] beside h U, or None.
     """
@@ -132,20 +132,24 @@ def bind_recurrent(site: Site, kind: Kind, units: int, output: Output, dropped: 
     source, gates = Source(site), Gates(site, kind.scale, units, kind.apart)
     h = site.loose("h", (gates.time + 1, site.rows, units))
     keep = Dropped(site, h, dropped) if site.training and dropped else None
-    cut, product = bind_state_product(site, gates, list(h if keep is None else keep.h))
+    read = h if keep is None else keep.h
+    cut, product = bind_state_product(site, gates, list(read))
     project, enter, p = bind_projection(site, gates, source, cut)
-    tape = _tape(site, kind, gates, h, p)
+    slopes = Slopes(site, gates) if site.backward else None
+    dh = site.loose("dh", (len(h) if site.backward else 0, *h.shape[1:]))
+    tape = _tape(site, kind, gates, p, h, dh, slopes)
     cell = kind.cell(tape)
     stop = Stopped(site, tape, cell) if site.lengths is not None else None
     last = output == "last"
     y, told = (site.y, h[-1]) if last else (site.y.swapaxes(0, 1), h[1:])
-    before = [each for each in (enter, None if keep is None else keep.drop, product) if each is not None]
+    before = [enter, product] if keep is None else [enter, keep.drop, product]
     forward = _forward(site, tape, cell, stop, (project, before, partial(np.copyto, y, told)))
-    if not site.backward:
+    if slopes is None:
         return forward, forward
-    fetch, product = bind_back_product(site, gates, gates.times(gates.all), tape.dh)
-    ends = bind_gradients(site, gates, source, h if keep is None else keep.h)
-    return forward, _backward(site, tape, cell, keep, stop, (fetch, product, ends), last)
+    walks = [bind_back_product(site, gates, "weight_hh_l0", slopes, slopes.of_state, dh)]
+    walks += [bind_to_input(site, gates, slopes)] if site.dx is not None else []
+    walks.append(bind_gradients(site, gates, source, slopes, read))
+    return forward, _backward(site, tape, cell, keep, stop, walks, last)
 
 
 def _forward(site: Site, tape: Tape, cell: Cell, stop: Stopped | None, work: tuple[Step, list[AtTime], Step]) -> Step:
@@ -166,10 +170,9 @@ def _forward(site: Site, tape: Tape, cell: Cell, stop: Stopped | None, work: tup
 
 
 def _backward(
-    site: Site, tape: Tape, cell: Cell, keep: Dropped | None, stop: Stopped | None, work: tuple[Step, AtTime, Step],
-    last: bool,
+    site: Site, tape: Tape, cell: Cell, keep: Dropped | None, stop: Stopped | None, walks: list[Walk], last: bool,
 ) -> Step:  # fmt: skip
-    (fetch, product, ends), dh, rest, times = work, tape.dh, tape.rest, range(len(tape.p))
+    dh, rest, times = tape.dh, tape.rest, range(len(tape.p))
     dy = [site.dy] if last else list(site.dy.swapaxes(0, 1))
 
     def above(t: int) -> None:
@@ -177,37 +180,40 @@ def _backward(
             np.add(dh[t], dy[t - 1], dh[t])
 
     calls: list[AtTime] = [cell.back] if stop is None else [stop.save, cell.back, stop.silence]
-    calls.append(product)
+    calls += [walk.at for walk in walks]
     calls += [] if keep is None else [lambda t: np.multiply(dh[t], keep.mask, dh[t])]
     calls += [] if rest is None else [lambda t: np.add(dh[t], rest, dh[t])]
     calls += [] if stop is None else [stop.restore]
     calls += [] if last else [above]
 
     def backward() -> None:
-        fetch()
+        for walk in walks:
+            walk.begin()
         np.copyto(dh[-1], dy[-1])
         for each in cell.d_memory:
             each.fill(0)
         for t in reversed(times):
             for call in calls:
                 call(t)
-        ends()
+        for walk in walks:
+            walk.end()
 
     return backward
 
 
-def _tape(site: Site, kind: Kind, gates: Gates, h: Array, p: list[Array]) -> Tape:
-    time, units, rows = gates.time, gates.units, site.rows
-    back = time if site.backward else 0
+def _tape(
+    site: Site, kind: Kind, gates: Gates, p: list[Array], h: Array, dh: Array, slopes: Slopes | None
+) -> Tape:  # fmt: skip
+    kept = (0 if slopes is None else gates.time, kind.kept, *h.shape[1:])
     return Tape(
         site=site,
-        p=[by_gate(each, units) for each in p],
+        p=p,
         u=gates.u,
         h=list(h),
-        factors=list(site.loose("factors", (back, kind.kept, rows, units))),
-        dh=list(site.loose("dh", (back + 1 if back else 0, rows, units))),
-        d=[by_gate(each, units) for each in gates.times(gates.all)],
-        rest=site.loose("rest", (rows, units)) if kind.rest else None,
+        factors=list(site.loose("factors", kept)),
+        dh=list(dh),
+        d=[] if slopes is None else [slopes.at(t, slopes.all) for t in range(gates.time)],
+        rest=site.loose("rest", h.shape[1:]) if kind.rest else None,
     )
 
 
