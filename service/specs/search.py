@@ -37,6 +37,7 @@ def admit_search(job: SearchJob, store: Store, limit_bytes: int, plan: Plan) -> 
                 wrong |= {(fault.pointer, fault.message): fault for fault in told}
         if wrong:
             raise InvalidSpec(next(iter(wrong.values())).message, faults=tuple(wrong.values()))
+        _check_measured(search.monitor, [spec for spec, _ in found])
         row = data.keep()
     plans = [planned for _, planned in found]
     here = {"id": row.id, "rows": None} if search.train.dataset.rows is not None else {}
@@ -147,6 +148,17 @@ def _check_whole(search: SearchSpec) -> None:
         found.append(Fault("/spec/monitor", "nothing_held_back", message, "say folds, or dataset.validation"))
     if found:
         raise InvalidSpec(found[0].message, faults=found)
+
+
+def _check_measured(monitor: str, trials: Sequence[TrainSpec]) -> None:
+    """What trials are compared by must be told of each; `train_` has what its steps tell, as in early stopping."""
+    part, _, name = monitor.partition("_")
+    by_steps = part != "train" or name == "accuracy"
+    if name == "loss" or (by_steps and all(name in (each.metrics or ()) for each in trials)):
+        return
+    message = f"nothing is measured under the name {monitor!r}"
+    hint = None if part == "train" else f"add {name!r} to train.metrics"
+    raise InvalidSpec(message, faults=[Fault("/spec/monitor", "unknown_metric", message, hint)])
 
 
 def _check_rows(search: SearchSpec, description: Description) -> None:

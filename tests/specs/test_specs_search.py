@@ -137,6 +137,8 @@ def test_faults_of_candidates_are_told_at_their_field_each_once(store: Store) ->
         ({"sample": "iris"}, {"folds": 100, "candidates": grid(training__seed=[1, 2, 3])}, "/spec/candidates"),
         ({"sample": "iris"}, {"candidates": grid(training__seed=[1])}, "/spec/monitor"),
         ({"sample": "iris"}, {"folds": 2, "monitor": "val_lss"}, "/spec/monitor"),
+        ({"sample": "iris"}, {"folds": 2, "monitor": "val_f1"}, "/spec/monitor"),
+        ({"sample": "iris"}, {"folds": 2, "monitor": "train_f1"}, "/spec/monitor"),
         ({"sample": "iris"}, {"folds": 2, "candidates": grid(dataset__sample=["digits"])},
          "/spec/candidates/fields/dataset.sample"),
         ({"sample": "iris", "target": "spcies"}, {"folds": 2}, "/spec/train/dataset/target"),
