@@ -46,7 +46,14 @@ _SUFFIXES = {
     "csv": "csv", "tsv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "json": "json",
     "npy": "npy", "npz": "npz", "txt": "text", "text": "text", "md": "text",
 }  # fmt: skip
-_SHEETS = ("xlsx", "xlsm", "xls", "ods", "numbers")
+_SHEET = "a spreadsheet", "save the sheet as CSV (UTF-8)"
+_PICKLE = "a pickle, which may run anything", "save weights as safetensors, arrays as NPY or NPZ"
+_OTHERS = {
+    **dict.fromkeys(("xlsx", "xlsm", "xls", "ods", "numbers"), _SHEET),
+    **dict.fromkeys(("pkl", "pickle", "pt", "pth", "joblib"), _PICKLE),
+    **dict.fromkeys(("png", "jpg", "jpeg", "gif", "webp"), ("one picture", "send a zip of pictures, a folder a class")),
+    "onnx": ("a model, not data", "POST /v1/runs/import takes it"),
+}  # by the name's ending
 _MAGIC = {
     b"\x93NUMPY": "npy", b"PK\x03\x04": "npz", b"PK\x05\x06": "npz", PARQUET_MAGIC: "parquet",
     **dict.fromkeys(ARROW_MAGICS, "arrow"),
@@ -144,8 +151,9 @@ def _kind(rows: int, columns: list[Finished]) -> Kind:
 
 def guess_format(source: Source) -> str:
     """By the first bytes, then by the name, then by what a text looks like. Raises InvalidData when none fits."""
-    if source.suffix in _SHEETS:
-        raise unusable("unknown_format", f"{source.name} is a spreadsheet", "save the sheet as CSV (UTF-8)")
+    if source.suffix in _OTHERS:
+        what, hint = _OTHERS[source.suffix]
+        raise unusable("unknown_format", f"{source.name} is {what}", hint)
     head = source.head(4096)
     if not head:
         raise unusable("empty", f"{source.name} is empty")

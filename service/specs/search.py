@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from service.data import Description, holds_text
 from service.errors import Fault, InvalidSpec, did_you_mean
 from service.specs.admitted import SLACK_BYTES, Admitted, JobPlan
+from service.specs.advice import meant
 from service.specs.candidates import MOST_TRIALS, Candidate, placed
 from service.specs.dataset import Source, source
 from service.specs.fault import faults, pointer
@@ -157,7 +158,8 @@ def _check_measured(monitor: str, trials: Sequence[TrainSpec]) -> None:
     if name == "loss" or (by_steps and all(name in (each.metrics or ()) for each in trials)):
         return
     message = f"nothing is measured under the name {monitor!r}"
-    hint = None if part == "train" else f"add {name!r} to train.metrics"
+    known = ["loss", *(trials[0].metrics or ())]
+    hint = meant(name, known) or (None if part == "train" else f"add {name!r} to train.metrics")
     raise InvalidSpec(message, faults=[Fault("/spec/monitor", "unknown_metric", message, hint)])
 
 

@@ -66,7 +66,7 @@ def bomb() -> bytes:
 HOSTILE: dict[str, tuple[str, bytes | Callable[[], bytes], type[RequestError], str]] = {
     "a pickle inside an npy": ("a.npy", pickled(), InvalidData, "Python objects"),
     "a pickle inside an npz": ("a.npz", zipped("a.npy", pickled()), InvalidData, "Python objects"),
-    "a bare pickle": ("a.pkl", pickle.dumps({"a": 1}), InvalidData, "no known format"),
+    "a bare pickle": ("a.pkl", pickle.dumps({"a": 1}), InvalidData, "is a pickle"),
     "an npy that claims 80 TB": ("a.npy", header("<f8", (10**13,)) + bytes(64), InvalidData, "64 follow"),
     "an npy of a negative shape": ("a.npy", header("<f8", (-1, 4)) + bytes(64), InvalidData, "shape"),
     "an npy header of brackets": ("a.npy", b"\x93NUMPY\1\0\x28\x23" + b"(" * 9000, InvalidData, "header"),

@@ -56,8 +56,16 @@ def test_a_file_without_names_of_columns_is_told(load: Load) -> None:
     assert "no line of names" in told
 
 
-@pytest.mark.parametrize("name", ["a__xlsx", "a__xls", "a__ods"])
-def test_a_spreadsheet_is_to_be_saved_as_csv(load: Load, name: str) -> None:
-    with pytest.raises(InvalidData, match="is a spreadsheet") as caught:
+@pytest.mark.parametrize(
+    ("name", "what", "hint"),
+    [
+        ("a__xlsx", "is a spreadsheet", "save the sheet as CSV"),
+        ("a__pt", "is a pickle", "safetensors"),
+        ("a__png", "is one picture", "zip of pictures"),
+        ("a__onnx", "is a model", "/v1/runs/import"),
+    ],
+)
+def test_what_is_no_data_set_is_told_what_it_is_and_what_to_send(load: Load, name: str, what: str, hint: str) -> None:
+    with pytest.raises(InvalidData, match=what) as caught:
         load(**{name: b"PK\x03\x04" + bytes(90)})
-    assert caught.value.hint == "save the sheet as CSV (UTF-8)"
+    assert hint in (caught.value.hint or "")

@@ -58,6 +58,18 @@ def test_folds_alone_are_the_same_training_with_each_fold_held_back(store: Store
     assert "4 trainings" in found.plan.warnings
 
 
+@pytest.mark.parametrize(
+    ("monitor", "hint"),
+    [("val_f1", "add 'f1' to train.metrics"), ("val_acc", "Did you mean 'accuracy'?"), ("train_f1", None)],
+)
+def test_trials_cannot_be_compared_by_what_they_do_not_measure(store: Store, monitor: str, hint: str | None) -> None:
+    with pytest.raises(InvalidSpec) as caught:
+        admitted(store, search(folds=2, monitor=monitor))
+    (fault,) = caught.value.faults
+    assert (fault.pointer, fault.code) == ("/spec/monitor", "unknown_metric")
+    assert hint is None or fault.hint == hint
+
+
 def test_a_path_of_a_candidate_is_told_where_it_stands(store: Store) -> None:
     with pytest.raises(InvalidSpec) as caught:
         admitted(store, search(folds=2, candidates=grid(learning_rate=[0.1])))

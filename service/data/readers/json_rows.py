@@ -111,7 +111,8 @@ def _add(table: Table, name: str, values: Rows) -> None:
 
 def _odd(row: int, name: str, expected: str) -> InvalidData:
     message = f"{row_words(row)}, column {name!r}: expected {expected}"
-    return refusal([Fault(pointer("rows", row, name), "mixed_types", message)])
+    hint = "a file is an array of rows, or a row a line; a row is an object of numbers, words and lists of numbers"
+    return refusal([Fault(pointer("rows", row, name), "mixed_types", message, hint)])
 
 
 def _numbers(values: Rows, name: str, before: int) -> Floats:

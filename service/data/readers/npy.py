@@ -111,7 +111,7 @@ def _check_members(source: Source, infos: list[zipfile.ZipInfo]) -> None:
     other = [info.filename for info in infos if not info.filename.endswith(".npy")]
     if other or not infos:
         found = f"holds {other[0][:60]!r}" if other else "is empty"
-        raise unusable("not_npz", f"{source.name} {found}; an NPZ holds .npy arrays only")
+        raise unusable("not_npz", f"{source.name} {found}; an NPZ holds .npy arrays only", "unpack it first")
 
 
 def _member(source: Source, archive: zipfile.ZipFile, info: zipfile.ZipInfo, spool: Spool) -> _Stored:
