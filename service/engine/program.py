@@ -131,14 +131,23 @@ class Program:
             self.partner = arena.array("program.partner", self.y.shape, np.intp, rows=rows)
         self._shares = np.ones(self.kept)
         self._masks(net, rows)
-        self.z = self._ends("z", 1, out, net)[0]
+        self.tall = self._tall(out, net)
+        self.z = self._ends("z", 1, out, net)[0] if self.tall is None else self.tall[:-1].T
         self.dz = self._ends("dz", 1, out, net)[0] if setting.training else None
         self._rows: dict[int, tuple[tuple[Step, ...], tuple[Step, ...]]] = {}
         self.steps = Bound(partial(self._bind, net, memory), self.kept)
 
+    def _few_classes(self, out: tuple[int, ...]) -> bool:
+        """Whether the ends lie class by class in memory."""
+        return len(out) == 2 and 1 < out[-1] <= self.loss.columns
+
+    def _tall(self, out: tuple[int, ...], net: Compiled) -> Array | None:
+        shape = (out[-1] + 1, out[0])
+        return self.arena.array("program.z", shape, net.dtype, rows=out[0]) if self._few_classes(out) else None
+
     def _ends(self, name: str, slots: int, out: tuple[int, ...], net: Compiled) -> Array:
         """(slots, *out), class by class in memory when that is better for the loss."""
-        if len(out) == 2 and 1 < out[-1] <= self.loss.columns:
+        if self._few_classes(out):
             shape = (slots, out[1], out[0])
             return self.arena.array(f"program.{name}", shape, net.dtype, rows=out[0]).transpose(0, 2, 1)
         return self.arena.array(f"program.{name}", (slots, *out), net.dtype, rows=out[0])
@@ -198,6 +207,7 @@ class Program:
             constant=self.constant,
             evidence=self.evidence[slot],
             arena=self._layers,
+            tall=self.tall,
         )
 
     def load(self, source: Examples, indices: Array, slot: int, key: tuple[int, int, int] = (0, 0, 0)) -> int:

@@ -23,7 +23,8 @@ class LossSite:
     (rows, ...) whole numbers or (rows, ..., k) numbers; `t`: what `encode` made of them. `dz`: where the derivative
     goes, None when only the value is wanted. `mask`: (rows, time), 1 or 0 where a sequence is padded, or None.
     `divisor`: 0-d, set before the step: the derivative is of (sum of losses) / divisor; `constant`: its value when
-    it never changes, else None. `evidence`: an array shaped like z that is kept until the loss is read.
+    it never changes, else None. `evidence`: an array shaped like z that is kept until the loss is read. `tall`:
+    (k + 1, rows) the memory of z, if it lies class by class, and one more row.
     """
 
     z: Array
@@ -35,6 +36,7 @@ class LossSite:
     constant: float | None
     evidence: Array
     arena: Arena
+    tall: Array | None = None
 
     def scratch(self, name: str, shape: tuple[int, ...], dtype: Any = None) -> Array:
         """Working memory of the step, shared with the other steps of the program."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -79,10 +80,8 @@ class CrossEntropy(LossSpec):
         return _general(site)
 
     def read(self, evidence: Array, y: Array, mask: Array | None) -> Sums:
-        logs = np.log(np.add.reduce(np.exp(evidence), -1).astype(np.float64))
-        own = (
-            evidence.reshape(-1).take(y.reshape(-1) + np.arange(0, evidence.size, evidence.shape[-1])).reshape(y.shape)
-        )
+        logs = np.log(_over_classes(np.exp(evidence)).astype(np.float64))
+        own = _of_classes(evidence, y)
         if self.label_smoothing == 0 and self.class_weights is None:
             each = logs - own
         else:
@@ -120,6 +119,27 @@ class KlDivergence(LossSpec):
         return Sums(sum_steps(each, mask), None, count_steps(each, mask))
 
 
+def _over_classes(each: Array) -> Array:
+    """The sums over the last axis; of few classes one after the other, three times faster."""
+    k = each.shape[-1]
+    if k > FEW:
+        return np.asarray(np.add.reduce(each, -1))
+    sums: Array = each[..., 0] + each[..., 1] if k > 1 else each[..., 0]
+    for c in range(2, k):
+        np.add(sums, each[..., c], sums)
+    return sums
+
+
+def _of_classes(each: Array, y: Array) -> Array:
+    """each[..., y], whatever its order in memory."""
+    k = each.shape[-1]
+    if each.ndim == 3 and not each.flags.c_contiguous:  # class by class: (steps, k, rows) in memory
+        steps, rows, _ = each.shape
+        places = (np.arange(steps)[:, None] * k + y) * rows + np.arange(rows)
+        return np.asarray(each.swapaxes(1, 2).reshape(-1).take(places))
+    return np.asarray(each.reshape(-1).take(y.reshape(-1) + np.arange(0, each.size, k)).reshape(y.shape))
+
+
 def _advice(loss: str, last: str | None) -> str | None:
     if last in (None, "softmax", "log_softmax"):
         return None
@@ -149,19 +169,23 @@ def _fast(site: LossSite) -> Step:
 
 
 def _few(site: LossSite, dz: Array, constant: float) -> Step:
-    """The same with few classes, class by class: two-array maxima instead of a reduction, sums given to every class."""
-    z, dz, t, shifted = site.z.T, dz.T, site.t.T, site.evidence.T
+    """The same with few classes, class by class: two-array maxima instead of a reduction, sums given to every class,
+    the largest taken off by a product (1 z - 1 top + 0 ... is exact), twice as fast as along an axis of one."""
+    z, dz, t, shifted, tall = site.z.T, dz.T, site.t.T, site.evidence.T, site.tall
     k, rows = z.shape
-    e, sums, top = site.scratch("e", (k, rows)), site.scratch("sums", (k, rows)), site.scratch("top", (rows,))
+    e, sums = site.scratch("e", (k, rows)), site.scratch("sums", (k, rows))
+    top = site.scratch("top", (rows,)) if tall is None else tall[-1]
     n, infinity = np.full((k, k), constant, z.dtype), np.array(np.inf, z.dtype)
     first, second, *rest = z
     exp, divide, subtract, times = np.exp, np.divide, np.subtract, n.dot
+    less_top = np.hstack([np.eye(k, dtype=z.dtype), np.full((k, 1), -1, z.dtype)])
+    shift: Step = partial(subtract, z, top, shifted) if tall is None else partial(less_top.dot, tall, shifted)
 
     def step() -> None:
         clip(first, second, infinity, top)  # the larger of two; NumPy's maximum with `out` costs twice as much
         for each in rest:
             clip(top, each, infinity, top)
-        subtract(z, top, shifted)
+        shift()
         exp(shifted, e)
         times(e, sums)
         divide(e, sums, dz)
