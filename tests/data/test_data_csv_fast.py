@@ -25,6 +25,7 @@ CELLS = st.sampled_from([
     "1e-400", "٣", "nan(1)", ".5", "5.", "+7", "-0", "00", "1d5", "true", "a", " a ", "é", "'x'", "a\"b", '"q,r"',
     '"two\nlines"', "x\ry", "\t", "\x1c1", "\u2003x", "0.1000000000000000055511151231257827", "1234567890" * 3,
 ])  # fmt: skip
+QUOTED = st.sampled_from(['""', '"a"', '"a ""b"""', '""""', '"5"', '" 6 "', '"NA"', '"q,r"', "7", "x", "8"])
 ROWS = st.lists(st.lists(CELLS, min_size=3, max_size=3), min_size=1, max_size=40)
 ENDS = st.sampled_from(["\n", "\r\n", "\n\n", "\r", "\n \n", "\n1,2\n"])
 
@@ -49,6 +50,16 @@ def test_fast_and_careful_reading_give_the_same_bytes(rows: list[list[str]], end
     pytest.importorskip("pyarrow")
     lines = ["a,b,c" if named else "1,2,3", *(",".join(row) for row in rows)]
     content = (lines[0] + "\n" + end.join(lines[1:]) + "\n").encode()
+    with tempfile.TemporaryDirectory() as folder:
+        assert outcome(content, Path(folder), 0) == outcome(content, Path(folder), 1 << 40)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.lists(QUOTED, min_size=2, max_size=2), min_size=1, max_size=60), ENDS, st.booleans())
+def test_plain_quotes_are_read_the_same_either_way(rows: list[list[str]], end: str, single: bool) -> None:
+    pytest.importorskip("pyarrow")
+    lines = ['"a ""x"""' if single else 'a,"b,c"', *(row[0] if single else ",".join(row) for row in rows)]
+    content = ("\n".join(lines[:2]) + "\n" + end.join(lines[2:]) + "\n").encode()
     with tempfile.TemporaryDirectory() as folder:
         assert outcome(content, Path(folder), 0) == outcome(content, Path(folder), 1 << 40)
 
@@ -108,5 +119,23 @@ def test_it_is_the_fast_way_that_plain_blocks_take(tmp_path: Path) -> None:
     assert columns_of_bytes(b"1,2\n255,0x3\n") == [np.float64, None]
     assert columns_of_bytes(b"1,2\n255,3\n") == [np.uint8, np.uint8]
     assert columns_of_bytes(b"1,2\n256,3\n") == [np.float64, np.float64]
-    for block in (b'1,"x"\n', b"1,x\r2,y\n", b"1\n", b"1,2,3\n", b"1," + b"x" * 200_000 + b"\n"):
+    columns = csv_fast.cut(b'"1","a ""b"", c"\r\n2,""\r\n"3","x"', ",", ["number", "word"])
+    assert columns is not None
+    numbers, words = columns
+    assert isinstance(numbers, np.ndarray)
+    assert numbers.tolist() == [1, 2, 3]
+    assert isinstance(words, csv_fast.Coded)
+    assert (words.codes.tolist(), words.words) == ([0, 1, 2], ['a "b", c', "", "x"])
+    for block in (
+        b'1,"x" \n',
+        b'1, "x"\n',
+        b'1,"x\n',
+        b'1,x"y"\n',
+        b'1,"x\ny"\n',
+        b'"1""2"3,4\n',
+        b"1,x\r2,y\n",
+        b"1\n",
+        b"1,2,3\n",
+        b"1," + b"x" * 200_000 + b"\n",
+    ):
         assert csv_fast.cut(block, ",", ["number", "word"]) is None

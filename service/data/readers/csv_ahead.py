@@ -94,7 +94,7 @@ def _checked(lines: Lines, passed: Passed) -> bytes:
 def _cut(lines: Lines, delimiter: str, hints: Hints, header: bool) -> Found:
     block = lines.read()
     named, ascii = _names(block) if header else b"", block.isascii()
-    if b"\0" in block or not (ascii or _is_utf8(named)):
+    if b"\0" in block or named.count(b'"') % 2 or not (ascii or _is_utf8(named)):
         return Found(named, None)
     body = block[len(named) :] if named else block
     return Found(named, cut(body, delimiter, hints, ascii=ascii))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Hint = Literal["byte", "number", "word", "any"]  # what a column has held so far, or looks like
 NUMBERS = frozenset[Hint]({"byte", "number"})
-_NEWLINE, _ZERO, _X, _LOWER = ord("\n"), ord("0"), ord("x"), 0x20
+_NEWLINE, _RETURN, _QUOTE, _ZERO, _X, _LOWER = *b'\n\r"0x', 0x20
 _FIELD_BYTES = 1 << 17  # what Python's csv takes in a field
 
 
@@ -52,9 +52,9 @@ def available() -> bool:
 def cut(block: bytes, delimiter: str, hints: Sequence[Hint], *, ascii: bool = False) -> Cut | None:
     """Whole lines as columns of numbers or of words; None where Python's csv could see otherwise, or no UTF-8."""
     arrow = _library()
-    if arrow is None or b'"' in block or (b"\r" in block and block.count(b"\r") != block.count(b"\r\n")):
+    if arrow is None or (b"\r" in block and block.count(b"\r") != block.count(b"\r\n")):
         return None
-    if _has_long_line(block):
+    if _has_long_line(block) or (b'"' in block and not _plainly_quoted(block, delimiter)):
         return None
     tries: list[Sequence[Hint]] = [["number" if hint == "byte" else hint for hint in hints]]
     if "byte" in hints and not _has_hex(block):
@@ -62,6 +62,25 @@ def cut(block: bytes, delimiter: str, hints: Sequence[Hint], *, ascii: bool = Fa
     if not NUMBERS.isdisjoint(hints):
         tries.append(["any" if hint in NUMBERS else hint for hint in hints])
     return next((found for each in tries if (found := _parsed(arrow, block, delimiter, each, ascii)) is not None), None)
+
+
+def _plainly_quoted(block: bytes, delimiter: str) -> bool:
+    """Whether each quote opens or closes a field of one line, or is doubled inside of one: read in one way only."""
+    codes = np.frombuffer(block, np.uint8)
+    quotes = np.flatnonzero(codes == _QUOTE)
+    inside = np.searchsorted(quotes, np.flatnonzero(codes == _NEWLINE)) % 2
+    if len(quotes) % 2 or inside.any():
+        return False
+    opening, closing = quotes[::2], quotes[1::2]
+    before, after = codes[opening - 1], codes.take(closing + 1, mode="clip")
+    begins = (before == ord(delimiter)) | (before == _NEWLINE)
+    ends = (after == ord(delimiter)) | (after == _NEWLINE) | (after == _RETURN)
+    doubled = opening[1:] == closing[:-1] + 1
+    begins[1:] |= doubled
+    ends[:-1] |= doubled
+    begins[0] |= opening[0] == 0
+    ends[-1] |= closing[-1] + 1 == len(codes)
+    return bool(begins.all() and ends.all())
 
 
 def _has_hex(block: bytes) -> bool:
@@ -86,12 +105,13 @@ def _parsed(arrow: Any, block: bytes, delimiter: str, hints: Sequence[Hint], asc
         "byte": arrow.uint8(), "number": arrow.float64(), "word": arrow.dictionary(arrow.int32(), arrow.string()),
         "any": arrow.string(),
     }  # fmt: skip
+    quoted = b'"' in block
     types = {str(at): kinds[hint] for at, hint in enumerate(hints)}
     try:
         table = arrow.csv.read_csv(
             arrow.py_buffer(block),
             arrow.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=list(types)),
-            arrow.csv.ParseOptions(delimiter=delimiter, quote_char=False, double_quote=False),
+            arrow.csv.ParseOptions(delimiter=delimiter, quote_char=quoted and '"', double_quote=quoted),
             arrow.csv.ConvertOptions(
                 column_types=types, strings_can_be_null=False, null_values=sorted(MISSING), check_utf8=not ascii
             ),
