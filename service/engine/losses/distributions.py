@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -135,9 +135,15 @@ def _of_classes(each: Array, y: Array) -> Array:
     k = each.shape[-1]
     if each.ndim == 3 and not each.flags.c_contiguous:  # class by class: (steps, k, rows) in memory
         steps, rows, _ = each.shape
-        places = (np.arange(steps)[:, None] * k + y) * rows + np.arange(rows)
-        return np.asarray(each.swapaxes(1, 2).reshape(-1).take(places))
+        flat, places = each.swapaxes(1, 2).reshape(-1), y * rows + _first_class(steps, k, rows)
+        return np.asarray(flat.take(places))
     return np.asarray(each.reshape(-1).take(y.reshape(-1) + np.arange(0, each.size, k)).reshape(y.shape))
+
+
+@lru_cache(maxsize=8)
+def _first_class(steps: int, k: int, rows: int) -> Array:
+    """(steps, rows): where the first class of each row lies in (steps, k, rows)."""
+    return np.asarray(np.arange(steps)[:, None] * (k * rows) + np.arange(rows))
 
 
 def _advice(loss: str, last: str | None) -> str | None:
