@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_harness import bound
+from engine_harness import bound, derivative_error
 from pydantic import TypeAdapter
 
 from service.engine import Epoch, Examples, Network, NetworkSpec, Recipe, Shape, Signature, Training
@@ -62,6 +62,20 @@ def test_a_padded_row_comes_out_as_if_it_were_alone(kind: str, output: str, both
         alone.x[0] = x[row, :length]
         wanted = alone.forward()[0]
         np.testing.assert_allclose(y[row, :length] if output == "sequence" else y[row], wanted, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("shape", "rows", "units"),
+    [(Shape((6, 40)), 50, 64), (Shape((3, 9)), 3, 224), (Shape((3, 224)), 2, 200), (Shape((40,), 3), 20, 8)],
+    ids=["gathered-in-two-pieces", "heavy-state", "heavy-input", "letters-seen-often"],
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_backward_is_the_derivative_however_the_products_are_cut(
+    kind: str, shape: Shape, rows: int, units: int
+) -> None:  # fmt: skip
+    it = bound(LAYER.validate_python({"kind": kind, "units": units}), shape, rows)
+    it.theta *= 0.1
+    assert derivative_error(it) <= 1e-7
 
 
 @pytest.mark.parametrize("kind", KINDS)
