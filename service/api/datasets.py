@@ -32,7 +32,7 @@ from service.errors import (
     TooLarge,
     did_you_mean,
 )
-from service.storage import DatasetRow, Idempotency
+from service.storage import DatasetRow, Idempotency, full_told
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -139,7 +139,8 @@ def _wished(sha256: str, wishes: Wishes) -> str:
 
 
 def _parse(received: Received, into: Path, format: Format | None, wishes: Wishes) -> Parsed:
-    return read(received.files, into, format, wishes=wishes)
+    with full_told():
+        return read(received.files, into, format, wishes=wishes)
 
 
 def _keep(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
@@ -153,6 +154,7 @@ class Reporter:
             except CapacityError:
                 if self._leaving():
                     raise
+                self._live_on()
                 threading.Event().wait(REST_S)
 
     def _check(self) -> None:
@@ -169,15 +171,29 @@ class Reporter:
             if self._closing.is_set():
                 return
             try:
-                self._send()
-                self._closing.wait(pause_s)
-                pause_s = min(2 * pause_s, FLUSH_S)
-            except CapacityError:
-                self._wake.set()
-                self._closing.wait(REST_S)
+                if self._sent():
+                    self._closing.wait(pause_s)
+                    pause_s = min(2 * pause_s, FLUSH_S)
+                else:
+                    self._wake.set()
+                    self._closing.wait(REST_S)
             except BaseException as error:  # handed to the training thread, which is where it counts
                 self._failure = error
                 return
+
+    def _sent(self) -> bool:
+        """Whether there was room for it."""
+        try:
+            self._send()
+        except CapacityError:
+            self._live_on()
+            return False
+        return True
+
+    def _live_on(self) -> None:
+        """A sign of life while there is no room for more: it changes what is there, and hardly ever needs any."""
+        with suppress(CapacityError):
+            self._stop = self.store.runs.renew(self.attempt).stop
 
     def _send(self) -> None:
         """One report of all that was told, then the oldest checkpoint; or a mere sign of life."""

@@ -132,6 +132,27 @@ def test_a_full_disk_is_waited_out_and_nothing_is_lost(build: Build) -> None:
     assert machine.run(job).weights_sha256 == machine.run(whole).weights_sha256
 
 
+def test_a_checkpoint_that_finds_no_room_does_not_cost_the_lease(
+    machine: Machine, attempt: Attempt, reporter: Reporter
+) -> None:
+    def lease_until() -> float:
+        (live,) = machine.store.runs.live()
+        return time.monotonic() + live.lease_left_s
+
+    large = Snapshot("state", 1, "0" * 64, {"theta": np.zeros(4 << 20, np.float32)}, {"kind": "state"})
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8 << 20, old[1]))  # room for the database, not for 16 MiB
+        reporter.publish(large)
+        begin = lease_until()
+        machine.poll(lambda: lease_until() > begin + 3)
+        assert reporter.busy
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    machine.poll(lambda: not reporter.busy)
+    assert machine.store.runs.checkpoints(attempt.run_id, "state")[0].step == 1
+
+
 def test_a_worker_on_a_full_disk_can_still_be_asked_to_leave(build: Build) -> None:
     machine = build()
     job = machine.submit(digits(100_000))
