@@ -75,7 +75,9 @@ def _numbers(site: Site, gates: Gates, source: Source) -> tuple[Step, AtTime, li
     width = width_of(span * rows, inputs, units)
     pieces, weigh = scaled(site, gates, "weight_ih_l0", width)
     b, weigh_bias = scaled_bias(site, gates)
-    p = site.loose("p", (gates.count, span * rows, units))
+    alone = rows == 1  # then a step is one block of memory the other way round
+    shape = (span, gates.count, units) if alone else (gates.count, span * rows, units)
+    p = site.loose("p", shape).swapaxes(0, 1) if alone else site.loose("p", shape)
     tile = b if span == time else site.loose("b_tile", p.shape)  # added twice as fast
     works: list[tuple[Array, Array, Array, Array] | None] = [None] * time
     for t in range(0, time, span):
