@@ -124,7 +124,7 @@ class Runs:
 
     def retain(self, run_id: str, *, states: int = 3, models: int = 1) -> tuple[str, ...]:
         """Forgets all but the newest states and the best models; returns the blobs that nothing points at any more."""
-        with self._database.clean() as connection:
+        with self._database.write() as connection:
             forgotten = checkpoints.retain(connection, run_id, states, models)
             return references.without(connection, forgotten)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from service.errors import NotFound
+from service.errors import NotFound, StorageFull
 from service.storage import backup, check, idempotency, migrate, references, use
 from service.storage.backup import BackedUp
 from service.storage.blobs import GRACE_S, Blobs
@@ -60,7 +61,7 @@ class Store:
         freed = self.blobs.delete(present - referenced, grace_s=grace_s)
         self.blobs.tidy()
         self.tally.fold()
-        with self._database.clean() as connection:
+        with suppress(StorageFull), self._database.write() as connection:  # the reserve is for what people delete
             idempotency.expire(connection)
         self._reserve.keep()
         return freed

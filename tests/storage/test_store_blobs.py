@@ -320,8 +320,10 @@ def test_a_full_disk_refuses_what_is_new_lets_things_be_deleted_and_recovers(sma
         while True:
             kept.append(store.jobs.submit(type="train", spec=spec, max_queue=1 << 30).id)
 
-    with pytest.raises(StorageFull):
-        fill()
+    for _ in range(2):
+        with pytest.raises(StorageFull):
+            fill()
+        store.collect(grace_s=0)  # leaves the reserve to what people delete, or the next to come would have it
     assert kept
     assert [job.id for job in store.jobs.list(limit=1000).data] == [*kept[::-1], first.id]  # nothing lost, nothing half
     with pytest.raises(StorageFull):
