@@ -16,7 +16,7 @@ from service.specs import signature_of
 from service.specs.artifact import NetworkModel
 from service.tensors import Array
 
-__all__ = ["DATA", "EXAMPLES", "LAYERS", "drawn", "model_of", "network_of", "rows_of", "table_of"]
+__all__ = ["DATA", "ENDS", "EXAMPLES", "LAYERS", "drawn", "model_of", "network_of", "rows_of", "table_of"]
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
 sys.path.append(str(Path(__file__).parents[1] / "engine"))
@@ -28,6 +28,14 @@ EXAMPLES = [
     for at, example in enumerate(examples)
     if example.lengths is None
 ]
+
+
+ENDS: dict[str, list[dict[str, Any]]] = {
+    "dense": [{"kind": "flatten"}, {"kind": "dense", "units": 10}],
+    "pool": [{"kind": "conv2d", "filters": 10, "kernel_size": 3}, {"kind": "global_average_pool"}],
+    "log_softmax": [{"kind": "flatten"}, {"kind": "dense", "units": 10, "activation": "log_softmax"}],
+}
+"""How a network that tells ten digits apart may end."""
 
 
 def drawn(spec: NetworkSpec, signature: Signature, seed: int = 0) -> dict[str, Array]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exchange_models import DATA, drawn, model_of, table_of
+from exchange_models import DATA, ENDS, drawn, model_of, table_of
 from pydantic import TypeAdapter
 
 from service.data import Flat, Letters, Preprocessor, Upload, read
@@ -75,15 +75,7 @@ def test_a_table_with_words_and_gaps(
         assert list(found["label"]) == [each["label"] for each in answers]
 
 
-@pytest.mark.parametrize(
-    "end",
-    [
-        [{"kind": "flatten"}, {"kind": "dense", "units": 10}],
-        [{"kind": "conv2d", "filters": 10, "kernel_size": 3}, {"kind": "global_average_pool"}],
-        [{"kind": "flatten"}, {"kind": "dense", "units": 10, "activation": "log_softmax"}],
-    ],
-    ids=["dense", "pool", "log_softmax"],
-)
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
 def test_pictures_come_as_bytes_and_leave_with_names(tmp_path: Path, end: list[Json]) -> None:
     layers = [{"kind": "conv2d", "filters": 4, "kernel_size": 3, "activation": "relu"}, *end]
     model = model_of(tmp_path, "digits", layers, loss="cross_entropy")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exchange_models import DATA, EXAMPLES, model_of, network_of, rows_of, table_of
+from exchange_models import DATA, ENDS, EXAMPLES, model_of, network_of, rows_of, table_of
 
 from service.data import MISSING, Preprocessor
 from service.exchange import predictor, to_python
@@ -72,15 +72,7 @@ def test_a_table_with_words_and_gaps(
             assert found["probabilities"] == pytest.approx(answer["probabilities"], abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    "end",
-    [
-        [{"kind": "flatten"}, {"kind": "dense", "units": 10}],
-        [{"kind": "conv2d", "filters": 10, "kernel_size": 3}, {"kind": "global_average_pool"}],
-        [{"kind": "flatten"}, {"kind": "dense", "units": 10, "activation": "log_softmax"}],
-    ],
-    ids=["dense", "pool", "log_softmax"],
-)
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
 def test_pictures(tmp_path: Path, end: list[Json]) -> None:
     layers = [{"kind": "conv2d", "filters": 4, "kernel_size": 3, "activation": "relu"}, *end]
     model = model_of(tmp_path, "digits", layers, loss="cross_entropy")
