@@ -21,7 +21,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _create(store: Store, asked: argparse.Namespace) -> list[str]:
-    first = not store.keys.list()
+    first = store.keys.held() is None
     expires = None if asked.days is None else clock.now() + timedelta(days=asked.days)
     made, words = store.keys.create(asked.name, asked.scope, expires)
     sys.stderr.write(f"{_told(made)}\nIt is told this once; send it as Authorization: Bearer ...\n")

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import log
-from service.api.problems import INTERNAL, problem_of, respond
+from service.api.problems import INTERNAL, refuse, respond
 from service.errors import TooLarge
 
 UPLOADS = ("/v1/datasets", "/v1/runs/import")
@@ -66,9 +66,7 @@ class _Visit:
         except ClientDisconnect:
             _LOG.debug("the caller left before the request was read")
         except TooLarge as error:
-            await respond(problem_of(error) or INTERNAL, self.scope["path"], self.request_id)(
-                self.scope, self._receive, self.send
-            )
+            await refuse(error, self.scope["path"], self.request_id)(self.scope, self._receive, self.send)
         except Exception:
             _LOG.exception("%s %s broke", self.scope["method"], self.scope["path"])
             if self.started:

@@ -14,10 +14,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.ahead import Headers
 from service.api.door import request_id
-from service.api.problems import INTERNAL, problem_of, respond
+from service.api.problems import refuse
 from service.api.rate import Rate
 from service.clock import monotonic_s
-from service.errors import CapacityError, Forbidden, ServiceError, Unauthorized
+from service.errors import Forbidden, ServiceError, Unauthorized
 from service.storage import Held, Keys, KeyScope, digest
 
 FRESH_S = 1.0  # so long a revoked key may still open
@@ -69,14 +69,20 @@ class Gatekeeper:
 
     def admit(self, scope: Scope) -> None:
         """One request more. Raises Unauthorized, Forbidden, RateExceeded."""
-        if needed(scope["method"], scope["path"]) is not None:
-            self._rate.take(self.check(scope) or str((scope.get("client") or ("",))[0]))
-
-    def check(self, scope: Scope) -> str | None:
-        """The hash of the key shown, None where nobody needs one. Raises Unauthorized and Forbidden."""
         wanted = needed(scope["method"], scope["path"])
+        if wanted is not None:
+            self._rate.take(self._known(scope, wanted) or str((scope.get("client") or ("",))[0]))
+
+    def check(self, scope: Scope) -> None:
+        """The same without counting it. Raises Unauthorized and Forbidden."""
+        wanted = needed(scope["method"], scope["path"])
+        if wanted is not None:
+            self._known(scope, wanted)
+
+    def _known(self, scope: Scope, wanted: KeyScope) -> str | None:
+        """The hash of the key shown, None where nobody needs one."""
         self.version()
-        if self._held is None or wanted is None:
+        if self._held is None:
             return None
         shown = _shown(dict(scope["headers"]), scope["method"])
         if shown is None:
@@ -117,12 +123,9 @@ class Gate:
 async def _refuse(error: ServiceError, scope: Scope, receive: Receive, send: Send) -> None:
     given = dict(scope["headers"]).get(b"x-request-id")
     name = request_id(None if given is None else given.decode("latin-1"))
-    headers = {"X-Request-Id": name}
-    if isinstance(error, Unauthorized):
-        headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, CapacityError):
-        headers["Retry-After"] = str(error.retry_after_s)
-    await respond(problem_of(error) or INTERNAL, scope["path"], name, headers)(scope, receive, send)
+    answer = refuse(error, scope["path"], name)
+    answer.headers["X-Request-Id"] = name
+    await answer(scope, receive, send)
 
 
 def _shown(headers: Headers, method: str) -> str | None:

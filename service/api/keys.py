@@ -42,7 +42,7 @@ async def create_key(here: Here, asked: Annotated[KeyRequest, Depends(JsonBody(K
     if asked.expires_at is not None and (asked.expires_at.tzinfo is None or asked.expires_at <= clock.now()):
         message = "expires_at must be in the future and say its offset, as 2030-01-31T00:00:00Z does"
         raise InvalidSpec(message, faults=[Fault("/expires_at", "out_of_range", message)])
-    if asked.scope != "admin" and not here.store.keys.list():
+    if asked.scope != "admin" and here.store.keys.held() is None:
         raise Conflict("the first key must be of scope admin", hint="From then on all need a key, to make keys too.")
     made, words = await in_thread(here.store.keys.create, asked.name, asked.scope, asked.expires_at)
     return reply(NewKeyView(key=words, **KeyView.model_validate(made).model_dump()), 201)

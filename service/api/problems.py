@@ -211,6 +211,17 @@ def respond(problem: Problem, path: str, request_id: str, headers: Mapping[str, 
     return Response(body, int(problem.status), headers=dict(headers or {}), media_type=media)
 
 
+def refuse(error: ServiceError, path: str, request_id: str) -> Response:
+    """The same for an expected error, with the headers that belong to its kind."""
+    problem = problem_of(error)
+    if problem is None:
+        _LOG.error("an error no caller should see", exc_info=error)
+        problem = INTERNAL
+    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthorized) else {}
+    headers |= {"Retry-After": str(error.retry_after_s)} if isinstance(error, CapacityError) else {}
+    return respond(problem, path, request_id, headers)
+
+
 def install(app: FastAPI) -> None:
     """Gives the app its answers to everything that its routes raise."""
     app.add_exception_handler(ServiceError, _on_service_error)
@@ -220,12 +231,7 @@ def install(app: FastAPI) -> None:
 
 async def _on_service_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)
-    problem = problem_of(error)
-    if problem is None:
-        _LOG.error("an error no caller should see", exc_info=error)
-        problem = INTERNAL
-    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, CapacityError) else None
-    return respond(problem, request.url.path, request_id_of(request), headers)
+    return refuse(error, request.url.path, request_id_of(request))
 
 
 async def _on_invalid_parameters(request: Request, error: Exception) -> Response:
