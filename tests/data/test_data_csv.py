@@ -137,6 +137,25 @@ def test_a_late_word_makes_the_whole_column_words_as_they_were_spelt(load: Load)
     assert "'v': 1 of 250,001 values are not numbers (first: 'abc')" in warning
 
 
+@pytest.mark.parametrize("spelt", ["02134", "007", "00", "-05", " 08 ", '"09"', "00.5"])
+def test_numbers_that_begin_with_a_zero_keep_it_as_words(load: Load, spelt: str) -> None:
+    data = load(a__csv=f"code,n\n{spelt},1\n94103,2\n")
+    assert types(data) == {"code": "category", "n": "number"}
+    assert data.column("code").words == (spelt.strip('" '), "94103")
+
+
+@pytest.mark.parametrize("spelt", ["0", "0.5", "-0.5", "-0", "1e05", "1e-05", "1.05", "100", "0e0", " 0"])
+def test_a_zero_that_says_something_makes_no_words(load: Load, spelt: str) -> None:
+    assert types(load(a__csv=f"a,b\n{spelt},05\n7,6\n")) == {"a": "number", "b": "category"}
+
+
+def test_one_late_zero_before_a_number_keeps_all_spellings(load: Load) -> None:
+    rows = 140_000  # more than a block
+    data = load(a__csv="zip,n\n" + "94103,7\n" * rows + "02134,7\n")
+    assert types(data) == {"zip": "category", "n": "number"}
+    assert data.take([0, rows]) == [{"zip": "94103", "n": 7}, {"zip": "02134", "n": 7}]
+
+
 def test_python_numbers_that_are_not_csv_numbers_stay_words(load: Load) -> None:
     assert types(load(a__csv="v,w\n1_000,٣\n2_000,٤\n")) == {"v": "category", "w": "category"}
 

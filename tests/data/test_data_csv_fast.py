@@ -22,10 +22,13 @@ from service.errors import RequestError
 
 CELLS = st.sampled_from([
     "1", "2.5", "-3e2", " 4", "5 ", "", "?", "NA", "nan", "NaN", "inf", "-Infinity", "1_000", "0x1p3", "1e999",
-    "1e-400", "٣", "nan(1)", ".5", "5.", "+7", "-0", "00", "1d5", "true", "a", " a ", "é", "'x'", "a\"b", '"q,r"',
+    "1e-400", "٣", "nan(1)", ".5", "5.", "+7", "-0", "00", " 02", "-05", '"007"', "1e05", "1e-05", "1.05", "10:05",
+    "1d5", "true", "a", " a ", "é", "'x'", "a\"b", '"q,r"',
     '"two\nlines"', "x\ry", "\t", "\x1c1", "\u2003x", "0.1000000000000000055511151231257827", "1234567890" * 3,
 ])  # fmt: skip
-QUOTED = st.sampled_from(['""', '"a"', '"a ""b"""', '""""', '"5"', '" 6 "', '"NA"', '"q,r"', "7", "x", "8"])
+QUOTED = st.sampled_from(
+    ['""', '"a"', '"a ""b"""', '""""', '"5"', '" 6 "', '"NA"', '"q,r"', '"q,05"', '"05"', "05", "7", "x", "8"]
+)
 ROWS = st.lists(st.lists(CELLS, min_size=3, max_size=3), min_size=1, max_size=40)
 ENDS = st.sampled_from(["\n", "\r\n", "\n\n", "\r", "\n \n", "\n1,2\n"])
 
@@ -139,3 +142,10 @@ def test_it_is_the_fast_way_that_plain_blocks_take(tmp_path: Path) -> None:
         b"1," + b"x" * 200_000 + b"\n",
     ):
         assert csv_fast.cut(block, ",", ["number", "word"]) is None
+
+
+def test_zeros_before_digits_make_words_of_their_own_column_alone() -> None:
+    pytest.importorskip("pyarrow")
+    block = b'1,"a,05",02134,100\r\n\r\n0.05,x,94103,1e-05\r\n-0.5,y,, 0\r\n'
+    columns = csv_fast.cut(block, ",", ["number", "word", "number", "number"])
+    assert [isinstance(column, csv_fast.Coded) for column in columns or []] == [False, True, True, False]

@@ -25,6 +25,10 @@ def column(*values: str) -> str:
         (["2024-02-29", "2024-03-01T12:00"], "looks like dates ('2024-02-29') and is read as words: say types=a:date"),
         (["29.02.2024", "1.3.2024"], "looks like dates ('29.02.2024') and is read as words: write them as 2024-02-29"),
         (["2/29/24", "3/1/24"], "looks like dates ('2/29/24')"),
+        (
+            ["02134", "94103"],
+            "begin with 0 ('02134') and is read as words: say types=a:number at the upload if they are",
+        ),
         (["7", "8", "x"], "1 of 3 values are not numbers (first: 'x')"),
     ],
 )

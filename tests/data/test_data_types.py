@@ -35,6 +35,12 @@ def test_a_column_is_read_as_the_type_that_is_asked_for(tmp_path: Path) -> None:
     ]
 
 
+def test_numbers_that_begin_with_a_zero_are_numbers_where_that_is_said(tmp_path: Path) -> None:
+    data = upload(tmp_path, CSV, "zip:number")
+    assert [row["zip"] for row in data.take([0, 1])] == [1234, 7]
+    assert upload(tmp_path, CSV, "zip:category,when:date").description.warnings == []
+
+
 def test_json_lines_obey_as_well(tmp_path: Path) -> None:
     data = upload(tmp_path, JSON, '{"zip": "number", "when": "date", "note": "category"}', "a.jsonl")
     assert [row["zip"] for row in data.take([0, 1])] == [1234, 7]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from service.data.columns.finished import is_number
+from service.data.columns.finished import is_number, zeros_ahead
 from service.data.place import shown
 from service.data.wishes import seconds
 from service.tensors import Array
@@ -33,6 +33,10 @@ def _mixed(name: str, words: Sequence[str], counts: Array) -> str | None:
     number_rows, present = int(counts[list(map(is_number, words))].sum()), int(counts.sum())
     if 2 * number_rows < present:
         return None
+    zeros = (word for word in words[:_LOOKED_AT] if is_number(word) and len(zeros_ahead(word.encode())))
+    if (padded := next(zeros, None)) is not None:
+        begin = f"column {name!r} has numbers that begin with 0 ({shown(padded)}) and is read as words"
+        return f"{begin}: say types={name}:number at the upload if they are amounts"
     if number_rows == present:
         return f"column {name!r} holds numbers written as words and is read as words"
     example = next(word for word in words if not is_number(word))

@@ -99,9 +99,10 @@ class Words:
         few = len(words) <= max(FEW, present // 2)
         long = sum(map(len, words)) > LONG_WORD * max(1, len(words))
         if wish == "text" or (wish is None and (not few or long)):
-            prose = self._decoded().finish(name)
-            return replace(prose, warnings=looks(name, words, counts)) if wish is None else prose
-        return self._category(name, words, counts, present)
+            found = self._decoded().finish(name)
+        else:
+            found = self._category(name, words, counts, present)
+        return replace(found, warnings=looks(name, words, counts)) if wish is None else found
 
     def _category(self, name: str, words: list[str], counts: Array, present: int) -> Finished:
         top = Counter(dict(zip(words, counts.tolist(), strict=True))).most_common(TOP)
@@ -118,4 +119,4 @@ class Words:
             "bytes": stream_of(np.frombuffer(b"".join(encoded), np.uint8)),
             "offsets": stream_of(offsets),
         }
-        return Finished(description, streams, looks(name, words, counts))
+        return Finished(description, streams)

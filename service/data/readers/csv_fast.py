@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from service.data.columns import MISSING
+from service.data.columns import MISSING, zeros_ahead
 from service.data.statistics import Bytes, Floats, all_finite
 
 if TYPE_CHECKING:
@@ -56,12 +56,28 @@ def cut(block: bytes, delimiter: str, hints: Sequence[Hint], *, ascii: bool = Fa
         return None
     if _has_long_line(block) or (b'"' in block and not _plainly_quoted(block, delimiter)):
         return None
+    hints = _spelled(block, delimiter, hints)
     tries: list[Sequence[Hint]] = [["number" if hint == "byte" else hint for hint in hints]]
     if "byte" in hints and not _has_hex(block):
         tries.insert(0, hints)
     if not NUMBERS.isdisjoint(hints):
         tries.append(["any" if hint in NUMBERS else hint for hint in hints])
     return next((found for each in tries if (found := _parsed(arrow, block, delimiter, each, ascii)) is not None), None)
+
+
+def _spelled(block: bytes, delimiter: str, hints: Sequence[Hint]) -> Sequence[Hint]:
+    """The hints, but words for columns in which a field begins with 0 before another digit."""
+    zeros = zeros_ahead(block if delimiter in ",\t" else block.replace(delimiter.encode(), b","))
+    if not len(zeros):
+        return hints
+    codes = np.frombuffer(block, np.uint8)
+    marks = codes == ord(delimiter)
+    if b'"' in block:
+        marks &= np.cumsum(codes == _QUOTE) % 2 == 0
+    ends, newlines = np.flatnonzero(marks), np.flatnonzero(codes == _NEWLINE)
+    starts = np.concatenate([[0], newlines + 1])[np.searchsorted(newlines, zeros)]
+    columns = set((np.searchsorted(ends, zeros) - np.searchsorted(ends, starts)).tolist())
+    return ["word" if at in columns else hint for at, hint in enumerate(hints)]
 
 
 def _plainly_quoted(block: bytes, delimiter: str) -> bool:

@@ -12,7 +12,7 @@ from itertools import islice
 
 import numpy as np
 
-from service.data.columns import MISSING, is_number
+from service.data.columns import MISSING, is_number, zeros_ahead
 from service.data.place import MOST_FAULTS, pointer, refusal, row_words
 from service.data.readers import Read
 from service.data.readers.csv_ahead import WIDE, pieces
@@ -135,7 +135,7 @@ def _add_columns(table: Table, names: list[str], columns: Cut) -> None:
 
 
 def floats(values: Sequence[str]) -> Floats | None:
-    """The values as numbers, NaN where missing; None when one of them is a word."""
+    """The values as numbers, NaN where missing; None when one of them is a word, or begins with 0 as 02134 does."""
     try:
         found = np.fromiter(map(float, values), np.float64, len(values))
     except ValueError:
@@ -143,10 +143,11 @@ def floats(values: Sequence[str]) -> Floats | None:
             found = np.fromiter((_number(value) for value in values), np.float64, len(values))
         except ValueError:
             return None
-    text = "".join(values)
-    if "_" in text or not text.isascii():  # Python's float takes 1_000 and digits of other scripts
-        return found if all(is_number(value) or value.strip() in MISSING for value in values) else None
-    return found
+    text = "\n".join(values)
+    odd = "_" in text or not text.isascii()  # Python's float takes 1_000 and digits of other scripts
+    if odd and not all(is_number(value) or value.strip() in MISSING for value in values):
+        return None
+    return None if len(zeros_ahead(text.encode())) else found
 
 
 def _number(value: str) -> float:
@@ -216,7 +217,7 @@ def _hint(values: Sequence[str], wide: bool) -> Hint:
     """What a column looks like; bytes only in a wide table, for a wrong guess costs cutting the first blocks twice."""
     if wide and all(value.isdecimal() and len(value) <= 3 and int(value) < 256 for value in values):
         return "byte"
-    return "number" if all(is_number(value.strip()) or value.strip() in MISSING for value in values) else "word"
+    return "word" if floats(values) is None else "number"
 
 
 def _delimiter(lines: list[str]) -> str:
