@@ -13,7 +13,7 @@ from service.data.description import ColumnDescription
 from service.data.spool import Stream
 
 _ZERO, _NINE, _SPACE, _POINT, _COMMA, _QUOTE, _PLUS, _MINUS = b'09 .,"+-'
-_PIECE_BYTES = 1 << 16
+_PIECE_BYTES = 1 << 18
 _NOWHERE = np.zeros(0, np.intp)
 MISSING = frozenset({"", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None"})
 
@@ -64,4 +64,5 @@ def _zeros_ahead(text: bytes, start: int) -> NDArray[np.intp]:
     further, before, after = codes[at], codes[at + 1], codes[at + 3]
     signed = (before == _PLUS) | (before == _MINUS)  # of an exponent, unless a field begins there
     begins = ~signed | (further <= _SPACE) | (further == _COMMA) | (further == _QUOTE)
-    return at[begins & (after <= _NINE)] + start
+    found: NDArray[np.intp] = at[begins & (after <= _NINE)] + start
+    return found
