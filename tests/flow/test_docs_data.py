@@ -33,7 +33,7 @@ def test_the_page_fits_a_screen_and_its_examples_run(standing: Any, tmp_path: Pa
     )
     assert PAGE.count("\n") < 80
     assert (begun["offset"], pieces["columns"][0]["type"]) == (20, "text")
-    assert [column["type"] for column in upload["columns"]] == ["number", "category", "number", "category"]
+    assert [column["type"] for column in upload["columns"]] == ["category", "category", "number", "category"]
     assert preview["rows"][1] == {"zip": "00501", "joined": 1_709_164_800, "age": None, "plan": "free"}
     assert plan["parameters"] == 3 + 2 + 4 + 1, "three zip codes, an age and its gap, two turns, a bias"
     assert [each["metrics"]["val_accuracy"]["n"] for each in search["candidates"]] == [5, 5]
