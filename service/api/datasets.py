@@ -45,7 +45,8 @@ _TYPES: dict[str, Format] = {
 }  # fmt: skip
 ABOUT_TYPES = (
     "Columns' types where they are not what the values look like: `zip:category,age:number,note:text,when:date`, or a"
-    " JSON object. number refuses other words, by row; date reads ISO 8601 as seconds since 1970 (UTC)."
+    " JSON object. number refuses other words, by row; date reads ISO 8601 as seconds since 1970 (UTC); sequence"
+    " keeps lists of one length as rows of any length."
 )
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FORM = {
@@ -72,7 +73,7 @@ _BODY = {
 class DatasetsQuery(ListQuery):
     """Which data sets."""
 
-    kind: Literal["table", "array", "image", "series", "text", "weights"] | None = None
+    kind: Literal["table", "array", "sequence", "image", "series", "text", "weights"] | None = None
     name: Annotated[str | None, Query(max_length=200)] = None
 
 

@@ -87,7 +87,8 @@ class Batch:
         """Bytes of weights times rows, about."""
         model = served.model
         width = (model.preprocessor.width or 1) if isinstance(model, RowModel) else 1
-        return served.bytes * sum(map(len, self.parts)) // (1 if self.kind.json else 4 * width)
+        rows = sum(map(len, self.parts)) // (1 if self.kind.json else 4 * width)
+        return served.bytes * (model.work(rows) if isinstance(model, RowModel) else rows)
 
     def run(self, served: Served) -> None:
         """Answers every part; what is not for a network, or does not fit, stays None."""

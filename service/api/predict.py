@@ -98,7 +98,7 @@ async def predict_rows(
     if isinstance(asked, Rows) and (detail := asked.detail()):
         found = await in_thread(detailed, served, asked.rows, detail)
         return Response(encode({"model": served.id, "predictions": found}), media_type="application/json")
-    if _count(model, asked) * served.bytes <= SMALL:
+    if model.work(_count(model, asked)) * served.bytes <= SMALL:
         return answer(served, answered(model, asked), accept, asked)
     return await in_thread(lambda: answer(served, answered(model, asked), accept, asked))
 

@@ -137,7 +137,7 @@ async def infer(
     """
     served = await _served(here, _ref(model, version))
     rows = asked.tensors[0].kind.shape[0] if asked.tensors[0].kind.shape else 1
-    if rows * served.bytes <= SMALL:
+    if isinstance(served.model, RowModel) and served.model.work(rows) * served.bytes <= SMALL:
         return _answer(served, model, asked, request_id_of(request))
     return await in_thread(_answer, served, model, asked, request_id_of(request))
 

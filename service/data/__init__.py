@@ -17,6 +17,7 @@ from service.data.prepare import Part, Prepared, prepare
 from service.data.preprocessor import Preprocessor
 from service.data.read import Format, read, rows_sha256, rows_to_dataset
 from service.data.samples import SAMPLES, sample
+from service.data.sequences import Sequences, padded
 from service.data.spec import DatasetSpec, Reference
 from service.data.targets import BinaryTarget, ClassTarget, DistributionTarget, NumberTarget, Target
 from service.data.text_parts import TextParts, text_parts
@@ -53,6 +54,7 @@ __all__ = [
     "Prepared",
     "Preprocessor",
     "Reference",
+    "Sequences",
     "Target",
     "TargetKind",
     "TextParts",
@@ -64,6 +66,7 @@ __all__ = [
     "holds_text",
     "outline",
     "outline_letters",
+    "padded",
     "parse_wishes",
     "piece_rows",
     "prepare",

@@ -9,14 +9,16 @@ from typing import Literal
 import numpy as np
 
 from service.data.apply_flat import FlatRows, flat
+from service.data.apply_sequences import SequenceRows, sequences
 from service.data.apply_whole import WholeRows, piece_rows, whole
 from service.data.dataset import Dataset
 from service.data.encoders import Whole
 from service.data.layout import FloatType
 from service.data.misfit import absent, is_words, wrong_type
 from service.data.place import refusal
-from service.data.prepare import Part, complete, encode_target
+from service.data.prepare import Part, complete, encode_sequences, encode_target
 from service.data.preprocessor import Preprocessor
+from service.data.sequences import Sequences
 from service.data.spec import DatasetSpec
 from service.data.split import Ids, split_rows
 from service.data.targets import BinaryTarget, ClassTarget
@@ -33,16 +35,22 @@ class Applied:
 
     dataset: Dataset
     preprocessor: Preprocessor
-    rows: FlatRows | WholeRows
+    rows: FlatRows | WholeRows | SequenceRows
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of a row of x in a part: with as many steps as the longest row has."""
+        shape = self.preprocessor.shape
+        return (self.rows.longest, *shape[1:]) if isinstance(self.rows, SequenceRows) else shape
 
     def x(self, ids: Ids) -> Array:
-        """(rows, *shape) of the rows `ids`."""
+        """(rows, *shape) of the rows `ids`; of sequences (rows,) objects, which a prediction takes."""
         return self.rows.x(ids)
 
     def pieces(self, ids: Ids | None = None) -> Iterator[Ids]:
         """The rows (all by default) in pieces of at most a few megabytes."""
         every = np.arange(self.dataset.rows) if ids is None else ids
-        step = min(PIECE_ROWS, piece_rows(self.preprocessor.shape))
+        step = min(PIECE_ROWS, piece_rows(self.shape))
         for start in range(0, len(every), step):
             yield every[start : start + step]
 
@@ -72,6 +80,9 @@ class Applied:
         if isinstance(self.preprocessor.target, ClassTarget | BinaryTarget):
             known = y.reshape(-1) >= 0
             ids, y = ids[known], y[known]
+        if isinstance(self.rows, SequenceRows):
+            x, lengths = encode_sequences(self.rows.column, self.rows.encoder, ids, self.rows.longest)
+            return Part(x, y, ids, lengths)
         return Part(self.x(ids), y, ids)
 
 
@@ -81,5 +92,7 @@ def apply(dataset: Dataset, preprocessor: Preprocessor, *, leave_out: bool = Fal
     `leave_out`: rows without a value that training dropped rows for are none of the `learnable`, instead of a fault.
     """
     encoder = preprocessor.encoder
+    if isinstance(encoder, Sequences):
+        return Applied(dataset, preprocessor, sequences(dataset, encoder))
     rows = whole(dataset, encoder) if isinstance(encoder, Whole) else flat(dataset, encoder, leave_out)
     return Applied(dataset, preprocessor, rows)

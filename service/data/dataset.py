@@ -25,7 +25,8 @@ Ids = Sequence[int] | NDArray[np.int64]
 class Column:
     """One column. values: (rows, *shape) numbers, or (rows,) int32 codes of a category, -1 missing; empty for text.
 
-    `words` are a category's values by code; `data` and `offsets` a text's bytes and where each row's begin.
+    `words` are a category's values by code; `data` and `offsets` a text's bytes and where each row's begin. Of
+    sequences `values` are the steps of all rows, (total, *step), and `offsets` where each row's begin.
     """
 
     description: ColumnDescription
@@ -38,6 +39,8 @@ class Column:
         """Rows as JSON has them: missing is None, whole numbers of a whole column are ints."""
         if self.data is not None and self.offsets is not None:
             return [self._text(self.data, self.offsets, int(row)) for row in ids]
+        if self.offsets is not None:
+            return [self._sequence(self.offsets, int(row)) for row in ids]
         found = self.values[np.asarray(ids, np.int64)]
         if self.description.type == "category":
             return [self.words[code] if code >= 0 else None for code in found.tolist()]
@@ -50,6 +53,21 @@ class Column:
             objects[~np.isfinite(found)] = None
             found = objects
         return list(found.tolist())
+
+    def steps(self, ids: Ids) -> tuple[Array, NDArray[np.int64]]:
+        """(the steps of these rows one after the other, (total, *step); how many each has), also of arrays' rows."""
+        rows = np.asarray(ids, np.int64)
+        if self.offsets is None:
+            found = self.values[rows]
+            return found.reshape(-1, *found.shape[2:]), np.full(len(rows), found.shape[1])
+        lengths = self.offsets[rows + 1] - self.offsets[rows]
+        ends = np.cumsum(lengths)
+        total = int(ends[-1]) if len(ends) else 0
+        return self.values[np.repeat(self.offsets[rows] - ends + lengths, lengths) + np.arange(total)], lengths
+
+    def _sequence(self, offsets: Array, row: int) -> object:
+        found = self.values[offsets[row] : offsets[row + 1]]
+        return found.tolist() if found.size <= MOST_SHOWN else None
 
     def _numbers(self, values: list[float]) -> list[object]:
         if self.description.integer:
@@ -114,4 +132,5 @@ def _column(description: ColumnDescription, arrays: dict[str, Array], prefix: st
         data, offsets = bytes(arrays[prefix + "bytes"]), arrays[prefix + "offsets"].tolist()
         words = tuple(data[start:end].decode() for start, end in pairwise(offsets))
         return Column(description, arrays[prefix + "codes"], words)
-    return Column(description, arrays[prefix + "values"])
+    offsets = arrays[prefix + "offsets"] if description.type == "sequence" else None
+    return Column(description, arrays[prefix + "values"], offsets=offsets)

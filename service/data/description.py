@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-Kind = Literal["table", "array", "image", "series", "text", "weights"]
-ColumnType = Literal["number", "category", "image", "array", "text"]
+Kind = Literal["table", "array", "sequence", "image", "series", "text", "weights"]
+ColumnType = Literal["number", "category", "image", "array", "sequence", "text"]
 
 
 class Counted(BaseModel):
@@ -21,8 +21,23 @@ class Counted(BaseModel):
     count: int
 
 
+class Lengths(BaseModel):
+    """How many steps the rows of a column of sequences have, and how many numbers (`features`) a step."""
+
+    model_config = ConfigDict(frozen=True)
+
+    shortest: int
+    longest: int
+    median: float
+    steps: int
+    features: int
+
+
 class ColumnDescription(BaseModel):
-    """One column: its type and statistics. A field that does not apply to the type is null."""
+    """One column: its type and statistics. A field that does not apply to the type is null.
+
+    `shape` is one row's; of sequences the longest row's.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -39,6 +54,7 @@ class ColumnDescription(BaseModel):
     std: float | None
     top: list[Counted]
     classes: list[str] | None
+    lengths: Lengths | None = None
 
 
 class Description(BaseModel):

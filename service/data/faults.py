@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.data.place import pointer, sent_row
+from service.data.place import place_words, pointer, sent_row
 from service.errors import Fault, InvalidData, InvalidSpec, did_you_mean
 
 MOST_FAULTS = 50
@@ -31,12 +31,15 @@ class RowFaults:
         self._place = place
         self.found: list[Fault] = []
 
-    def add(self, row: int, name: str | None, code: str, message: str, hint: str | None = None) -> None:
-        """One thing wrong in a row, or in one column of it."""
+    def add(
+        self, row: int, name: str | None, code: str, message: str, hint: str | None = None, at: tuple[int, ...] = ()
+    ) -> None:
+        """One thing wrong in a row, or in one column of it, or at a step and number of a sequence."""
         if len(self.found) < MOST_FAULTS:
             parts: list[str | int] = [row] if name is None else [row, name]
             where = sent_row(row) if name is None else f"{sent_row(row)}, column {name!r}"
-            self.found.append(Fault(self._place + pointer(*parts), code, f"{where}: {message}", hint))
+            message = f"{where}{place_words(at)}: {message}"
+            self.found.append(Fault(self._place + pointer(*parts, *at), code, message, hint))
 
     def raise_any(self) -> None:
         """Raises InvalidData with all faults, if there are any."""

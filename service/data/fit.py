@@ -13,9 +13,11 @@ from service.data.dataset import Column, Dataset
 from service.data.dates import PLAIN, DateFeature, DateParts, columns
 from service.data.encoders import ArrayFeature, CategoryFeature, Feature, Flat, NumberFeature, Whole, canonical
 from service.data.goal import target_names
-from service.data.layout import MOST_CATEGORIES, Slot
+from service.data.layout import MOST_CATEGORIES, Layout, Slot
 from service.data.missing import Constant, Drop, OwnCategory, Policy, drops, indicated, number_for
 from service.data.outline import Outline
+from service.data.preprocessor import Encoder
+from service.data.sequences import Sequences
 from service.data.split import Ids
 from service.data.statistics import Floats, Moments
 from service.data.targets import BinaryTarget, ClassTarget, DistributionTarget, NumberTarget, Target
@@ -25,13 +27,31 @@ PIECE_NUMBERS = 1 << 21
 EIGHT_BITS = 127  # bytes that never pass it have a range of their own: 0 to 16, 0 and 1
 
 
-def fit_encoder(dataset: Dataset, outline: Outline, ids: Ids, preprocess: str) -> Flat | Whole:
+def fit_encoder(dataset: Dataset, outline: Outline, ids: Ids, preprocess: str) -> Encoder:
     """Scaling and encoding of the features, by the rows `ids`."""
     layout, raw = outline.layout, preprocess == "none"
+    if layout.timed:
+        return _sequences(dataset.columns[layout.slots[0].column.name], layout, ids, raw)
     if layout.whole:
         return _whole(dataset, outline, ids, raw)
     features = [_feature(dataset.columns[slot.column.name], slot, ids, raw) for slot in layout.slots]
     return Flat(tuple(features), layout.shape[0], layout.dtype)
+
+
+def _sequences(column: Column, layout: Layout, ids: Ids, raw: bool) -> Sequences:
+    """Each number of a step scaled by itself, over all steps there are: padding is none."""
+    shape = column.description.shape
+    size = math.prod(shape[1:])
+    mean, deviation = _scales(_step_pieces(column, ids), size) if not raw else ((0.0,) * size, (1.0,) * size)
+    return Sequences(
+        column.description.name, tuple(shape[1:]), mean, deviation, layout.shape[0], layout.dtype, layout.vocabulary
+    )
+
+
+def _step_pieces(column: Column, ids: Ids) -> Iterator[Floats]:
+    """All steps of the rows `ids` as float64, those of a few rows at a time."""
+    step = max(1, PIECE_NUMBERS // math.prod(column.description.shape))
+    return (column.steps(ids[start : start + step])[0].astype(np.float64) for start in range(0, len(ids), step))
 
 
 def _whole(dataset: Dataset, outline: Outline, ids: Ids, raw: bool) -> Whole:
@@ -118,8 +138,13 @@ def _elements(column: Column, ids: Ids, raw: bool) -> tuple[tuple[float, ...], t
     if raw or column.description.dtype == "uint8":
         scale = 1.0 if raw else _range(column, ids)[0]
         return (0.0,) * size, (1.0 / scale,) * size
+    return _scales(_pieces(column.values, ids), size)
+
+
+def _scales(pieces: Iterator[Floats], size: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The same of rows of so many numbers, a few rows at a time."""
     count, mean, squares = 0, np.zeros(size), np.zeros(size)
-    for piece in _pieces(column.values, ids):
+    for piece in pieces:
         flat = piece.reshape(len(piece), size)
         with np.errstate(over="ignore", invalid="ignore"):  # what is too large is refused when it is scaled
             center, total = flat.mean(axis=0), count + len(flat)

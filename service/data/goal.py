@@ -10,14 +10,14 @@ from service.data.faults import SpecFaults
 
 TargetKind = Literal["class", "binary", "number", "distribution"]
 
-_WORDS = {"text": "free text", "image": "images"}
+_WORDS = {"text": "free text", "image": "images", "sequence": "sequences"}
 
 
 def goal(targets: Columns, kind: TargetKind, faults: SpecFaults) -> tuple[int, tuple[str, ...] | None]:
     """(outputs, classes) that a loss of this kind gets from these columns."""
     place = "/dataset/target"
     for column in targets:
-        if is_empty(column) or column.type in {"text", "image"}:
+        if is_empty(column) or column.type in _WORDS:
             what = "has no value in any row" if is_empty(column) else f"holds {_WORDS[column.type]}"
             faults.add(place, "not_a_target", f"column {column.name!r} {what} and cannot be the target")
             return 0, None

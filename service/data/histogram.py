@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -36,11 +36,14 @@ def _histogram(column: Column, rows: int, bins: int) -> Histogram | None:
     if column.description.type == "text":
         return None
     size = max(1, int(np.prod(column.values.shape[1:])))
-    step = max(1, -(-rows * size // MOST_VALUES))
+    step = max(1, -(-len(column.values) * size // MOST_VALUES))
     values = np.asarray(column.values[::step])
     if column.description.type == "category":
         return _of_words(column, values, bins)
-    return _of_numbers(values.reshape(len(values), -1), bins)
+    found = _of_numbers(values.reshape(len(values), -1), bins)
+    return (
+        found if column.offsets is None else replace(found, rows=-(-rows // step))
+    )  # of sequences every so many steps
 
 
 def _of_words(column: Column, codes: Array, most: int) -> Histogram:

@@ -33,13 +33,15 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How features become x. `whole`: the row is one array kept as it is; else a vector of slots."""
+    """How features become x. `whole`: the row is one array kept as it is; `timed`: a sequence of any length, shorter
+    rows padded; else a vector of slots."""
 
     shape: tuple[int, ...]
     dtype: RowType
     vocabulary: int | None
     whole: bool
     slots: tuple[Slot, ...]
+    timed: bool = False
 
 
 def lay_out(features: list[ColumnDescription], spec: DatasetSpec, dtype: FloatType, faults: SpecFaults) -> Layout:
@@ -48,6 +50,9 @@ def lay_out(features: list[ColumnDescription], spec: DatasetSpec, dtype: FloatTy
     _check_dates(features, spec, faults)
     for column in features:
         _check_feature(column, spec, faults)
+    sequence = next((column for column in features if column.type == "sequence"), None)
+    if sequence is not None:
+        return _timed(sequence, features, spec, dtype, faults)
     first = features[0]
     if len(features) == 1 and first.shape and _kept_whole(first, spec):
         return _whole(first, spec, dtype)
@@ -94,15 +99,42 @@ def _kept_whole(column: ColumnDescription, spec: DatasetSpec) -> bool:
     return spec.preprocess == "none" or column.dtype == "uint8" or len(column.shape) > 1
 
 
+def _timed(
+    column: ColumnDescription,
+    features: list[ColumnDescription],
+    spec: DatasetSpec,
+    dtype: FloatType,
+    faults: SpecFaults,
+) -> Layout:
+    """x: (longest, numbers of a step); (longest,) of whole numbers that are taken as they are."""
+    others = [each.name for each in features if each is not column]
+    if others:
+        message = f"column {column.name!r} holds sequences, which are learned from alone, not beside"
+        hint = f'name it alone: "features": ["{column.name}"]'
+        place = pointer("dataset", "features", *([spec.features.index(column.name)] if spec.features else []))
+        faults.add(place, "not_alone", f"{message} {', '.join(map(repr, others[:10]))}", hint)
+    longest, step = column.shape[0], tuple(column.shape[1:])
+    slots = (Slot(column, 0, math.prod(column.shape)),)
+    if spec.preprocess == "none" and not step and (vocabulary := _vocabulary(column)):
+        return Layout((longest,), "int32", vocabulary, False, slots, timed=True)
+    return Layout((longest, *(step or (1,))), dtype, None, False, slots, timed=True)
+
+
+def _vocabulary(column: ColumnDescription) -> int | None:
+    """One more than the greatest of whole numbers from 0 on; None of others."""
+    if not column.integer or column.min is None or column.max is None or column.min < 0 or column.max >= 2**31 - 1:
+        return None
+    return int(column.max) + 1
+
+
 def _whole(column: ColumnDescription, spec: DatasetSpec, dtype: FloatType) -> Layout:
     shape = tuple(column.shape)
     if column.type == "image" and len(shape) == 2:
         shape = (*shape, 1)
     found: RowType = "uint8" if column.dtype == "uint8" else dtype
-    vocabulary = None
-    tokens = column.integer and found != "uint8" and column.min is not None and column.max is not None
-    if spec.preprocess == "none" and tokens and (column.min or 0) >= 0 and (column.max or 0) < 2**31 - 1:
-        found, vocabulary = "int32", int(column.max or 0) + 1
+    vocabulary = _vocabulary(column) if spec.preprocess == "none" and found != "uint8" else None
+    if vocabulary is not None:
+        found = "int32"
     return Layout(shape, found, vocabulary, True, (Slot(column, 0, math.prod(shape)),))
 
 

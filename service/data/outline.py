@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from service.data.choice import Columns, check_split, choose
 from service.data.description import ColumnDescription, Description
@@ -15,6 +16,7 @@ from service.data.spec import DatasetSpec
 from service.data.split import fractions, split_sizes
 from service.errors import did_you_mean
 
+_FULL = 0.5  # share of steps that are no padding, below which a reader is told
 _BYTES = {"float32": 4, "float64": 8, "uint8": 1, "int32": 4}
 
 
@@ -59,7 +61,7 @@ def outline(
     faults.raise_any()
     check_split(description, spec, targets, faults, classes=target in ("class", "binary"))
     outputs, classes = goal(targets, target, faults)
-    layout = lay_out(features, spec, dtype, faults)
+    layout = _padded(lay_out(features, spec, dtype, faults), (description, validation, test), warnings)
     _check_other(validation, "validation", [*features, *targets], faults)
     _check_other(test, "test", [*features, *targets], faults)
     faults.raise_any()
@@ -75,6 +77,25 @@ def outline(
         spec.model_copy(update=update), layout.shape, layout.dtype, layout.vocabulary, outputs, classes, *sizes,
         bytes=row_bytes * sum(sizes), warnings=tuple(warnings), layout=layout, target=target,
     )  # fmt: skip
+
+
+def _padded(layout: Layout, parts: Sequence[Description | None], warnings: list[str]) -> Layout:
+    """Sequences as long as the longest row of all data sets, the first of which is trained on.
+
+    Warns where few rows decide it.
+    """
+    if not layout.timed:
+        return layout
+    column, every = layout.slots[0].column, [part for part in parts if part is not None]
+    longest = max(each.shape[0] for part in every for each in part.columns if each.name == column.name and each.shape)
+    lengths = column.lengths
+    share = 1.0 if lengths is None else lengths.steps / (every[0].rows * longest)
+    if lengths is not None and share < _FULL:
+        warnings.append(
+            f"rows are padded to the longest, {longest:,} steps, and {1 - share:.0%} of all steps are padding, which"
+            f" costs memory and time: the median row has {lengths.median:g}; cut, split or leave out the longest rows"
+        )
+    return replace(layout, shape=(longest, *layout.shape[1:]))
 
 
 def _check_size(rows: int, faults: SpecFaults) -> None:
@@ -97,13 +118,21 @@ def _check_other(other: Description | None, part: str, columns: Columns, faults:
         elif same.shape and same.missing:
             message = f"column {column.name!r} of the {part} set has {same.missing:,} values that are not finite"
             faults.add(place, "not_finite", message)
-        elif same.shape != column.shape or not _readable(same, column):
+        elif not _of_one_shape(same, column) or not _readable(same, column):
             faults.add(
                 place, "other_type", f"column {column.name!r} is {_type(column)}, in the {part} set {_type(same)}"
             )
 
 
+def _of_one_shape(other: ColumnDescription, column: ColumnDescription) -> bool:
+    if column.type == "sequence":
+        return bool(other.shape) and other.shape[1:] == column.shape[1:]
+    return other.shape == column.shape and other.type != "sequence"
+
+
 def _readable(other: ColumnDescription, column: ColumnDescription) -> bool:
+    if column.type == "sequence":
+        return other.type in {"sequence", "array", "image"}
     if column.type == "category":
         return other.type in {"category", "text", "number"}
     return other.type == column.type and (column.dtype == "uint8") == (other.dtype == "uint8")

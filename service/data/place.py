@@ -23,6 +23,11 @@ def sent_row(row: int) -> str:
     return f"row {row + 1} (index {row})"
 
 
+def place_words(at: tuple[int, ...]) -> str:
+    """Names a step and a number of it for people, who count from 1."""
+    return "".join(f", {word} {place + 1}" for word, place in zip(("step", "number"), at, strict=False))
+
+
 def shown(value: object, most: int = 40) -> str:
     """A value as a message may quote it: short, on one line."""
     if isinstance(value, int) and value.bit_length() > _LONG_BITS:

@@ -19,9 +19,11 @@ from service.data.missing import drops
 from service.data.outline import Outline, outline
 from service.data.place import pointer, refusal, row_words
 from service.data.preprocessor import Preprocessor
+from service.data.sequences import Sequences, padded
 from service.data.spec import DatasetSpec, Reference
 from service.data.split import Ids, split_rows
 from service.data.statistics import Floats
+from service.data.steps import Lengths
 from service.data.targets import BinaryTarget, ClassTarget, DistributionTarget, NumberTarget, Target
 from service.errors import Fault, InvalidSpec
 from service.tensors import Array
@@ -32,11 +34,15 @@ _TOLERANCE = 1e-3  # how far from 1 the sum of a distribution may be
 
 @dataclass(frozen=True)
 class Part:
-    """Rows ready for a network. x: (rows, *shape); y: (rows,) or (rows, k); rows: their numbers in their data set."""
+    """Rows ready for a network. x: (rows, *shape); y: (rows,) or (rows, k); rows: their numbers in their data set.
+
+    `lengths`: how many steps of each row of x are no padding, when they are sequences.
+    """
 
     x: Array
     y: Array
     rows: Ids
+    lengths: Lengths | None = None
 
 
 @dataclass(frozen=True)
@@ -141,7 +147,24 @@ class _Parts:
                 )
                 self.warnings.append(f"{words}; they are left out")
                 ids, y = ids[known], y[known]
-        return Part(encode_rows(dataset, self.preprocessor.encoder, ids), y, ids)
+        encoder = self.preprocessor.encoder
+        if isinstance(encoder, Sequences):
+            x, lengths = encode_sequences(dataset.columns[encoder.name], encoder, ids, encoder.longest)
+            return Part(x, y, ids, lengths)
+        return Part(encode_rows(dataset, encoder, ids), y, ids)
+
+
+def encode_sequences(column: Column, encoder: Sequences, ids: Ids, longest: int) -> tuple[Array, Lengths]:
+    """(x of the rows `ids`, padded to `longest` steps; how many steps each has), of sequences or arrays."""
+    x = np.zeros((len(ids), longest, *encoder.inner), encoder.dtype)
+    lengths = np.zeros(len(ids), np.int64)
+    step = max(1, PIECE_NUMBERS // prod(x.shape[1:]))
+    for start in range(0, len(ids), step):
+        some = slice(start, start + step)
+        steps, lengths[some] = column.steps(ids[some])
+        x[some] = padded(encoder.cast(steps), lengths[some], longest)
+        _check_finite(x[some], ids, start)
+    return x, lengths
 
 
 def encode_rows(dataset: Dataset, encoder: Flat | Whole, ids: Ids) -> Array:

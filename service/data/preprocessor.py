@@ -15,19 +15,21 @@ from service.data.dates import DateFeature
 from service.data.encoders import ArrayFeature, CategoryFeature, Feature, Flat, NumberFeature, Whole
 from service.data.flat_rows import read_flat
 from service.data.place import pointer, sent_row
+from service.data.sequences import Sequences, cut, read_sequences
 from service.data.targets import Answer, BinaryTarget, ClassTarget, DistributionTarget, NumberTarget, Target
 from service.data.whole_rows import finite, fits, read_whole
 from service.errors import Fault, InvalidData
 from service.tensors import Array
 
 VERSION = 1
+Encoder = Flat | Whole | Sequences
 
 
 @dataclass(frozen=True)
 class Preprocessor:
     """Found in the training part, applied to every row from then on."""
 
-    encoder: Flat | Whole
+    encoder: Encoder
     target: Target
     columns: frozenset[str]  # all of the data set: a row may carry those that are not learned from
 
@@ -54,7 +56,7 @@ class Preprocessor:
     @property
     def vocabulary(self) -> int | None:
         """For rows of whole numbers kept as they are: one more than the greatest."""
-        return self.encoder.vocabulary if isinstance(self.encoder, Whole) else None
+        return None if isinstance(self.encoder, Flat) else self.encoder.vocabulary
 
     @property
     def outputs(self) -> int:
@@ -73,8 +75,8 @@ class Preprocessor:
 
     @property
     def features(self) -> list[dict[str, object]]:
-        """What a row consists of, in order: name, type, and shape of each."""
-        if isinstance(self.encoder, Whole):
+        """What a row consists of, in order: name, type, and shape of each; -1 is any number of steps."""
+        if not isinstance(self.encoder, Flat):
             return [{"name": self.encoder.name, "type": self.encoder.type, "shape": list(self.encoder.raw)}]
         return [{"name": f.name, "type": f.type, "shape": list(f.shape)} for f in self.encoder.features]
 
@@ -83,9 +85,17 @@ class Preprocessor:
         """Whether rows are made of columns, not one array each."""
         return isinstance(self.encoder, Flat)
 
+    @property
+    def steps(self) -> int | None:
+        """How many the longest training row has, when rows are sequences of any length; their x are objects then."""
+        return self.encoder.longest if isinstance(self.encoder, Sequences) else None
+
     @cached_property
     def width(self) -> int | None:
-        """How many numbers a row is when it is sent as numbers alone; None when it holds words or several arrays."""
+        """How many numbers a row is when it is sent as numbers alone; None when it holds words or several arrays, or
+        is of any length."""
+        if isinstance(self.encoder, Sequences):
+            return None
         if isinstance(self.encoder, Whole):
             return math.prod(self.encoder.raw)
         return self.encoder.count if self.encoder.packer is not None else None
@@ -99,6 +109,8 @@ class Preprocessor:
             raise InvalidData("there are no rows", faults=[Fault(place, "no_rows", "expected at least one row")])
         if isinstance(self.encoder, Whole):
             return read_whole(rows, self.encoder, self.columns, place)
+        if isinstance(self.encoder, Sequences):
+            return read_sequences(rows, self.encoder, self.columns, place)
         return read_flat(rows, self.encoder, self.columns, place)
 
     def plain(self, rows: Sequence[Any]) -> Array | None:
@@ -107,6 +119,8 @@ class Preprocessor:
         What is not None is what `rows` gives, three times as fast.
         """
         encoder = self.encoder
+        if isinstance(encoder, Sequences):
+            return None
         try:
             if encoder.packer is not None:
                 data = b"".join([encoder.packer.pack(*row) for row in rows])
@@ -141,6 +155,8 @@ class Preprocessor:
         """x of an array at hand: (rows, *shape), (rows, *raw shape) or (rows, numbers of a row). Raises InvalidData."""
         if isinstance(self.encoder, Whole):
             return self._whole_array(x, self.encoder, place)
+        if isinstance(self.encoder, Sequences):
+            return self._of_one_length(x, self.encoder, place)
         width = self.width
         if width is None:
             message = "rows with words cannot be sent as an array of numbers; send objects by column name"
@@ -161,6 +177,15 @@ class Preprocessor:
             wrong = np.array([not fits(row, whole.dtype) for row in x])
             raise _not_finite(wrong, place)
         return whole.cast(x)
+
+    def _of_one_length(self, x: Array, encoder: Sequences, place: str) -> Array:
+        axes = len(encoder.raw)
+        if x.ndim != 1 + axes or x.shape[2:] != encoder.step or not x.shape[1] or x.dtype.kind not in "iuf":
+            raise _wrong_array(x, f"(rows, {', '.join(['steps', *map(str, encoder.step)])})", place)
+        if not encoder.takes(x.reshape(-1, *encoder.step)):
+            raise _not_finite(np.array([not encoder.takes(row) for row in x]), place)
+        lengths = np.full(len(x), x.shape[1])
+        return cut(encoder.cast(x.reshape(-1, *encoder.step)), lengths)
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -216,21 +241,23 @@ _TARGETS: dict[str, type[Target]] = {
 }
 
 
-def _fields(stored: Flat | Whole | Feature | Target) -> dict[str, Any]:
+def _fields(stored: Encoder | Feature | Target) -> dict[str, Any]:
     return {field.name: getattr(stored, field.name) for field in fields(stored)}
 
 
-def _encoder_json(encoder: Flat | Whole) -> dict[str, Any]:
-    if isinstance(encoder, Whole):
-        return {"kind": "whole", **_fields(encoder)}
+def _encoder_json(encoder: Encoder) -> dict[str, Any]:
+    if not isinstance(encoder, Flat):
+        return {"kind": "whole" if isinstance(encoder, Whole) else "sequences", **_fields(encoder)}
     features = [{"type": feature.type, **_fields(feature)} for feature in encoder.features]
     return {"kind": "flat", "width": encoder.width, "dtype": encoder.dtype, "features": features}
 
 
-def _encoder(stored: Mapping[str, Any]) -> Flat | Whole:
+def _encoder(stored: Mapping[str, Any]) -> Encoder:
     given = {name: _tuples(value) for name, value in stored.items() if name != "kind"}
     if stored["kind"] == "whole":
         return Whole(**given)
+    if stored["kind"] == "sequences":
+        return Sequences(**given)
     features = [
         _FEATURES[one["type"]](**{name: _tuples(value) for name, value in one.items() if name != "type"})
         for one in stored["features"]

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from service.data.columns import Finished
 from service.data.description import Description, Kind, Limits, Parsed, Upload
@@ -130,7 +130,7 @@ def save(reader: Callable[[Spool], Read], into: Path, *, text: bool = False) -> 
             warnings=[*warnings, *(warning for column in columns for warning in column.warnings)],
         )
         streams = {f"{at}.{part}": one for at, column in enumerate(columns) for part, one in column.streams.items()}
-        metadata = {"format": FILE_FORMAT, "description": description.model_dump_json()}
+        metadata = {"format": FILE_FORMAT, "description": _stored(description)}
         sha256, size = write(into, streams, metadata)
     except BaseException:
         into.unlink(missing_ok=True)
@@ -140,10 +140,18 @@ def save(reader: Callable[[Spool], Read], into: Path, *, text: bool = False) -> 
     return Parsed(description, sha256, size)
 
 
+def _stored(description: Description) -> str:
+    """As JSON; without `lengths` where there are none: the files of before have the same names."""
+    without: Any = {at: {"lengths"} for at, each in enumerate(description.columns) if each.lengths is None}
+    return description.model_dump_json(exclude={"columns": without})
+
+
 def _kind(rows: int, columns: list[Finished]) -> Kind:
     types = [column.description.type for column in columns]
     if "image" in types:
         return "image"
+    if "sequence" in types:
+        return "sequence"
     if "array" in types:
         return "array"
     return "series" if types == ["number"] and rows > 1 else "table"

@@ -35,6 +35,12 @@ class Piece:
     held: Array | None
     offset: int
 
+    def reshaped(self, shape: tuple[int, ...]) -> Piece:
+        """The same numbers in another shape, its first axis -1."""
+        held = None if self.held is None else self.held.reshape(shape)
+        first = math.prod(self.shape) // math.prod(shape[1:])
+        return Piece(self.dtype, (first, *shape[1:]), held, self.offset)
+
 
 class Spool:
     """Takes pieces and gives them back, using at most `memory_bytes` of memory for all of them."""
@@ -99,6 +105,20 @@ def spooled(spool: Spool, pieces: list[Piece], shape: tuple[int, ...], dtype: DT
     """A stream of pieces, cast to `dtype` one by one. shape: (rows, ...)."""
     target = np.dtype(dtype)
     return Stream(target, shape, lambda: _joined(spool, pieces, target))
+
+
+def offsets(spool: Spool, lengths: list[Piece], rows: int) -> Stream:
+    """Where each row begins, and where the last one ends, of pieces of whole numbers: how long each is."""
+
+    def ends() -> Iterator[Array]:
+        end = np.zeros(1, np.int64)
+        yield end
+        for piece in lengths:
+            found = np.cumsum(spool.get(piece)) + end[-1]
+            end = found if len(found) else end
+            yield found
+
+    return Stream(np.dtype(np.int64), (rows + 1,), ends)
 
 
 def _joined(spool: Spool, pieces: list[Piece], dtype: np.dtype[Any]) -> Iterator[Array]:

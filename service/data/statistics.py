@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,15 @@ TOP = 10
 Floats = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
 _LEVELS = 256
+
+
+class Summary(TypedDict):
+    """What a description tells of a column's values."""
+
+    min: float | None
+    max: float | None
+    mean: float | None
+    std: float | None
 
 
 class Moments:
@@ -69,7 +79,7 @@ class Moments:
         """None without values, or when the squares are beyond float64."""
         return _finite(math.sqrt(self._squares / self.count)) if self.count else None
 
-    def summary(self) -> dict[str, float | None]:
+    def summary(self) -> Summary:
         """min, max, mean and std, None where there is nothing to tell."""
         if not self.count:
             return {"min": None, "max": None, "mean": None, "std": None}

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from service.errors import Fault, InvalidData, did_you_mean
 
-WishedType = Literal["number", "category", "text", "date"]
+WishedType = Literal["number", "category", "text", "date", "sequence"]
 WISHED_TYPES: tuple[WishedType, ...] = get_args(WishedType)
 _MOST_PIXELS = 4_096
 

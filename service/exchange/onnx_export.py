@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from onnx import TensorProto
 
-from service.data import Flat, Letters
+from service.data import Flat, Letters, Sequences, Whole
 from service.exchange import onnx_rows
 from service.exchange.finish import finish_of
 from service.exchange.graph import Graph, Value
@@ -26,11 +26,18 @@ def to_onnx(model: NetworkModel) -> bytes:
         graph.output("probabilities", y.name, TensorProto.FLOAT, [onnx_rows.ROWS, "time", model.outputs])
     else:
         rows = prepared.encoder
-        x = onnx_rows.flat(graph, rows) if isinstance(rows, Flat) else onnx_rows.whole(graph, rows)
-        x = replace(x, dims=model.signature.shape)
+        x = _rows(graph, rows, model.signature.shape)
         onnx_rows.answers(graph, write_network(model, x, graph), prepared.target)
     told = {"preprocessor": json.dumps(prepared.to_json()), "facts": json.dumps(dict(model.facts))}
     return graph.bytes("netwright", told)
+
+
+def _rows(graph: Graph, rows: Flat | Whole | Sequences, shape: tuple[int, ...]) -> Value:
+    """What the network sees; how many steps a sequence has is known only when it comes."""
+    if isinstance(rows, Sequences):
+        return onnx_rows.sequences(graph, rows)
+    x = onnx_rows.flat(graph, rows) if isinstance(rows, Flat) else onnx_rows.whole(graph, rows)
+    return replace(x, dims=shape)
 
 
 def write_network(model: NetworkModel, x: Value, graph: Graph) -> Value:

@@ -15,6 +15,7 @@ from service.data import (
     Flat,
     NumberFeature,
     NumberTarget,
+    Sequences,
     Whole,
 )
 from service.exchange.graph import LEARNED, Graph, Value
@@ -35,6 +36,20 @@ def whole(graph: Graph, encoder: Whole) -> Value:
     if encoder.vocabulary is not None:
         return Value(raw, rank, encoder.vocabulary)
     return scaled(graph, Value(raw, rank), encoder.scale, encoder.offset)
+
+
+def sequences(graph: Graph, encoder: Sequences) -> Value:
+    """One input of rows that have as many steps as each other, (rows, steps, ...); any number of them."""
+    ids = encoder.vocabulary is not None
+    element = TensorProto.INT32 if ids else TensorProto.DOUBLE
+    raw = graph.input(encoder.name, element, [ROWS, "steps", *encoder.step])
+    if ids:
+        return Value(raw, 2, encoder.vocabulary)
+    if not encoder.step:
+        raw = graph.one("Reshape", raw, graph.constant([0, 0, 1], "int64"))
+    distance = graph.one("Sub", raw, graph.constant(encoder.mean, "float64"))
+    scaled_ = graph.one("Div", distance, graph.constant(encoder.deviation, "float64"))
+    return Value(graph.one("Cast", scaled_, to=TensorProto.FLOAT), 3)
 
 
 def scaled(graph: Graph, x: Value, scale: float, offset: float) -> Value:

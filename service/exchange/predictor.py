@@ -207,8 +207,17 @@ MISSING = ("", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "n
 
 
 def encode(rows: Any, told: Any) -> Any:
-    """What the network sees of rows: objects by column, lists in the columns' order, or the arrays themselves."""
+    """What the network sees of rows: objects by column, lists in the columns' order, or the arrays themselves.
+
+    Of sequences of any length a list, (1, steps, ...) each.
+    """
     how = told["preprocessor"]["encoder"]
+    if how["kind"] == "sequences":
+        rows = [np.array(row[how["name"]] if isinstance(row, dict) else row, float) for row in rows]
+        if how["vocabulary"] is not None:
+            return [row.astype(int)[None] for row in rows]
+        mean, deviation = np.array(how["mean"]), np.array(how["deviation"])
+        return [((row.reshape(1, len(row), -1) - mean) / deviation).astype(np.float32) for row in rows]
     if how["kind"] == "whole":
         rows = [row[how["name"]] if isinstance(row, dict) else row for row in rows]
         x = np.array(rows, how["dtype"]).reshape(len(rows), *how["shape"])
@@ -292,6 +301,8 @@ def as_word(value: Any, words: Any) -> str:
 
 def outputs(x: Any) -> Any:
     """What the network gives for encoded rows, its last activation applied."""
+    if isinstance(x, list):
+        return np.concatenate([outputs(row) for row in x])
     weights, told = opened()
     layers, encoder = told["network"]["layers"], told["preprocessor"].get("encoder", {})
     letters = told["preprocessor"].get("characters")

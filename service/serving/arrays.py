@@ -20,6 +20,10 @@ _READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0
 def from_raw(model: RowModel, data: bytes) -> Array:
     """x of little-endian float32 numbers, row after row. Raises InvalidData."""
     width = model.preprocessor.width
+    if model.preprocessor.steps is not None:
+        raise _misfit(
+            "rows of any length cannot be told apart in bytes", f"Send JSON, or rows of one length as {NPY_TYPE}."
+        )
     if width is None:
         return model.preprocessor.array(np.zeros((0, 0), np.float32))  # which says why it cannot be
     row_bytes = 4 * width

@@ -13,6 +13,7 @@ from service.engine import Network
 from service.errors import Fault, InvalidSpec, TooLarge, did_you_mean
 from service.serving.calibration import tempered
 from service.serving.registry import RowModel, Served
+from service.serving.sequences import SequenceNetwork
 from service.tensors import Array
 
 MOST_NUMBERS = 4_000_000  # of layers in one answer
@@ -79,7 +80,7 @@ def check(model: RowModel, detail: Detail, rows: int) -> None:
         raise TooLarge(f"the layers of so many rows are {numbers:,} numbers; an answer may have {MOST_NUMBERS:,}")
 
 
-def place(network: Network, name: Layer) -> int:
+def place(network: Network | SequenceNetwork, name: Layer) -> int:
     """The number of a layer. Raises InvalidSpec when there is none such, or the kind alone does not tell which."""
     kinds = network.layers
     if isinstance(name, int):

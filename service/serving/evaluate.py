@@ -48,6 +48,7 @@ def evaluation(spec: EvaluateSpec, file: Tensors, dataset: Dataset) -> Iterator[
     found = artifact.unpack(file)
     assert isinstance(found.preprocessor, Preprocessor)
     applied = apply(dataset, found.preprocessor, leave_out=True)
+    found = found.shaped(applied.shape)
     ids = applied.held(spec.dataset, part)
     share = 0.5 if spec.importance else 1.0
     for piece in evaluate(found, applied, ids, spec, part):
@@ -79,7 +80,7 @@ def evaluate(
         seen, rows = seen + len(some), rows + len(part.x)
         if len(part.x):
             assessment.add(examples_of(part))
-            found.add(part, _finite(network(part.x)))
+            found.add(part, _finite(network(part.x, part.lengths)))
         yield seen / len(ids)
     if not rows:
         raise InvalidData("no row has an answer that the model could give")

@@ -33,7 +33,7 @@ def findings(
     """
     found = Findings(target, classes, told)
     for some in _pieces(part):
-        found.add(some, network(some.x))
+        found.add(some, network(some.x, some.lengths))
     return found.report(name)
 
 
@@ -112,4 +112,5 @@ def _pieces(part: Part) -> Iterator[Part]:
     batch = max(1, min(len(part.x), _BATCH_VALUES // size))
     for start in range(0, len(part.x), batch):
         some = slice(start, start + batch)
-        yield Part(part.x[some], part.y[some], part.rows[some])
+        lengths = None if part.lengths is None else part.lengths[some]
+        yield Part(part.x[some], part.y[some], part.rows[some], lengths)

@@ -96,8 +96,8 @@ def _columns(model: RowModel, given: Sequence[Tensor], names: Collection[str]) -
         if name in columns or name not in names:
             raise _misfit(f"/inputs/{at}/name", f"{name[:80]!r} is not expected; expected {_words(inputs(model))}")
         flat = each.values if isinstance(each.values, list) else _numbers(each.values)
-        size = prod(shape[1:])
-        columns[name] = flat if size == 1 else np.array(flat, object).reshape(shape).tolist()
+        single = prod(shape[1:]) == 1 and model.preprocessor.steps is None
+        columns[name] = flat if single else np.array(flat, object).reshape(shape).tolist()
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 

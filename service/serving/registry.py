@@ -14,6 +14,7 @@ from service.engine import Network
 from service.errors import InvalidSpec, NotFound
 from service.ngram import LanguageModel
 from service.serving.letters import LetterModel
+from service.serving.sequences import SequenceNetwork
 from service.specs import artifact
 from service.storage import Resolved, Store
 
@@ -24,8 +25,12 @@ _MOST_REFERENCES = 10_000  # remembered at once; each is a few hundred bytes
 class RowModel:
     """A network that takes rows, with what turns raw rows into its input and its output into answers."""
 
-    network: Network
+    network: Network | SequenceNetwork
     preprocessor: Preprocessor
+
+    def work(self, rows: int) -> int:
+        """How often so many rows go through the weights, about: sequences do at every step."""
+        return rows * (self.preprocessor.steps or 1)
 
 
 TextModel = LanguageModel[Any]
@@ -188,4 +193,6 @@ def load(file: tensors.Tensors) -> Loaded:
     found = artifact.unpack(file)
     if isinstance(found.preprocessor, Letters):
         return LetterModel(found.bind().stream(), found.preprocessor)
+    if found.preprocessor.steps is not None:
+        return RowModel(SequenceNetwork(found), found.preprocessor)
     return RowModel(found.bind(), found.preprocessor)

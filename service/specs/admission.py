@@ -22,6 +22,7 @@ from service.specs.initial import pinned
 from service.specs.job import JOB, ArpaJob, EvaluateJob, Job, MixtureJob, NgramJob, NgramJobSpec, SearchJob, TrainSpec
 from service.specs.letters import check_letters, letters
 from service.specs.search import admit_search
+from service.specs.sequences import check_sequences
 from service.specs.target import doubts, loss_for
 from service.specs.text import admit_arpa, admit_mixture, with_column
 from service.storage import Store
@@ -85,6 +86,8 @@ def _train(spec: TrainSpec, store: Store, data: Source, limit_bytes: int) -> tup
         recipe, signature = engine.completed(recipe_of(spec), found.outputs), signature_of(found)
         if holds_text(data.description, spec.dataset):
             check_letters(recipe, signature, found.outputs, found.rows)
+        if signature.timed:
+            check_sequences(recipe, signature, found.outputs, found.rows)
         planned = engine.plan(recipe, signature, found.outputs, found.rows, limit_bytes)
         chosen = engine.resolve(recipe, signature, found.outputs, found.rows)
         network = pinned(recipe.network, signature, store)

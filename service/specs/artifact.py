@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
@@ -38,6 +38,10 @@ class NetworkModel:
     @property
     def classes(self) -> tuple[str, ...] | None:
         return self.preprocessor.classes
+
+    def shaped(self, shape: tuple[int, ...]) -> NetworkModel:
+        """The same for rows of this shape: of sequences, with more steps or fewer."""
+        return self if shape == self.signature.shape else replace(self, signature=replace(self.signature, shape=shape))
 
     def bind(self) -> Network:
         """The network, ready to answer."""

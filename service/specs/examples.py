@@ -13,9 +13,9 @@ def signature_of(found: Outline | Prepared) -> Signature:
     told = found if isinstance(found, Outline) else found.outline
     scale, offset = (1.0, 0.0) if isinstance(found, Outline) else (found.scale, found.offset)
     dtype: Any = told.dtype  # the engine takes float64 rows too, though its word for them does not say so
-    return Signature(told.shape, dtype, scale, offset, told.vocabulary)
+    return Signature(told.shape, dtype, scale, offset, told.vocabulary, told.layout.timed)
 
 
 def examples_of(part: Part) -> Examples:
     """A part's rows."""
-    return Examples(part.x, part.y)
+    return Examples(part.x, part.y, part.lengths)

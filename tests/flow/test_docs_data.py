@@ -28,10 +28,11 @@ def test_the_page_fits_a_screen_and_its_examples_run(standing: Any, tmp_path: Pa
         ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    upload, begun, pieces, preview, plan, search = (
+    upload, begun, pieces, preview, answers, plan, search = (
         json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")
     )
-    assert PAGE.count("\n") < 80
+    assert PAGE.count("\n") < 95
+    assert [each["label"] for each in answers["predictions"]] == ["rise", "fall"]
     assert (begun["offset"], pieces["columns"][0]["type"]) == (20, "text")
     assert [column["type"] for column in upload["columns"]] == ["category", "category", "number", "category"]
     assert preview["rows"][1] == {"zip": "00501", "joined": 1_709_164_800, "age": None, "plan": "free"}

@@ -29,7 +29,7 @@ def test_classes_taken_for_each_other_are_counted() -> None:
 def test_the_worst_row_is_the_one_whose_true_class_was_least_believed() -> None:
     answers = {1.0: [0.9, 0.1], 2.0: [0.25, 0.75], 3.0: [0.5, 0.5]}
 
-    def network(x: Array) -> Array:
+    def network(x: Array, _: object) -> Array:
         return np.array([answers[float(row[0])] for row in x])
 
     found = findings(network, part([[1], [2], [3]], [0, 0, 1]), "class", ["no", "yes"], "validation")
@@ -42,7 +42,7 @@ def test_the_worst_row_is_the_one_whose_true_class_was_least_believed() -> None:
 
 
 def test_yes_or_no_is_two_classes() -> None:
-    def network(x: Array) -> Array:
+    def network(x: Array, _: object) -> Array:
         return x  # the row is its own probability of yes
 
     found = findings(network, part([[0.9], [0.2], [0.6]], [[1.0], [1.0], [0.0]]), "binary", ["no", "yes"], "test")
@@ -52,7 +52,7 @@ def test_yes_or_no_is_two_classes() -> None:
 
 
 def test_numbers_are_ranked_by_their_squared_error() -> None:
-    found = findings(lambda x: x, part([[1.0], [5.0], [2.0]], [[1.0], [2.0], [0.0]]), "number", None, "test")
+    found = findings(lambda x, _: x, part([[1.0], [5.0], [2.0]], [[1.0], [2.0], [0.0]]), "number", None, "test")
     assert [(row["row"], row["loss"]) for row in found["worst_rows"]["rows"]] == [(101, 9.0), (102, 4.0), (100, 0.0)]
     assert found["worst_rows"]["rows"][0]["answer"] == 5.0
     assert "confusion" not in found
@@ -60,7 +60,7 @@ def test_numbers_are_ranked_by_their_squared_error() -> None:
 
 def test_too_many_classes_are_not_tabulated_but_rows_are_still_ranked() -> None:
     classes = [str(i) for i in range(101)]
-    found = findings(lambda x: np.eye(101)[x[:, 0].astype(int)], part([[i] for i in range(50)], list(range(50))),
+    found = findings(lambda x, _: np.eye(101)[x[:, 0].astype(int)], part([[i] for i in range(50)], list(range(50))),
                      "class", classes, "test")  # fmt: skip
     assert "confusion" not in found
     assert len(found["worst_rows"]["rows"]) == 20

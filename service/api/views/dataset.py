@@ -17,7 +17,7 @@ class DatasetView(View):
 
     id: str
     name: str
-    kind: Literal["table", "array", "image", "series", "text", "weights"]
+    kind: Literal["table", "array", "sequence", "image", "series", "text", "weights"]
     rows: int = Field(description="Lines, for a text.")
     columns: list[ColumnDescription]
     bytes: int

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 
 from service.data.columns.finished import Finished
@@ -18,7 +20,7 @@ class Arrays:
 
     def __init__(self, spool: Spool, shape: tuple[int, ...], *, native: bool) -> None:
         self.shape, self._native = shape, native
-        self._spool, self._pieces, self._rows = spool, list[Piece](), 0
+        self._spool, self._pieces, self.rows = spool, list[Piece](), 0
         self._dtypes: set[np.dtype[np.generic]] = set()
         self._moments, self._single = Moments(), True
 
@@ -29,8 +31,15 @@ class Arrays:
         if not self._native and values.dtype.kind == "f":
             with np.errstate(over="ignore"):
                 self._single = self._single and bool((values.astype(np.float32) == values).all())
-        self._rows += len(values)
+        self.rows += len(values)
         self._pieces.append(self._spool.add(values))
+
+    def by_step(self) -> Arrays:
+        """The same numbers with every step, along a row's first axis, a row of its own."""
+        found = copy(self)
+        found.shape, found.rows = self.shape[1:], self.rows * self.shape[0]
+        found._pieces = [piece.reshaped((-1, *found.shape)) for piece in self._pieces]
+        return found
 
     def finish(self, name: str) -> Finished:
         """The column as image (bytes, height x width, or with 1, 3 or 4 channels last) or array."""
@@ -41,7 +50,7 @@ class Arrays:
             missing=self._moments.missing, distinct=None, **self._moments.summary(), top=[], classes=None,
         )  # fmt: skip
         missing = f"column {name!r}: {self._moments.missing:,} values are not finite"
-        stream = spooled(self._spool, self._pieces, (self._rows, *self.shape), dtype)
+        stream = spooled(self._spool, self._pieces, (self.rows, *self.shape), dtype)
         return Finished(description, {"values": stream}, [missing] if self._moments.missing else [])
 
     def _least(self) -> np.dtype[np.generic]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from service.data.columns.finished import Finished
 from service.data.description import ColumnDescription
-from service.data.spool import Piece, Spool, Stream, spooled
-from service.tensors import Array
+from service.data.spool import Piece, Spool, offsets, spooled
 
 
 class Text:
@@ -31,17 +30,9 @@ class Text:
     def finish(self, name: str) -> Finished:
         streams = {
             "bytes": spooled(self._spool, self._bytes, (self._size,), np.uint8),
-            "offsets": Stream(np.dtype(np.int64), (self._rows + 1,), self._offsets),
+            "offsets": offsets(self._spool, self._lengths, self._rows),
         }
         return Finished(text_description(name, self._missing), streams)
-
-    def _offsets(self) -> Iterator[Array]:
-        end = 0
-        yield np.zeros(1, np.int64)
-        for piece in self._lengths:
-            ends = np.cumsum(self._spool.get(piece)) + end
-            end = int(ends[-1]) if len(ends) else end
-            yield ends
 
 
 def text_description(name: str, missing: int) -> ColumnDescription:

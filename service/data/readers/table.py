@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from service.data.columns import MISSING, Arrays, Finished, Numbers, Words, is_number, number_text
+from service.data.columns import MISSING, Arrays, Finished, Numbers, Sequences, Words, is_number, number_text
 from service.data.columns.words import Codes
 from service.data.place import MOST_FAULTS, pointer, refusal, row_words, shown
 from service.data.readers.csv_fast import Hint
@@ -16,7 +16,9 @@ from service.data.wishes import WishedType, seconds
 from service.errors import Fault, InvalidData, did_you_mean
 from service.tensors import Array
 
+Column = Numbers | Words | Arrays | Sequences
 _NO_WISHES: Mapping[str, WishedType] = {}
+MOST_AXES = 2  # of a row that is a sequence: time, and the numbers of a step
 _TYPE_HINT = "mend the value, leave it empty, or ask for another type of the column"
 
 
@@ -38,8 +40,9 @@ class Table:
         wishes: Mapping[str, WishedType] = _NO_WISHES,
     ) -> None:  # fmt: skip
         self._spool, self._missing, self._words, self._wishes = spool, missing, words, wishes
-        self._columns: dict[str, Numbers | Words | Arrays] = {}
+        self._columns: dict[str, Column] = {}
         self.again: set[str] = set()
+        self.faults: list[Fault] = []
         self.rows = 0
 
     @property
@@ -67,6 +70,13 @@ class Table:
         """The shape of a row of a column of arrays; None when it is not one."""
         column = self._columns.get(name)
         return column.shape if isinstance(column, Arrays) else None
+
+    def step(self, name: str) -> tuple[int, ...] | None:
+        """The shape of a step of the rows of a column of lists; None when it is not one."""
+        column = self._columns.get(name)
+        if isinstance(column, Arrays):
+            return column.shape[1:]
+        return column.step if isinstance(column, Sequences) else None
 
     def add_numbers(self, name: str, values: Floats | Bytes) -> None:
         """The next piece of a column, as numbers; NaN is missing."""
@@ -105,7 +115,7 @@ class Table:
         if name in self.again or (isinstance(column, Numbers) and not column.empty):
             self.again.add(name)
             return None
-        if isinstance(column, Arrays):
+        if isinstance(column, Arrays | Sequences):
             raise self._clash(name, "a word")
         if not isinstance(column, Words):
             column = self._columns[name] = Words(self._spool, self._missing)
@@ -121,12 +131,28 @@ class Table:
             raise self._clash(name, "a list")
         column.add(values)
 
+    def add_sequences(self, name: str, steps: Array, lengths: Array) -> None:
+        """The next piece of a column, as rows of so many steps each. steps: (total, *step); lengths: (rows,)."""
+        column = self._columns.get(name)
+        if column is None and not self.rows:
+            column = Sequences(self._spool, Arrays(self._spool, steps.shape[1:], native=False))
+        elif isinstance(column, Arrays):
+            column = Sequences.of(self._spool, column)
+        if not isinstance(column, Sequences):
+            raise self._clash(name, "a list")
+        self._columns[name] = column
+        column.add(steps, lengths)
+
     def end_piece(self, rows: int) -> None:
-        """Every column has got its next `rows` rows."""
+        """Every column has got its next `rows` rows. Raises InvalidData when there are enough faults to tell."""
         self.rows += rows
+        if len(self.faults) >= MOST_FAULTS:
+            raise refusal(self.faults)
 
     def finish(self) -> list[Finished]:
         """All columns, as they will be written."""
+        if self.faults:
+            raise refusal(self.faults)
         unknown = [name for name in self._wishes if name not in self._columns]
         faults = [Fault("/types", "no_such_column", f"types: there is no column {name[:100]!r}",
                         did_you_mean(name, self.names)) for name in unknown]  # fmt: skip
@@ -134,13 +160,24 @@ class Table:
             raise refusal(faults)
         return [self._finished(name, column) for name, column in self._columns.items()]
 
-    def _finished(self, name: str, column: Numbers | Words | Arrays) -> Finished:
+    def _finished(self, name: str, column: Column) -> Finished:
         wish = self._wishes.get(name)
+        if wish == "sequence":
+            return self._sequences(name, column).finish(name)
         if isinstance(column, Words):
             return column.finish(name, wish if wish in {"category", "text"} else None)
-        if wish is not None and isinstance(column, Arrays):
+        if wish is not None and isinstance(column, Arrays | Sequences):
             raise refusal([Fault("/types", "mixed_types", f"types: column {name!r} holds lists, which stay lists")])
         return column.finish(name)
+
+    def _sequences(self, name: str, column: Column) -> Sequences:
+        """Rows of one length as sequences, for a model that is to take any. Raises InvalidData for others."""
+        if isinstance(column, Arrays) and 1 <= len(column.shape) <= MOST_AXES:
+            return Sequences.of(self._spool, column)
+        if not isinstance(column, Sequences):
+            message = f"types: column {name!r} holds no sequences: lists of numbers, or lists of lists of numbers"
+            raise refusal([Fault("/types", "mixed_types", message)])
+        return column
 
     def _converted(self, name: str, values: Sequence[str | None], convert: Callable[[str], float]) -> Floats:
         """Words as the numbers that they were said to be. Raises InvalidData naming row and column."""
