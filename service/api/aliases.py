@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Header
@@ -32,22 +34,54 @@ class AliasTarget(Body):
     ] = None
 
 
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """The revisions that an alias may be at, 0 for nowhere; `anywhere`: at any version."""
+
+    revisions: frozenset[int] = frozenset()
+    anywhere: bool = False
+
+    def revision(self, here: Context, name: str, alias: str) -> int:
+        """The one it is at. Raises PreconditionFailed when that is none of them."""
+        moves = here.store.models.alias_history(name, alias)
+        now = moves[-1].revision if moves else 0
+        nowhere = not moves or moves[-1].version is None
+        if now in self.revisions or (nowhere and 0 in self.revisions) or (self.anywhere and not nowhere):
+            return 0 if nowhere and now not in self.revisions else now
+        where = "nowhere" if nowhere else f"at {name}:{moves[-1].version}"
+        hint = "Look again, and send the ETag of what you saw in If-Match."
+        raise PreconditionFailed(f"{name}@{alias} points {where}", hint=hint)
+
+
 def _expected(
-    if_match: Annotated[str | None, Header(max_length=100, description="The ETag of the move it must be at.")] = None,
+    if_match: Annotated[
+        str | None, Header(max_length=100, description="The ETag of the move it must be at; * for any.")
+    ] = None,
     if_none_match: Annotated[Literal["*"] | None, Header(description="Only when the alias points nowhere yet.")] = None,
-) -> int | None:
-    """The revision that an alias must be at, 0 for nowhere; None when the caller does not care."""
+) -> Condition | None:
+    """None when the caller does not care."""
     if if_none_match is not None:
-        return 0
+        return Condition(frozenset({0}))
     if if_match is None:
         return None
-    found = re.fullmatch(r'"(\d{1,18})"', if_match.strip())
-    if found is None:
+    tags = [each.strip() for each in if_match.split(",")]
+    found = [re.fullmatch(r'"(\d{1,18})"', each) for each in tags]
+    if tags != ["*"] and not any(found):
         raise PreconditionFailed("If-Match is none of our ETags", hint="Send the ETag of the alias as it came.")
-    return int(found.group(1))
+    return Condition(frozenset(int(each.group(1)) for each in found if each), tags == ["*"])
 
 
-Expected = Annotated[int | None, Depends(_expected)]
+Expected = Annotated[Condition | None, Depends(_expected)]
+Moving = Callable[[int | None], storage.AliasMove]
+
+
+def _kept(here: Context, name: str, alias: str, condition: Condition | None, move: Moving) -> storage.AliasMove:
+    """A move from where the condition holds; looked at again when somebody else came in between."""
+    while condition is not None:
+        revision = condition.revision(here, name, alias)
+        with suppress(PreconditionFailed):
+            return move(revision)
+    return move(None)
 
 
 @router.put(
@@ -61,12 +95,15 @@ async def move_alias(
     return await in_thread(_move, here, name, alias, asked, expected)
 
 
-def _move(here: Context, name: str, alias: str, asked: AliasTarget, expected: int | None) -> Response:
+def _move(here: Context, name: str, alias: str, asked: AliasTarget, expected: Condition | None) -> Response:
     found: Comparison | None = None
     if asked.if_better is not None:
         found, seen = _guarded(here, name, alias, asked.version, asked.if_better)
-        expected = seen if expected is None else expected
-    return _moved(here.store.models.set_alias(name, alias, asked.version, expected=expected), found)
+        expected = Condition(frozenset({seen})) if expected is None else expected
+    set_alias = here.store.models.set_alias
+    return _moved(
+        _kept(here, name, alias, expected, lambda at: set_alias(name, alias, asked.version, expected=at)), found
+    )
 
 
 def _guarded(
@@ -97,7 +134,8 @@ def _figure(value: float | None) -> str:
 @router.post("/rollback", response_model=MovedView, responses=refuses(NotFound, Conflict, PreconditionFailed))
 async def roll_back(here: Here, name: str, alias: str, expected: Expected) -> Response:
     """Points an alias where it pointed before its last move; twice is back again."""
-    return _moved(await in_thread(here.store.models.roll_back, name, alias, expected=expected))
+    roll_back = here.store.models.roll_back
+    return _moved(await in_thread(_kept, here, name, alias, expected, lambda at: roll_back(name, alias, expected=at)))
 
 
 @router.get("", response_model=list[AliasMoveView], responses=refuses(NotFound))

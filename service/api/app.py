@@ -29,6 +29,7 @@ from service.api import (
     mlflow,
     models,
     openapi,
+    parameters,
     plans,
     predict,
     problems,
@@ -102,6 +103,7 @@ def create_app(
     app.add_middleware(Door, max_body_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes)
     for router in routers:
         app.router.routes.extend(router.routes)  # they say all themselves; including would make each anew, for 35 ms
+    parameters.strict(routers)
     problems.install(app)
     openapi.install(app, routers)
     app.router.routes.extend(web.router.routes)

@@ -6,17 +6,18 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.responses import Response, StreamingResponse
 
 from service.api import upload
 from service.api.bodies import Body, JsonBody, media_type
 from service.api.context import Context, Here, in_thread
 from service.api.door import FILES
+from service.api.parameters import Parameters
 from service.api.problems import InvalidJson, UnsupportedMedia
 from service.api.replies import refuses
 from service.data import Dataset, DatasetSpec, Format, apply, read
-from service.errors import Conflict, InvalidData, NotFound
+from service.errors import Conflict, Fault, InvalidData, InvalidSpec, NotFound
 from service.serving import BulkFormat, Detail, Served, check, written
 from service.specs import materialize
 
@@ -27,17 +28,26 @@ _TYPES: Mapping[BulkFormat, str] = {"ndjson": "application/x-ndjson", "csv": "te
 CONTENT: dict[str, Any] = {media: {"schema": {"type": "string"}} for media in _TYPES.values()}
 
 
-class FileQuery(BaseModel):
+class FileQuery(Parameters):
     """What to say of each row of a file."""
 
-    model_config = ConfigDict(frozen=True)
-
-    top_k: Annotated[int | None, Query(ge=1, le=1_000, description="Of a file: so many classes a row.")] = None
-    probabilities: Annotated[bool, Query(description="Of a file: false leaves the table of probabilities out.")] = True
+    top_k: Annotated[int | None, Query(ge=1, le=1_000, description="Of a file or bytes: so many classes a row.")] = None
+    probabilities: Annotated[
+        bool, Query(description="Of a file or bytes: false leaves the table of probabilities out.")
+    ] = True
 
     def detail(self) -> Detail:
         """The same for the room that serves."""
         return Detail(self.top_k, self.probabilities)
+
+    def refuse(self) -> None:
+        """Raises InvalidSpec where anything is said beside a body of JSON, which has fields for it."""
+        faults = [
+            Fault(f"/query/{name}", "not_here", f"{name} of the query is not read beside JSON", "Say it in the body.")
+            for name in sorted(self.model_fields_set)
+        ]
+        if faults:
+            raise InvalidSpec(faults[0].message, faults=faults)
 
 
 class Whole(Body):

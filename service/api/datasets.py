@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from service.api.bodies import UploadKey
 from service.api.context import Context, Here, in_thread
+from service.api.parameters import Parameters
 from service.api.problems import UnsupportedMedia
 from service.api.replies import Documented, ListQuery, listed, refuses, reply
 from service.api.upload import Received, folder, receive
@@ -77,18 +78,29 @@ class DatasetsQuery(ListQuery):
     name: Annotated[str | None, Query(max_length=200)] = None
 
 
+class UploadQuery(Parameters):
+    """What to know of a raw body."""
+
+    name: Annotated[str | None, Query(max_length=200, description="For a raw body: its file name.")] = None
+    format: Annotated[Format | None, Query(description="For a raw body, when its type does not tell.")] = None
+    types: Annotated[str | None, Query(max_length=64_000, description=ABOUT_TYPES)] = None
+    resize: Annotated[str | None, Query(max_length=40, description="The size pictures are scaled to: 28x28.")] = None
+
+
+class PreviewQuery(Parameters):
+    """How much of a data set."""
+
+    limit: Annotated[int, Query(ge=1, le=1000)] = 20
+    bins: Annotated[int, Query(ge=0, le=200, description="Of the histograms; 0 for none.")] = 20
+
+
 @router.post(
     "", response_model=DatasetView, status_code=201, openapi_extra=_BODY,
     responses=refuses(InvalidData, TooLarge, UnsupportedMedia, MissingExtra, StorageFull, Draining, also=KNOWN),
 )  # fmt: skip
 async def upload(
-    request: Request, here: Here,
-    name: Annotated[str | None, Query(max_length=200, description="For a raw body: its file name.")] = None,
-    format: Annotated[Format | None, Query(description="For a raw body, when its type does not tell.")] = None,
-    types: Annotated[str | None, Query(max_length=64_000, description=ABOUT_TYPES)] = None,
-    resize: Annotated[str | None, Query(max_length=40, description="The size pictures are scaled to: 28x28.")] = None,
-    idempotency_key: UploadKey = None,
-) -> Response:  # fmt: skip
+    request: Request, here: Here, query: Annotated[UploadQuery, Query()], idempotency_key: UploadKey = None
+) -> Response:
     """Takes CSV, JSON (lines), Parquet, Arrow, NPY, NPZ, IDX (.gz too), a zip of pictures, text or safetensors.
 
     Streamed to disk, then parsed.
@@ -96,10 +108,12 @@ async def upload(
     here.check_open()
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     with folder(here.settings.data_dir) as into:
-        received = await receive(request, into, name or "")
-        chosen = known_format(received.fields.get("format")) or format or _TYPES.get(kind)
-        label = (received.fields.get("name") or name or received.files[0].name or "dataset")[:200]
-        wishes = parse_wishes(received.fields.get("types") or types, received.fields.get("resize") or resize)
+        received = await receive(request, into, query.name or "")
+        chosen = known_format(received.fields.get("format")) or query.format or _TYPES.get(kind)
+        label = (received.fields.get("name") or query.name or received.files[0].name or "dataset")[:200]
+        wishes = parse_wishes(
+            received.fields.get("types") or query.types, received.fields.get("resize") or query.resize
+        )
         row, new = await taken(here, received, into, label, chosen, wishes, idempotency_key)
     return reply(DatasetView.of(row), 201 if new else 200, {"Location": f"/v1/datasets/{row.id}"})
 
@@ -174,13 +188,10 @@ async def get_dataset(here: Here, dataset_id: str) -> Response:
 
 
 @router.get("/{dataset_id}/preview", response_model=PreviewView, responses=refuses(NotFound))
-async def preview(
-    here: Here, dataset_id: str, limit: Annotated[int, Query(ge=1, le=1000)] = 20,
-    bins: Annotated[int, Query(ge=0, le=200, description="Of the histograms; 0 for none.")] = 20,
-) -> Response:  # fmt: skip
+async def preview(here: Here, dataset_id: str, query: Annotated[PreviewQuery, Query()]) -> Response:
     """The first rows, as they would be sent to a model, and how the values of each column lie."""
     row = here.store.datasets.get(dataset_id)
-    return reply({"id": row.id, **await in_thread(_preview, here.store.blobs.path(row.blob), limit, bins)})
+    return reply({"id": row.id, **await in_thread(_preview, here.store.blobs.path(row.blob), query.limit, query.bins)})
 
 
 def _preview(path: Path, limit: int, bins: int) -> dict[str, Any]:

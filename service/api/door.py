@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import log
+from service.api import coding, methods
 from service.api.problems import INTERNAL, refuse, respond
 from service.errors import TooLarge
 
@@ -52,7 +53,6 @@ class _Visit:
         self.scope = scope
         self.request_id = request_id
         self.cap = cap
-        self.read_bytes = 0
         self.started = False
         self._receive = receive
         self._send = send
@@ -62,10 +62,16 @@ class _Visit:
             length = headers.get("content-length", "0")
             if length.isdecimal() and int(length) > self.cap:
                 raise self._too_large()
-            await app(self.scope, self.receive, self.send)
+            receive = self._capped(self._receive)
+            if not coding.plain(self.scope, headers):
+                receive = self._capped(coding.Inflated(receive))
+            if self.scope["method"] == "HEAD":
+                await methods.head(app, self.scope, receive, self.send)
+            else:
+                await app(self.scope, receive, self.send)
         except ClientDisconnect:
             _LOG.debug("the caller left before the request was read")
-        except TooLarge as error:
+        except (TooLarge, coding.UnsupportedCoding) as error:
             await refuse(error, self.scope["path"], self.request_id)(self.scope, self._receive, self.send)
         except Exception:
             _LOG.exception("%s %s broke", self.scope["method"], self.scope["path"])
@@ -73,12 +79,19 @@ class _Visit:
                 raise  # the answer is half out: let the server cut the connection, so that nobody takes it for whole
             await respond(INTERNAL, self.scope["path"], self.request_id)(self.scope, self._receive, self.send)
 
-    async def receive(self) -> Message:
-        message = await self._receive()
-        self.read_bytes += len(message.get("body", b""))
-        if self.read_bytes > self.cap:
-            raise self._too_large()
-        return message
+    def _capped(self, receive: Receive) -> Receive:
+        """Raises TooLarge as soon as more has come than may."""
+        read_bytes = 0
+
+        async def capped() -> Message:
+            nonlocal read_bytes
+            message = await receive()
+            read_bytes += len(message.get("body", b""))
+            if read_bytes > self.cap:
+                raise self._too_large()
+            return message
+
+        return capped
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":

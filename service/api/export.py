@@ -13,6 +13,7 @@ from service import exchange, storage, tensors
 from service.api import upload
 from service.api.bodies import UploadKey
 from service.api.context import Context, Here, in_thread
+from service.api.parameters import Parameters
 from service.api.problems import UnsupportedMedia
 from service.api.replies import Documented, refuses, reply
 from service.api.views.run import RunView
@@ -36,12 +37,24 @@ _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FILE: Documented = {200: {"description": "The file", "content": {_TYPE: _BINARY}}}
 
 
+class ExportQuery(Parameters):
+    """As what."""
+
+    format: Annotated[Format, Query(description=_FORMATS)]
+
+
+class ImportQuery(Parameters):
+    """What it is called here."""
+
+    name: Annotated[str | None, Query(max_length=200)] = None
+
+
 @router.get(
     "/{run_id}/export", response_class=Response, responses=refuses(NotFound, Conflict, MissingExtra, also=_FILE)
 )
-async def export(here: Here, run_id: str, format: Annotated[Format, Query(description=_FORMATS)]) -> Response:
+async def export(here: Here, run_id: str, query: Annotated[ExportQuery, Query()]) -> Response:
     """The best weights: `0.weight` is (out, in) as in PyTorch, the number is the layer's place in the list."""
-    run = here.store.runs.get(run_id)
+    run, format = here.store.runs.get(run_id), query.format
     if format == "tensorboard":
         return _event_file(here, run)
     found = here.store.models.resolve(run_id)
@@ -89,9 +102,8 @@ def _arpa(served: Served) -> Iterator[bytes]:
     openapi_extra={"requestBody": {"required": True, "content": {_TYPE: _BINARY}}},
 )  # fmt: skip
 async def import_bundle(
-    here: Here, request: Request, name: Annotated[str | None, Query(max_length=200)] = None,
-    idempotency_key: UploadKey = None,
-) -> Response:  # fmt: skip
+    here: Here, request: Request, query: Annotated[ImportQuery, Query()], idempotency_key: UploadKey = None
+) -> Response:
     """Takes in a bundle of another server, a run with its model that predicts bit for bit as it did there; or ONNX.
 
     An ONNX model (extra `onnx`) must be a row of layers of our vocabulary: what is not is told by its node's name.
@@ -100,7 +112,7 @@ async def import_bundle(
     with upload.folder(here.settings.data_dir) as into:
         received = await upload.receive(request, into, "bundle")
         key = None if idempotency_key is None else Idempotency(idempotency_key, received.sha256)
-        run = await in_thread(_taken, here, received.files[0].path, name, key)
+        run = await in_thread(_taken, here, received.files[0].path, query.name, key)
     return reply(RunView.of(run), 201, {"Location": f"/v1/runs/{run.id}"})
 
 

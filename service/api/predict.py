@@ -85,7 +85,7 @@ async def predict_rows(
     Rows of numbers may be sent as bytes: `application/octet-stream` is little-endian float32, row after row,
     `application/x-npy` an array as NumPy saves it. With `Accept` of the same types the predictions come back so:
     a probability for each class, or a value for each target; the header `X-Model` names the version. A PNG or JPEG
-    as the body is one row of a model of pictures.
+    as the body is one row of a model of pictures. What the query says is of such bodies and of files.
 
     Files of any size come as `text/csv` or `application/x-ndjson` and are answered so, a line a row; `Accept` chooses.
     """
@@ -95,12 +95,15 @@ async def predict_rows(
     if isinstance(asked, Unread):
         return await bulk.file(here, request, served, query)
     model, accept = served.rows(), request.headers.get("accept", "")
+    if isinstance(asked, Rows):
+        query.refuse()
     if isinstance(asked, Rows) and (detail := asked.detail()):
         found = await in_thread(detailed, served, asked.rows, detail)
         return Response(encode({"model": served.id, "predictions": found}), media_type="application/json")
+    said = query if isinstance(asked, Sent) else asked
     if model.work(_count(model, asked)) * served.bytes <= SMALL:
-        return answer(served, answered(model, asked), accept, asked)
-    return await in_thread(lambda: answer(served, answered(model, asked), accept, asked))
+        return answer(served, answered(model, asked), accept, said)
+    return await in_thread(lambda: answer(served, answered(model, asked), accept, said))
 
 
 def _count(model: RowModel, asked: Rows | Sent) -> int:
@@ -115,10 +118,12 @@ def answered(model: RowModel, asked: Rows | Sent) -> Array:
     return model.network(model.preprocessor.rows(asked.rows))
 
 
-def answer(served: Served, y: Array, accept: str, asked: Rows | Sent) -> Response:
+def answer(served: Served, y: Array, accept: str, said: Rows | bulk.FileQuery) -> Response:
     """The predictions as the caller wants to read them; JSON unless bytes are asked for."""
     media = next((media for media in WRITERS if media in accept), None)
     if media is not None:
         return Response(WRITERS[media](served.rows(), y), headers={MODEL_HEADER: served.id}, media_type=media)
-    found = answers(served.rows(), y, asked.top_k if isinstance(asked, Rows) else None)
+    found = answers(served.rows(), y, said.top_k)
+    if not said.probabilities:
+        found = [{name: each[name] for name in each if name != "probabilities"} for each in found]
     return Response(encode({"model": served.id, "predictions": found}), media_type="application/json")

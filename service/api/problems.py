@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -17,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.api import mlflow_errors
+from service.api import coding, methods, mlflow_errors, parameters
 from service.errors import (
     CapacityError,
     Conflict,
@@ -38,9 +37,7 @@ from service.errors import (
     StorageFull,
     TooLarge,
     Unauthorized,
-    did_you_mean,
 )
-from service.specs import code_of, said
 
 MEDIA_TYPE = "application/problem+json"
 MAX_BYTES = 1_000  # of a document; a caller needs the first faults and how many there are
@@ -63,6 +60,7 @@ class UnsupportedMedia(RequestError):  # noqa: N818
 
 STATUS: Mapping[type[ServiceError], HTTPStatus] = {
     InvalidJson: HTTPStatus.BAD_REQUEST,
+    coding.InvalidCoding: HTTPStatus.BAD_REQUEST,
     InvalidSpec: HTTPStatus.UNPROCESSABLE_ENTITY,
     InvalidData: HTTPStatus.UNPROCESSABLE_ENTITY,
     Unauthorized: HTTPStatus.UNAUTHORIZED,
@@ -73,6 +71,7 @@ STATUS: Mapping[type[ServiceError], HTTPStatus] = {
     TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     MissingExtra: HTTPStatus.NOT_IMPLEMENTED,
     UnsupportedMedia: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    coding.UnsupportedCoding: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     RateExceeded: HTTPStatus.TOO_MANY_REQUESTS,
     QueueFull: HTTPStatus.TOO_MANY_REQUESTS,
     Draining: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -218,6 +217,7 @@ def refuse(error: ServiceError, path: str, request_id: str) -> Response:
         _LOG.error("an error no caller should see", exc_info=error)
         problem = INTERNAL
     headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthorized) else {}
+    headers |= {"Accept-Encoding": coding.ACCEPTED} if isinstance(error, coding.UnsupportedCoding) else {}
     headers |= {"Retry-After": str(error.retry_after_s)} if isinstance(error, CapacityError) else {}
     return respond(problem, path, request_id, headers)
 
@@ -237,52 +237,28 @@ async def _on_service_error(request: Request, error: Exception) -> Response:
 async def _on_invalid_parameters(request: Request, error: Exception) -> Response:
     """A query, path or header value that does not fit; pointers start with where it stood: /query/limit."""
     assert isinstance(error, RequestValidationError)
-    found = list(error.errors())
-    known = _parameter_names(request)
-    faults = tuple(_parameter_fault(each, known) for each in found)
+    known = parameters.names(request.scope.get("route"))
+    faults = tuple(parameters.fault(each, known) for each in error.errors())
     words = faults[0].message if len(faults) == 1 else f"{len(faults)} parameters do not fit"
     problem = Problem(STATUS[InvalidSpec], InvalidSpec.code, words, None, faults)
     return respond(problem, request.url.path, request_id_of(request))
-
-
-def _parameter_names(request: Request) -> list[str]:
-    dependant = getattr(request.scope.get("route"), "dependant", None)
-    names: list[str] = []
-    for field in getattr(dependant, "query_params", ()):
-        fields = getattr(field.field_info.annotation, "model_fields", None)
-        names += list(fields) if fields else [field.alias]
-    return names
-
-
-def _parameter_fault(error: Mapping[str, Any], known: Sequence[str]) -> Fault:
-    pointer = "".join(f"/{part}" for part in error["loc"])
-    name = str(error["loc"][-1])
-    if error["type"] == "extra_forbidden":
-        return Fault(pointer, "unknown_field", f"no parameter {name!r} here", did_you_mean(name, known), tuple(known))
-    code = code_of(str(error["type"]))
-    if code == "missing":
-        return Fault(pointer, code, f"{name!r} is missing")
-    if code != "unknown_word":
-        return Fault(pointer, code, f"{name} {said(error['msg'])}")
-    words, sent = tuple(re.findall(r"'([^']*)'", error["ctx"]["expected"])), str(error["input"])[:40]
-    return Fault(pointer, code, f"unknown {name} {sent!r}", did_you_mean(sent, words), words)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     """What the framework itself refuses: unknown paths (404), methods (405, which keeps its Allow) and the like."""
     assert isinstance(error, HTTPException)
     code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
-    detail, hint = str(error.detail), None
+    detail, hint, headers = str(error.detail), None, dict(error.headers or {})
     if error.status_code == HTTPStatus.NOT_FOUND:
         detail, hint = f"there is nothing at {request.url.path}", _closest_path(request)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        detail = f"{request.method} is not offered at {request.url.path}"
-        hint = f"Use {(error.headers or {}).get('Allow', 'another method')}."
+        headers["Allow"] = ", ".join(methods.offered(request.scope))
+        detail, hint = f"{request.method} is not offered at {request.url.path}", f"Use {headers['Allow']}."
     faults: tuple[Fault, ...] = ()
     if request.url.path.startswith(mlflow_errors.PREFIXES) and error.status_code == HTTPStatus.NOT_FOUND:
         faults = (Fault("", "nothing_there", "this part of MLflow's API is not offered here"),)
     problem = Problem(error.status_code, code, detail, hint, faults)
-    return respond(problem, request.url.path, request_id_of(request), error.headers)
+    return respond(problem, request.url.path, request_id_of(request), headers)
 
 
 def _closest_path(request: Request) -> str:

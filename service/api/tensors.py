@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
@@ -15,14 +14,13 @@ from starlette.requests import Request
 from service.api.bodies import BodyReader, check_json, document, media_type, validate
 from service.api.problems import InvalidJson
 from service.api.replies import encode
-from service.errors import Fault, InvalidData, InvalidSpec, TooLarge
+from service.errors import Fault, InvalidData, InvalidSpec
 from service.serving import oip
 from service.tensors import Array
 
 LENGTH_HEADER = "Inference-Header-Content-Length"
 RAW_TYPE = "application/octet-stream"
 _MOST_TENSORS, _MOST_AXES, _WORD_BYTES = 10_000, 32, 4
-_INFLATE = {"gzip": 31, "deflate": 15}  # zlib's window and container
 
 
 class _Part(BaseModel):
@@ -64,7 +62,7 @@ class Asked:
 
 
 class TensorBody(BodyReader):
-    """The dependency that reads such a body, also one that is compressed."""
+    """The dependency that reads such a body."""
 
     adapter: TypeAdapter[Any] = TypeAdapter(InferenceRequest)
     others = (RAW_TYPE,)
@@ -72,27 +70,7 @@ class TensorBody(BodyReader):
     async def __call__(self, request: Request) -> Asked:
         if media_type(request) != RAW_TYPE:
             check_json(request)
-        most: int = request.app.state.context.settings.max_body_bytes
-        body = inflated(await request.body(), request.headers.get("content-encoding", ""), most)
-        return asked(body, request.headers.get(LENGTH_HEADER))
-
-
-def inflated(body: bytes, encoding: str, most_bytes: int) -> bytes:
-    """The body as it was before it was compressed. Raises InvalidJson, TooLarge."""
-    if encoding.lower() in ("", "identity"):
-        return body
-    if encoding.lower() not in _INFLATE:
-        raise InvalidJson(f"cannot read a body in {encoding[:40]!r}", hint="Send it plain, or by gzip or deflate.")
-    stream = zlib.decompressobj(_INFLATE[encoding.lower()])
-    try:
-        found = stream.decompress(body, most_bytes)
-    except zlib.error as error:
-        raise InvalidJson(f"a damaged {encoding} body") from error
-    if stream.unconsumed_tail:
-        raise TooLarge(f"the body is larger than {most_bytes:,} bytes")
-    if not stream.eof:
-        raise InvalidJson(f"a {encoding} body that ends too early")
-    return found
+        return asked(await request.body(), request.headers.get(LENGTH_HEADER))
 
 
 def asked(body: bytes, header_length: str | None) -> Asked:

@@ -54,19 +54,19 @@ def _page(body: bytes, media: str) -> Page:
     return Page(body, headers)
 
 
-@router.api_route("/", methods=["GET", "HEAD"])
+@router.get("/")
 async def index(request: Request) -> Response:
     """The page."""
     return _answer(request, INDEX)
 
 
-@router.api_route("/docs", methods=["GET", "HEAD"])
+@router.get("/docs")
 async def reference(request: Request) -> Response:
     """Every operation and every word of the language, out of the OpenAPI document; nothing is loaded from elsewhere."""
     return _answer(request, REFERENCE)
 
 
-@router.api_route("/web/{name}", methods=["GET", "HEAD"])
+@router.get("/web/{name}")
 async def file(request: Request, name: str) -> Response:
     """What the page is made of."""
     return _answer(request, name)

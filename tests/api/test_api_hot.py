@@ -18,14 +18,14 @@ from service.serving import SMALL
 
 pytestmark = pytest.mark.anyio
 RAW, JSON = "application/octet-stream", "application/json"
-ROUTE = "?documented"  # a query is unusual enough
+ROUTE = "identity"  # a Content-Encoding is unusual enough
 SIDES = ("left", "right")
 TOLERANCE = 1e-6  # of a probability: a row's sums are added in another order when others stand beside it
 
 
 async def post(api: Api, ref: str, body: bytes, kind: str = JSON, accept: str = "*/*", route: str = "") -> Any:
-    headers = {"Content-Type": kind, "Accept": accept}
-    return await api.http.post(f"/v1/models/{ref}/predict{route}", content=body, headers=headers)
+    headers = {"Content-Type": kind, "Accept": accept} | ({"Content-Encoding": route} if route else {})
+    return await api.http.post(f"/v1/models/{ref}/predict", content=body, headers=headers)
 
 
 def said(answer: httpx.Response) -> tuple[int, str, Any]:

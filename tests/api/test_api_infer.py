@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from api_server import Api, serving
 from test_api_direct import listening
-from test_api_hot import RAW, ROUTE, TOLERANCE
+from test_api_hot import RAW, TOLERANCE
 from test_api_models import counted, trained
 
 from service.engine import Network
 
 pytestmark = pytest.mark.anyio
 LENGTH = "inference-header-content-length"
+ROUTE = "?documented"  # a query is unusual enough
 ROWS = [[5.1, 3.5, 1.4, 0.2], [6.7, 3.1, 5.6, 2.4]]
 FLAT = [value for row in ROWS for value in row]
 Sent = tuple[bytes, dict[str, str]]

@@ -1,0 +1,77 @@
+"""What stands beside the body: path, query and headers. A documented route refuses what it does not know."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict
+from starlette.datastructures import QueryParams
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service.api import mlflow_errors
+from service.errors import Fault, did_you_mean
+from service.specs import code_of, said
+
+LENIENT = ("/v2", "/v1/completions", "/health", "/metrics", *mlflow_errors.PREFIXES)
+"""Other people's clients and probes add what they like to these."""
+
+
+class Parameters(BaseModel):
+    """Base of what a query may say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def strict(routers: Iterable[APIRouter]) -> None:
+    """Has every route without parameters refuse a query. Those with parameters have them in a model, which does."""
+    for router in routers:
+        for route in router.routes:
+            if isinstance(route, APIRoute) and not isinstance(route.app, _Bare) and not names(route):
+                route.app = route.app if route.path.startswith(LENIENT) else _Bare(route.app)
+
+
+class _Bare:
+    """ASGI: a route that takes no query."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["query_string"]:
+            given = dict.fromkeys(QueryParams(scope["query_string"]))
+            raise RequestValidationError([{"type": "extra_forbidden", "loc": ("query", name)} for name in given])
+        await self._app(scope, receive, send)
+
+
+def names(route: object) -> list[str]:
+    """The parameters that the query of a route may have."""
+    dependant = getattr(route, "dependant", None)
+    found: list[str] = []
+    for field in getattr(dependant, "query_params", ()):
+        fields = getattr(field.field_info.annotation, "model_fields", None)
+        found += list(fields) if fields else [field.alias]
+    return found
+
+
+def fault(error: Mapping[str, Any], known: Sequence[str]) -> Fault:
+    """What FastAPI says of a query, path or header value, in our words; pointers start with where it stood."""
+    pointer = "".join(f"/{part}" for part in error["loc"])
+    name = str(error["loc"][-1])
+    if error["type"] == "extra_forbidden":
+        return Fault(pointer, "unknown_field", f"no parameter {name!r} here", _hint(name, known), tuple(known))
+    code = code_of(str(error["type"]))
+    if code == "missing":
+        return Fault(pointer, code, f"{name!r} is missing")
+    if code != "unknown_word":
+        return Fault(pointer, code, f"{name} {said(error['msg'])}")
+    words, sent = tuple(re.findall(r"'([^']*)'", error["ctx"]["expected"])), str(error["input"])[:40]
+    return Fault(pointer, code, f"unknown {name} {sent!r}", did_you_mean(sent, words), words)
+
+
+def _hint(name: str, known: Sequence[str]) -> str | None:
+    return did_you_mean(name, known) if known else "This address takes no parameters; fields go into the body."
