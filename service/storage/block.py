@@ -27,10 +27,11 @@ SEALED_POINTS: Final = 2048
 
 _FORMAT = 1
 _HEADER = struct.Struct("<BBBBIIIqqqq")
-_WIDTHS = (0, 1, 2, 4, 8)
-_MOST_BYTES = 3 * _WIDTHS[-1]  # of one point
+_UNSIGNED = ("", "<u1", "<u2", "<u4", "<u4", "<u8", "<u8", "<u8", "<u8")  # the narrowest for so many bytes
+_MOST_BYTES = 3 * 8  # of one point
 _SAMPLE = 512
 _NOISE = 0.9  # of the different bytes that chance would give: deflating is not worth its time
+_ROWS = np.arange(0, 8 * 256, 256)[:, np.newaxis]
 
 
 _NONE = np.empty(0, POINT)
@@ -63,16 +64,16 @@ def unpacked(data: bytes) -> Points:
 
 def seal(found: Points) -> bytes:
     """The packed form of at least one point."""
-    steps, times = found["step"], found["time"]
+    steps, times, values = np.ascontiguousarray(found.view("<i8").reshape(-1, 3).T)
     step_base, step_planes = _differences(steps)
     time_base, time_planes = _differences(times)
-    value_planes = _of_values(found["value"])
+    value_planes = _of_values(values.view("<f8"))
     noisy = _are_noise(value_planes)
     quiet = step_planes.tobytes() + time_planes.tobytes() + value_planes[~noisy].tobytes()
     deflated = zlib.compress(quiet, 1)
     widths = len(step_planes), len(time_planes), len(value_planes)
     mask = int.from_bytes(np.packbits(noisy, bitorder="little")) << widths[0] + widths[1]
-    starts = steps[0], step_base, times[0], time_base
+    starts = int(steps[0]), step_base, int(times[0]), time_base
     head = _HEADER.pack(_FORMAT, *widths, len(found), mask, len(deflated), *starts)
     return head + deflated + value_planes[noisy].tobytes()
 
@@ -134,16 +135,17 @@ def _places(planes: int, mask: int) -> list[int]:
 
 def _differences(numbers: NDArray[np.int64]) -> tuple[int, Planes]:
     """The least difference, and the planes of what the differences exceed it by; the first one exceeds by nothing."""
-    if len(numbers) < 2:
-        return 0, np.empty((0, len(numbers)), np.uint8)
+    n = len(numbers)
+    if n < 2:
+        return 0, np.empty((0, n), np.uint8)
     differences = numbers[1:] - numbers[:-1]
     base = int(differences.min())
     beyond = int(differences.max()) - base
-    width = next(width for width in _WIDTHS if beyond < 1 << 8 * width)
-    if width == 0:
-        return base, np.empty((0, len(numbers)), np.uint8)
-    found = np.zeros(len(numbers), f"<u{width}")
-    np.subtract(differences, base, out=found[1:], casting="unsafe")  # wraps where it must
+    if beyond == 0:
+        return base, np.empty((0, n), np.uint8)
+    differences -= base  # wraps where it must
+    found = np.zeros(n, _UNSIGNED[(beyond.bit_length() + 7) // 8])
+    found[1:] = differences
     return base, _planes(found)
 
 
@@ -167,8 +169,8 @@ def _counted(n: int) -> NDArray[np.int64]:
 def _of_values(values: NDArray[np.float64]) -> Planes:
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         short = values.astype("<f4")
-        same = (short.astype("<f8").view(np.int64) == values.copy().view(np.int64)).all()
-    return _planes(short if same else values.astype("<f8"))
+        same = short.astype("<f8").tobytes() == values.tobytes()
+    return _planes(short if same else values)
 
 
 def _planes(numbers: NDArray[Any]) -> Planes:
@@ -185,8 +187,13 @@ def _numbers(body: Planes, places: list[int], dtype: str) -> NDArray[Any]:
 def _are_noise(planes: Planes) -> NDArray[np.bool_]:
     """Of each plane, by its beginning: whether it has about as many different bytes as chance would give."""
     sample = planes[:, :_SAMPLE]
-    of_plane = np.arange(0, 256 * len(planes), 256, dtype=np.uint16)[:, np.newaxis]
-    counts = np.bincount((sample + of_plane).ravel(), minlength=256 * len(planes))
-    different = np.count_nonzero(counts.reshape(-1, 256), axis=1)
-    noise: NDArray[np.bool_] = different > _NOISE * 256 * (1 - math.exp(-sample.shape[1] / 256))
+    seen = np.zeros((len(planes), 256), np.bool_)
+    seen.reshape(-1)[sample + _ROWS[: len(planes)]] = True
+    noise: NDArray[np.bool_] = np.count_nonzero(seen, axis=1) > _noise(sample.shape[1])
     return noise
+
+
+@lru_cache(maxsize=_SAMPLE)
+def _noise(n: int) -> float:
+    """Different bytes among `n` that are too many to be deflated."""
+    return _NOISE * 256 * (1 - math.exp(-n / 256))

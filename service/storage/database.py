@@ -28,11 +28,12 @@ from service.storage.pulse import Pulse
 from service.storage.reserve import Reserve
 
 BUSY_S = 30.0  # the longest wait for another process's transaction
-_WRITES = "writes"
+_WRITES, _BY_ITSELF = "writes", "by itself"
+_BEGINS = {None: "BEGIN", True: "BEGIN IMMEDIATE", _BY_ITSELF: None}
 _AGAIN = "Try again in a moment."
 _BUSY = f"busy_timeout={int(BUSY_S * 1000)}"
 _PRAGMAS = (
-    "synchronous=FULL", "foreign_keys=ON", _BUSY, "cache_size=-8000", "case_sensitive_like=ON",
+    "synchronous=FULL", "foreign_keys=ON", _BUSY, "cache_size=-8000", "case_sensitive_like=ON", "secure_delete=FAST",
 )  # fmt: skip
 _FULL = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE")
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
@@ -72,16 +73,39 @@ class Database:
             raise StorageBusy("the store is busy", hint=_AGAIN)
         try:
             with _translated():
-                if self._writing is None:
-                    self._writing = self._writer.connect()
-                self._wait_for_others(self._writing, wait)
-                with self._writing.begin():
-                    yield self._writing
+                connection = self._writing or self._connected()
+                self._wait_for_others(connection, wait)
+                with self._transaction(connection):
+                    yield connection
                     began_s = monotonic_s()
         finally:
             self._turn.release()
         if self._committed is not None:
             self._committed(monotonic_s() - began_s)
+
+    def _connected(self) -> Connection:
+        connection = self._writer.connect()
+        if self.dialect == "sqlite":
+            connection = connection.execution_options(**{_WRITES: _BY_ITSELF})
+            connection.begin()
+        self._writing = connection
+        return connection
+
+    @contextmanager
+    def _transaction(self, connection: Connection) -> Iterator[None]:
+        """SQLite's are begun and ended by the driver: to SQLAlchemy they cost more than to the database."""
+        if self.dialect != "sqlite":
+            with connection.begin():
+                yield
+            return
+        driver = connection.connection
+        driver.cursor().execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            driver.commit()
+        except BaseException:
+            driver.rollback()
+            raise
 
     def _wait_for_others(self, writing: Connection, wait: bool) -> None:
         if not wait and self.dialect != "sqlite":
@@ -227,8 +251,9 @@ def _for_sqlite(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get(_WRITES)
-        connection.connection.cursor().execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+        begins = _BEGINS[connection.get_execution_options().get(_WRITES)]
+        if begins is not None:
+            connection.connection.cursor().execute(begins)
 
 
 def _for_postgresql(engine: Engine) -> None:

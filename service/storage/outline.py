@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -34,25 +35,35 @@ _EXTREMES = (("min", np.inf, np.minimum, np.argmin), ("max", -np.inf, np.maximum
 def outline(found: Points, starts: Places | None = None) -> Outline:
     """The stretches that begin at these points; by default every 256th."""
     even = starts is None
-    if starts is None:
-        starts = np.arange(0, len(found), STRETCH_POINTS)
+    starts, lasts, counts = _every(len(found)) if starts is None else _stretches(starts, len(found))
     result = np.empty(len(starts), STRETCH)
     if not len(found):
         return result
     values = np.ascontiguousarray(found["value"])
-    finite = np.isfinite(values)
-    whole = bool(finite.all())
-    ends = np.concatenate([starts[1:], [len(found)]])
-    result["n"] = ends - starts
-    result["nonfinite"] = 0 if whole else result["n"] - np.add.reduceat(finite, starts, dtype=np.int64)
+    result["n"], result["nonfinite"] = counts, 0
     with np.errstate(over="ignore", invalid="ignore"):
-        result["sum"] = np.add.reduceat(values if whole else np.where(finite, values, 0.0), starts)
-    result["first"], result["last"] = found[starts], found[ends - 1]
+        result["sum"] = sums = np.add.reduceat(values, starts)
+        finite = None if np.isfinite(sums).all() else np.isfinite(values)
+        if finite is not None:
+            result["nonfinite"] = counts - np.add.reduceat(finite, starts, dtype=np.int64)
+            result["sum"] = np.add.reduceat(np.where(finite, values, 0.0), starts)
+    result["first"], result["last"] = found[starts], found[lasts]
     for field, worst, extreme, place in _EXTREMES:
-        filled = values if whole else np.where(finite, values, worst)
-        places = place(_rows(filled), axis=1) + starts if even else _earliest(filled, extreme, starts, ends)
+        filled = values if finite is None else np.where(finite, values, worst)
+        places = place(_rows(filled), axis=1) + starts if even else _earliest(filled, extreme, starts, lasts + 1)
         result[field] = found[places]
     return result
+
+
+@lru_cache(maxsize=256)
+def _every(n: int) -> tuple[Places, Places, Places]:
+    return _stretches(np.arange(0, n, STRETCH_POINTS), n)
+
+
+def _stretches(starts: Places, n: int) -> tuple[Places, Places, Places]:
+    """Where they begin, where their last points are, and how many points they have."""
+    lasts = np.append(starts[1:], n) - 1
+    return starts, lasts, lasts + 1 - starts
 
 
 def joined(stretches: Outline, starts: Places) -> Outline:

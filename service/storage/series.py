@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from functools import reduce
-from operator import add
 from typing import Any
 
 import numpy as np
@@ -34,17 +33,15 @@ _THIS = update(series).where(series.c.key == bindparam("of_key"))
 _SET = Prepared(_THIS.values({name: bindparam(name) for name in _IN_SERIES}))
 _GROW = Prepared(_THIS.values({name: bindparam(name) for name in _GROWING}))  # two indexes are left alone
 _COUNT_REWRITE = Prepared(_THIS.values(rewrites=series.c.rewrites + 1))
-_VALUE: Any = bindparam("value")
-_ADD = Prepared(  # a point behind all others that is no new extreme: nothing of the series need be read for it
+_TAIL: Any = series.c.tail
+_ADD = Prepared(  # points behind all others of which none is a new extreme: nothing of the series need be read for them
     update(series)
-    .where(_MINE, series.c.last_step < bindparam("step"), series.c.tail_n < _SEAL_POINTS - 1)
-    .where(series.c.min <= _VALUE, series.c.max >= _VALUE)
-    .values(
-        {name: bindparam(of) for name, of in (("last_step", "step"), ("last", "value"))}
-        | {name: series.c[name] + 1 for name in ("n", "tail_n")}
-        | {"sum": series.c.sum + _VALUE}
-        | {"tail": cast(series.c.tail.op("||")(bindparam("point")), LargeBinary)}  # what || makes is text in SQLite
-    )
+    .where(_MINE, series.c.last_step < bindparam("first_step"), series.c.tail_n < _SEAL_POINTS - bindparam("n"))
+    .where(series.c.min <= bindparam("min"), series.c.max >= bindparam("max"))
+    .values({name: bindparam(name) for name in ("last_step", "last")})
+    .values({name: series.c[name] + bindparam(name) for name in ("n", "nonfinite", "sum")})
+    .values(tail_n=series.c.tail_n + bindparam("n"))
+    .values(tail=cast(_TAIL.op("||")(bindparam("points")), LargeBinary))  # what || makes is text in SQLite
     .returning(series.c.key)
 )
 _SEAL = Prepared(insert(blocks).values({name: bindparam(name) for name in (*_IN_BLOCKS, *summary.NAMES)}))
@@ -61,7 +58,7 @@ def append(connection: Connection, run_key: int, *given: Mapping[str, tuple[Any,
     parts: dict[str, list[Points]] = {}
     for each in given:
         for name, (steps, values, *times) in each.items():
-            if len(given) == len(steps) == 1 and _added(connection, run_key, name, steps[0], values[0], times, at):
+            if len(given) == len(steps) == 1 and _added_one(connection, run_key, name, steps[0], values[0], times, at):
                 continue
             parts.setdefault(name, []).append(block.points(steps, values, times[0] if times else at))
     for name, found in parts.items():
@@ -79,26 +76,30 @@ def seal(connection: Connection, run_key: int) -> None:
         connection.execute(emptied)
 
 
-def _added(
+def _added_one(
     connection: Connection, run_key: int, name: str, step: Any, value: Any, times: Sequence[Any], at: int
 ) -> bool:
     """Whether this one point could be put behind the tail as it is."""
     step, value, time = int(step), float(value), int(times[0][0]) if times else at
     point = struct.pack("<qqd", step, time, value)
-    return bool(_ADD(connection, {"run_key": run_key, "name": name, "step": step, "value": value, "point": point}))
+    told = {"n": 1, "nonfinite": 0, "first_step": step, "last_step": step, "last": value, "min": value, "max": value}
+    return bool(_ADD(connection, {"run_key": run_key, "name": name, **told, "sum": value, "points": point}))
 
 
 def _append(connection: Connection, mine: Mapping[str, Any], new: Points) -> None:
+    added, data = summary.of_points(new), new.tobytes()
+    if len(new) < _SEAL_POINTS and _ADD(connection, {**mine, **added.columns(), "points": data}):
+        return
     known = _KNOWN(connection, mine)
     if not known:
-        _BEGIN(connection, {**mine, **_grown(connection, mine, None, b"", new)})
+        _BEGIN(connection, {**mine, **_grown(connection, mine, added, data)})
         return
     ((key, tail_n, tail, *columns),) = known
     before, of_key = summary.of_columns(columns), {"of_key": key}
-    if new["step"][0] > before.last_step:
-        grown = _grown(connection, mine, before, tail, new)
-        same = (grown["min_step"], grown["max_step"]) == (before.min_step, before.max_step)
-        (_GROW if same else _SET)(connection, of_key | grown)
+    if added.first_step > before.last_step:
+        total = summary.joined(before, added)
+        same = (total.min_step, total.max_step) == (before.min_step, before.max_step)
+        (_GROW if same else _SET)(connection, of_key | _grown(connection, mine, total, tail + data))
         return
     total, rest = _rewritten(connection, mine, before.n > tail_n, block.unpacked(tail), new)
     if len(rest) >= _SEAL_POINTS:
@@ -108,15 +109,11 @@ def _append(connection: Connection, mine: Mapping[str, Any], new: Points) -> Non
     _SET(connection, of_key | _columns(total, rest.tobytes()))
 
 
-def _grown(
-    connection: Connection, mine: Mapping[str, Any], before: Summary | None, tail: bytes, new: Points
-) -> dict[str, Any]:
-    """The columns of a series with new points at its end, which are sealed with the tail once it is long."""
-    added = summary.of_points(new)
-    total, longer = added if before is None else before + added, tail + new.tobytes()
-    if len(longer) < _SEAL_POINTS * POINT.itemsize:
-        return _columns(total, longer)
-    _seal(connection, mine, block.unpacked(longer))
+def _grown(connection: Connection, mine: Mapping[str, Any], total: Summary, tail: bytes) -> dict[str, Any]:
+    """The columns of a series with new points at the end of its tail, which is sealed once it is long."""
+    if len(tail) < _SEAL_POINTS * POINT.itemsize:
+        return _columns(total, tail)
+    _seal(connection, mine, block.unpacked(tail))
     return _columns(total, b"")
 
 
@@ -126,7 +123,8 @@ def _columns(total: Summary, tail: bytes) -> dict[str, Any]:
 
 def _seal(connection: Connection, mine: Mapping[str, Any], found: Points) -> None:
     """Writes points as blocks of about equal size."""
-    for part in np.array_split(found, -(-len(found) // SEALED_POINTS)):
+    pieces = -(-len(found) // SEALED_POINTS)
+    for part in np.array_split(found, pieces) if pieces > 1 else (found,):
         packed = {"outline": outline.outline(part).tobytes(), "data": block.seal(part)}
         _SEAL(connection, {**mine, **summary.of_points(part).columns(), **packed})
 
@@ -147,7 +145,7 @@ def _rewritten(
     parts = [summary.of_columns(row) for row in connection.execute(_SUMMARIES, mine)]
     if len(tail):
         parts.append(summary.of_points(tail))
-    return reduce(add, parts), tail
+    return reduce(summary.joined, parts), tail
 
 
 def _taken(connection: Connection, mine: Mapping[str, Any], first: int, last: int) -> Points:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from service.storage.block import Points
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(NamedTuple):
     """`min`, `max` (with the earliest step that has it) and `sum` are those of the finite values; None without any."""
 
     n: int
@@ -28,48 +26,55 @@ class Summary:
     max: float | None
     sum: float
 
-    def __add__(self, later: Summary) -> Summary:
-        """Of both; the steps of `later` all lie behind."""
-        low = later if self.min is None or (later.min is not None and later.min < self.min) else self
-        high = later if self.max is None or (later.max is not None and later.max > self.max) else self
-        return Summary(
-            self.n + later.n, self.nonfinite + later.nonfinite, self.first_step, later.last_step, low.min_step,
-            high.max_step, self.first, later.last, low.min, high.max, self.sum + later.sum,
-        )  # fmt: skip
-
     def columns(self) -> dict[str, Any]:
         """For the tables, where NaN is NULL."""
-        columns = {name: getattr(self, name) for name in NAMES}
+        columns = self._asdict()
         for name in _MAY_BE_NAN:
-            if math.isnan(columns[name]):
+            if columns[name] != columns[name]:
                 columns[name] = None
         return columns
 
 
 _MAY_BE_NAN = ("first", "last", "sum")  # a sum that has overflown both ways
-NAMES = tuple(field.name for field in fields(Summary))
+NAMES = Summary._fields
+
+
+def joined(before: Summary, later: Summary) -> Summary:
+    """Of both; the steps of `later` all lie behind."""
+    low = later if before.min is None or (later.min is not None and later.min < before.min) else before
+    high = later if before.max is None or (later.max is not None and later.max > before.max) else before
+    return Summary(
+        before.n + later.n, before.nonfinite + later.nonfinite, before.first_step, later.last_step, low.min_step,
+        high.max_step, before.first, later.last, low.min, high.max, before.sum + later.sum,
+    )  # fmt: skip
 
 
 def of_points(found: Points) -> Summary:
     """Of at least one point."""
     steps, values = found["step"], np.ascontiguousarray(found["value"])
-    ends = (int(steps[0]), int(steps[-1]))
-    values_at_ends = (float(values[0]), float(values[-1]))
-    finite = np.isfinite(values)
-    if not finite.all():
-        steps, values = steps[finite], values[finite]
-    if not len(values):
-        return Summary(len(found), len(found), *ends, None, None, *values_at_ends, None, None, 0.0)
-    low, high = values.argmin(), values.argmax()
+    n, ends, values_at_ends = len(found), (int(steps[0]), int(steps[-1])), (float(values[0]), float(values[-1]))
     with np.errstate(over="ignore", invalid="ignore"):
         total = float(values.sum())
+        if not math.isfinite(total):
+            finite = np.isfinite(values)
+            steps, values = steps[finite], values[finite]
+            total = float(values.sum())
+    if not len(values):
+        return Summary(n, n, *ends, None, None, *values_at_ends, None, None, 0.0)
+    low, high = values.argmin(), values.argmax()
     return Summary(
-        len(found), len(found) - len(values), *ends, int(steps[low]), int(steps[high]), *values_at_ends,
-        float(values[low]), float(values[high]), total,
+        n, n - len(values), *ends, int(steps[low]), int(steps[high]), *values_at_ends, float(values[low]),
+        float(values[high]), total,
     )  # fmt: skip
 
 
-def of_columns(row: Iterable[Any]) -> Summary:
+def of_columns(row: Sequence[Any]) -> Summary:
     """As the tables have it, in the order of `NAMES`."""
-    known = dict(zip(NAMES, row, strict=True))
-    return Summary(**(known | {name: math.nan for name in _MAY_BE_NAN if known[name] is None}))
+    known = Summary._make(row)
+    if None not in row:
+        return known
+    return known._replace(first=_number(known.first), last=_number(known.last), sum=_number(known.sum))
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -93,6 +93,20 @@ def test_what_fails_in_the_middle_leaves_nothing_and_the_next_goes_on(store: Sto
     assert store.jobs.submit(type="train", spec={}).status == "queued"
 
 
+def test_a_commit_that_fails_leaves_nothing_and_the_next_goes_on(store: Store) -> None:
+    def dangling() -> None:
+        with store._database.write() as connection:
+            connection.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
+            connection.exec_driver_sql("INSERT INTO run_tags VALUES ('of nobody', 999)")
+
+    for _ in range(2):
+        with pytest.raises(sqlite3.IntegrityError):
+            dangling()
+    run = store.runs.create_external(tags=["of somebody"])
+    with store._database.read() as connection:
+        assert connection.exec_driver_sql("SELECT tag FROM run_tags").scalars().all() == list(run.tags)
+
+
 def test_many_threads_use_one_store(store: Store) -> None:
     failed: list[BaseException] = []
 
