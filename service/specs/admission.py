@@ -22,7 +22,7 @@ from service.specs.initial import pinned
 from service.specs.job import JOB, ArpaJob, EvaluateJob, Job, MixtureJob, NgramJob, NgramJobSpec, SearchJob, TrainSpec
 from service.specs.letters import check_letters, letters
 from service.specs.search import admit_search
-from service.specs.sequences import check_sequences
+from service.specs.sequences import check_sequences, padding_told
 from service.specs.target import doubts, loss_for
 from service.specs.text import admit_arpa, admit_mixture, with_column
 from service.storage import Store
@@ -83,6 +83,7 @@ def _train(spec: TrainSpec, store: Store, data: Source, limit_bytes: int) -> tup
     said = spec.loss
     with inside("/spec"):
         spec, found = _outlined(spec, data, validation, test)
+    with inside("/spec"), padding_told(found):
         recipe, signature = engine.completed(recipe_of(spec), found.outputs), signature_of(found)
         if holds_text(data.description, spec.dataset):
             check_letters(recipe, signature, found.outputs, found.rows)

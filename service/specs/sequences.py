@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from service import engine
+from service.data import Outline
 from service.engine import LayerSpec, Recipe, Shape, Signature
-from service.errors import Fault, InvalidSpec
+from service.errors import Fault, InvalidSpec, TooLarge
 
 _LAST = '"output": "last"'
 _HINTS = {
@@ -17,6 +19,17 @@ _HINTS = {
     "pool": 'leave it out, or take "global_max_pool" or "global_average_pool"',
 }
 _FLAT = ("flatten", "reshape")
+
+
+@contextmanager
+def padding_told(found: Outline) -> Iterator[None]:
+    """A training that is too large because of its longest row says so."""
+    try:
+        yield
+    except TooLarge as error:
+        if found.layout.timed:
+            error.hint = f"all rows are padded to {found.shape[0]:,} steps: cut, split or leave out the longest"
+        raise
 
 
 def check_sequences(recipe: Recipe, signature: Signature, outputs: int, rows: int) -> None:

@@ -47,7 +47,10 @@ async function jobFor({ id, name, kind, columns }) {
   const dataset = { id, validation: 0.2 };
   if (kind === "text") return { type: "ngram", name, spec: { dataset, order: 4, tokenizer: { kind: "word" } } };
   const hidden = { kind: "dense", units: 32, activation: "relu" };
-  const layers = [...(columns.some(({ shape }) => shape.length > 1) ? [{ kind: "flatten" }] : []), hidden];
+  const sequence = columns.find(({ type }) => type === "sequence");
+  const wide = columns.some(({ shape }) => shape.length > 1);
+  const layers = sequence ? [{ kind: "lstm", units: 32, output: "last" }] : [...(wide ? [{ kind: "flatten" }] : []), hidden];
+  if (sequence) dataset.features = [sequence.name];
   const job = (last, more = {}) => ({
     type: "train", name, spec: {
       dataset: { ...dataset, ...more }, network: { layers: [...layers, last] },

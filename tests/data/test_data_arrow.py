@@ -101,7 +101,7 @@ def test_every_type_with_and_without_nulls_becomes_numbers_or_words(tmp_path: Pa
 
 
 def test_what_has_no_place_in_a_table_is_refused_by_name(tmp_path: Path, arrow: Any) -> None:
-    table = arrow.table({"a": [1], "list": [[1]], "of": [{"x": 1}], "raw": [b"x"]})
+    table = arrow.table({"a": [1], "list": [["x"]], "of": [{"x": 1}], "raw": [b"x"]})
     for kind in ("parquet", "stream"):
         with pytest.raises(InvalidData) as caught:
             loaded(table, tmp_path, kind)
@@ -110,6 +110,39 @@ def test_what_has_no_place_in_a_table_is_refused_by_name(tmp_path: Path, arrow: 
         loaded(arrow.Table.from_arrays([arrow.array([1])] * 2, ["a", "a"]), tmp_path)
     with pytest.raises(InvalidData, match="no rows"):
         loaded(table.select(["a"]).slice(0, 0), tmp_path)
+
+
+LISTS: dict[str, Any] = {
+    "pairs": [[[1.5, 2.0], [3.0, 4.0]], [[5.0, 6.0]], [[7.0, 8.0]] * 3],
+    "flat": [[1], [2, 3], [4]],
+    "alike": [[1, 2], [3, 4], [5, 6]],
+}
+
+
+@pytest.mark.parametrize("kind", ["parquet", "stream"])
+def test_lists_of_numbers_are_arrays_or_sequences(tmp_path: Path, arrow: Any, kind: str) -> None:
+    data = loaded(arrow.table(LISTS), tmp_path, kind)
+    assert [dict(zip(LISTS, row, strict=True)) for row in zip(*LISTS.values(), strict=True)] == data.preview()
+    assert [(each.type, each.dtype, each.shape) for each in data.description.columns] == [
+        ("sequence", "float32", [3, 2]), ("sequence", "int32", [2]), ("array", "int32", [2]),
+    ]  # fmt: skip
+    fixed = arrow.array(LISTS["pairs"], arrow.list_(arrow.list_(arrow.float32(), 2)))
+    assert loaded(arrow.table({"pairs": fixed[1:]}), tmp_path, kind).preview() == [
+        {"pairs": each} for each in LISTS["pairs"][1:]
+    ]
+
+
+def test_every_fault_in_lists_is_told_at_its_row_step_and_number(tmp_path: Path, arrow: Any) -> None:
+    wrong = {
+        "flat": [[1.0, None], None, [], [float("nan")], [float("inf")]],
+        "deep": [[[1.0, 2.0], [3.0]], [None], [[None, 2.0]], [[1.0, 2.0]], [[1.0, 2.0]]],
+    }
+    with pytest.raises(InvalidData) as caught:
+        loaded(arrow.table(wrong), tmp_path)
+    assert [fault.pointer for fault in caught.value.faults] == [
+        "/rows/0/flat/1", "/rows/1/flat", "/rows/2/flat", "/rows/3/flat/0", "/rows/4/flat/0",
+        "/rows/0/deep/1", "/rows/1/deep/0", "/rows/2/deep/0/0",
+    ]  # fmt: skip
 
 
 def test_files_of_the_same_columns_are_one_data_set_packed_or_not(tmp_path: Path, arrow: Any) -> None:

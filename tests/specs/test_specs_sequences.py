@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
 
+from service import storage
 from service.engine import Loss, NetworkSpec, Optimizer, Recipe, Signature, TrainingSpec
-from service.errors import InvalidSpec
+from service.errors import InvalidSpec, TooLarge
+from service.specs import admit, parse
 from service.specs.sequences import check_sequences
 
 LSTM = {"kind": "lstm", "units": 3}
@@ -66,3 +69,19 @@ def test_rows_of_any_length_are_no_stream() -> None:
     with pytest.raises(InvalidSpec) as caught:
         check(LAST, END, stateful=True, shuffle=False)
     assert [fault.pointer for fault in caught.value.faults] == ["/training/stateful"]
+
+
+def test_what_padding_costs_is_planned_and_told_at_the_door(tmp_path: Path) -> None:
+    rows = [{"s": [0.5] * length, "y": "ab"[length % 2]} for length in (2, 3, 4, 5, 50_000)]
+    spec = {"dataset": {"rows": rows}, "network": {"layers": [LAST, END]}, "training": {"batch_size": 4}}
+    asked = parse({"type": "train", "spec": spec})
+    store = storage.open(f"sqlite:///{tmp_path / 'netwright.db'}", tmp_path)
+    try:
+        plan = admit(asked, store, 2_000_000_000).plan
+        assert plan.bytes > 4 * 50_000 * 4, "four rows of a batch, all as long as the longest"
+        assert any("80% of all steps are padding" in warning for warning in plan.warnings)
+        with pytest.raises(TooLarge) as caught:
+            admit(asked, store, 1_000_000)
+    finally:
+        store.close()
+    assert caught.value.hint == "all rows are padded to 50,000 steps: cut, split or leave out the longest"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import numpy as np
 from service.data.place import pointer
 from service.data.readers import Read
 from service.data.readers.inflated import plain
+from service.data.readers.lists import add_lists, add_steps
 from service.data.readers.table import Table
 from service.data.source import Source, check_names, oversized, unusable
 from service.data.spool import Spool
@@ -92,11 +94,24 @@ def _refused(source: Source, code: str, message: str, hint: str | None, places: 
 def _add(piece: dict[str, Any], pieces: IO[bytes], table: Table) -> None:
     rows = piece["rows"]
     for column in piece["columns"]:
-        name, words = column["name"], column["words"]
-        if words is None:
+        name, words = column["name"], column.get("words")
+        if "lists" in column:
+            _add_lists(column, rows, pieces, table)
+        elif words is None:
             table.add_numbers(name, np.frombuffer(pieces.read(rows * 8), np.float64))
         else:
             codes = np.frombuffer(pieces.read(rows * 4), np.int32)
             words.append(None)  # code -1 finds it
             table.add_words(name, [words[code] for code in codes.tolist()])
     table.end_piece(rows)
+
+
+def _add_lists(column: dict[str, Any], rows: int, pieces: IO[bytes], table: Table) -> None:
+    name, told = column["name"], column["lists"]
+    if isinstance(told, list):
+        add_lists(table, name, told)
+        return
+    width: list[int] = [] if told["width"] is None else [told["width"]]
+    lengths = np.frombuffer(pieces.read(rows * 8), np.int64)
+    numbers = np.frombuffer(pieces.read(told["steps"] * math.prod(width) * 8), told["dtype"])
+    add_steps(table, name, numbers.reshape(-1, *width), lengths)

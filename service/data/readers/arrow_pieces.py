@@ -2,8 +2,10 @@
 
 A damaged or hostile file can make the decoder crash or ask for all memory there is: that ends this process, not the
 server. Each piece is a line of JSON, `{"rows": n, "columns": [{"name", "words": [...] | null}, ...]}`, followed by
-each column's n values: float64, or int32 places in `words`, -1 where missing. The last line is `{"end": true}`, or
-`{"fault": {code, message, hint, places}}`.
+each column's n values: float64, or int32 places in `words`, -1 where missing. A column of lists of numbers says
+`"lists": {steps, width, dtype}`, followed by how many steps each row has (int64) and the numbers of all steps; where
+something is wrong in them, `"lists": [...]` are the rows themselves. The last line is `{"end": true}`, or `{"fault":
+{code, message, hint, places}}`.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ MEMORY_BYTES = 1 << 30
 PIECE_ROWS, PIECE_BYTES = 1 << 14, 1 << 24
 _TICKS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _DAY_S = 86_400.0
+_DECODED_BYTES = 1 << 26  # of a Parquet file's rows at once
+_MOST_NUMBERS = 1 << 25  # of one row, or of as many as are PIECE_BYTES
 _LONG_WORD = 100  # bytes; a column of longer ones is text
 
 
@@ -62,7 +66,9 @@ class Reader:
         found = pq.ParquetFile(pa.BufferReader(file), read_dictionary=words)
         facts = found.metadata
         self._check(facts.num_rows, sum(facts.row_group(at).total_byte_size for at in range(facts.num_row_groups)))
-        batches: Iterator[pa.RecordBatch] = found.iter_batches(PIECE_ROWS, use_threads=False)
+        size = sum(facts.row_group(at).total_byte_size for at in range(facts.num_row_groups))
+        few = max(1, min(PIECE_ROWS, _DECODED_BYTES * facts.num_rows // max(1, size)))
+        batches: Iterator[pa.RecordBatch] = found.iter_batches(few, use_threads=False)
         return batches
 
     def batches(self) -> Iterator[pa.RecordBatch]:
@@ -73,8 +79,9 @@ class Reader:
             batch.validate(full=True)
             self._size += sum(map(_repeated, batch.columns))
             self._check(self._rows, self._size)
-            for start in range(0, batch.num_rows, PIECE_ROWS):
-                yield batch.slice(start, PIECE_ROWS)
+            few = max(1, min(PIECE_ROWS, PIECE_BYTES * batch.num_rows // max(1, sum(map(_bytes, batch.columns)))))
+            for start in range(0, batch.num_rows, few):
+                yield batch.slice(start, few)
 
     def _check(self, rows: int, size: int) -> None:
         if rows > self._most_rows:
@@ -107,14 +114,18 @@ def check_schema(schema: pa.Schema, most_columns: int) -> None:
         raise Refusal("same_name", "two columns have the same name")
     odd = [field for field in schema if kind_of(field.type) is None]
     if odd:
-        message = f"column {odd[0].name[:100]!r} is {str(odd[0].type)[:60]}: expected numbers, words, truths or times"
+        what = f"column {odd[0].name[:100]!r} is {str(odd[0].type)[:60]}"
+        message = f"{what}: expected numbers, words, truths, times or lists of numbers"
         hint = "take the column out, or flatten it"
         raise Refusal("unsupported_type", message, hint, tuple(field.name[:100] for field in odd[:20]))
 
 
 def kind_of(type: pa.DataType) -> str | None:
-    """number, time, truth or words; None for what is none of them."""
+    """number, time, truth, words or lists; None for what is none of them."""
     types = pa.types
+    if _is_list(type):
+        inner = type.value_type.value_type if _is_list(type.value_type) else type.value_type
+        return "lists" if types.is_integer(inner) or types.is_floating(inner) else None
     if types.is_dictionary(type):
         kind = kind_of(type.value_type)
         return kind if kind in {"words", "number"} else None
@@ -127,10 +138,20 @@ def kind_of(type: pa.DataType) -> str | None:
     return "time" if types.is_temporal(type) and not types.is_interval(type) else None
 
 
+def _is_list(type: pa.DataType) -> bool:
+    types = pa.types
+    return bool(types.is_list(type) or types.is_large_list(type) or types.is_fixed_size_list(type))
+
+
 def lines(batch: pa.RecordBatch) -> Iterator[bytes]:
     """The piece that a batch is, or several when its words are many."""
     columns, values = list[dict[str, Any]](), list[bytes]()
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if kind_of(column.type) == "lists":
+            told, bytes_ = listed(column)
+            columns.append({"name": name, "lists": told})
+            values.append(bytes_)
+            continue
         words, numbers = encoded(column)
         columns.append({"name": name, "words": words})
         values.append(numbers.tobytes())
@@ -156,6 +177,30 @@ def encoded(values: pa.Array) -> tuple[list[str] | None, np.ndarray[Any, Any]]:
     if kind == "time":
         return None, seconds(values)
     return None, numbers(values.dictionary_decode() if coded else values)
+
+
+def listed(values: pa.Array) -> tuple[dict[str, Any] | list[Any], bytes]:
+    """({steps, width, dtype}, the rows' lengths and all numbers); the rows as they are where something is wrong."""
+    steps, width = values.flatten(), None
+    lengths = np.asarray(pc.list_value_length(values).fill_null(0), np.int64)
+    flat, whole = steps, values.null_count == 0 and lengths.all()
+    if _is_list(steps.type):
+        widths = pc.list_value_length(steps).unique().to_pylist()
+        flat, width = steps.flatten(), widths[0] if widths else None
+        whole = whole and steps.null_count == 0 and len(widths) == 1 and bool(width)
+    if len(flat) > _MOST_NUMBERS:
+        raise Refusal("too_large", f"rows of lists hold more than {_MOST_NUMBERS:,} numbers at once")
+    dtype = "float64" if pa.types.is_floating(flat.type) or pa.types.is_uint64(flat.type) else "int64"
+    found = np.asarray(flat.cast(dtype).to_numpy(zero_copy_only=False))
+    if not whole or flat.null_count or not np.isfinite(found).all():
+        return _told(values), b""
+    return {"steps": len(steps), "width": width, "dtype": dtype}, lengths.tobytes() + found.tobytes()
+
+
+def _told(values: pa.Array) -> list[Any]:
+    """JSON has no words for numbers that are none: they become words."""
+    rows: list[Any] = json.loads(json.dumps(values.to_pylist()), parse_constant=str)
+    return rows
 
 
 def _codes(values: pa.Array) -> np.ndarray[Any, Any]:

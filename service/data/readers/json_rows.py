@@ -8,22 +8,20 @@ from itertools import chain
 import numpy as np
 import pydantic_core
 
-from service.data.place import MOST_FAULTS, place_words, pointer, refusal, row_words, shown
+from service.data.place import MOST_FAULTS, pointer, refusal, row_words, shown
 from service.data.readers import Read
-from service.data.readers.table import MOST_AXES, Table
+from service.data.readers.lists import add_lists, odd
+from service.data.readers.table import Table
 from service.data.source import NO_WISHES, Source, check_names, oversized, unusable
 from service.data.spool import Spool
 from service.data.statistics import Floats
-from service.data.steps import missteps, step_of, together
 from service.data.wishes import Wishes
 from service.errors import Fault, InvalidData
-from service.tensors import Array
 
 Rows = list[object]
 _NONE: frozenset[str] = frozenset()  # in JSON only null is missing
 _NUMBERS = {int, float, type(None)}
 _WORDS = {str, bool, *_NUMBERS}
-_LIST_HINT = "a row of numbers has no gaps: fill them, or leave the row out"
 
 
 def read_json_lines(sources: Sequence[Source], spool: Spool) -> Read:
@@ -99,7 +97,7 @@ def _check_widths(rows: Rows, width: int, before: int) -> None:
 def _add(table: Table, name: str, values: Rows) -> None:
     kinds = set(map(type, values))
     if table.step(name) is not None or (list in kinds and type(values[0]) in {list, type(None)}):
-        _add_lists(table, name, values)
+        add_lists(table, name, values)
     elif kinds <= _NUMBERS and not table.wants_words(name):
         table.add_numbers(name, _numbers(values, name, table.rows))
     elif kinds <= _WORDS:
@@ -108,13 +106,7 @@ def _add(table: Table, name: str, values: Rows) -> None:
         at = next(at for at, value in enumerate(values) if type(value) not in _WORDS or list in kinds)
         if list in kinds:
             at = next(at for at, value in enumerate(values) if type(value) is not type(values[0]))
-        raise _odd(table.rows + at, name, f"a number, a word or a list as in other rows, got {shown(values[at])}")
-
-
-def _odd(row: int, name: str, expected: str) -> InvalidData:
-    message = f"{row_words(row)}, column {name!r}: expected {expected}"
-    hint = "a file is an array of rows, or a row a line; a row is an object of numbers, words and lists of numbers"
-    return refusal([Fault(pointer("rows", row, name), "mixed_types", message, hint)])
+        raise odd(table.rows + at, name, f"a number, a word or a list as in other rows, got {shown(values[at])}")
 
 
 def _numbers(values: Rows, name: str, before: int) -> Floats:
@@ -122,7 +114,7 @@ def _numbers(values: Rows, name: str, before: int) -> Floats:
         return np.array([np.nan if value is None else value for value in values], np.float64)
     except OverflowError:
         at = next(at for at, value in enumerate(values) if isinstance(value, int) and abs(value) >= 1 << 1023)
-        raise _odd(before + at, name, "a number within float64's range") from None
+        raise odd(before + at, name, "a number within float64's range") from None
 
 
 def _word(value: object) -> str | None:
@@ -131,48 +123,6 @@ def _word(value: object) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     return repr(value)
-
-
-def _add_lists(table: Table, name: str, values: Rows) -> None:
-    """Nested lists of numbers: an array for each row while all are of one shape, else sequences."""
-    shape, step = table.shape(name), table.step(name)
-    found = _alike(values)
-    if found is not None and (found.shape[1:] == shape or (shape is step is None)):
-        if not table.faults:
-            table.add_arrays(name, found)
-        return
-    expected = shape or (_shape(values[0]) if step is None else None) or ()
-    if len(expected) > MOST_AXES:
-        at = next(at for at, value in enumerate(values) if _shape(value) != expected)
-        raise _odd(table.rows + at, name, f"shape {expected} as in the first row, got {_shape(values[at])}")
-    step = step_of(values) if step is None else step
-    joined = together(values, step)
-    if joined is None:
-        table.faults += _list_faults(values, name, step, table.rows)
-    elif not table.faults:
-        table.add_sequences(name, *joined)
-
-
-def _list_faults(values: Rows, name: str, step: tuple[int, ...], before: int) -> Iterator[Fault]:
-    for row, value in enumerate(values, before):
-        for each in missteps(value, step):
-            message = f"{row_words(row)}, column {name!r}{place_words(each.at)}: {each.message}"
-            yield Fault(pointer("rows", row, name, *each.at), each.code, message, _LIST_HINT)
-
-
-def _alike(values: Rows) -> Array | None:
-    """Rows of one shape as one array; None when they are not."""
-    try:
-        found = np.array(values)
-    except ValueError:
-        return None
-    return found if found.dtype.kind in "iuf" and found.size else None
-
-
-def _shape(value: object) -> tuple[int, ...] | None:
-    """The shape of nested lists of numbers; None when they are none."""
-    found = _alike([value])
-    return None if found is None else found.shape[1:]
 
 
 def _line_pieces(source: Source) -> Iterator[Rows]:
