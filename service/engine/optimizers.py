@@ -9,13 +9,14 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 import numpy as np
 from pydantic import Field
 
-from service.engine.contract import Array, Spec
+from service.engine.contract import Array, Spec, Step
+from service.engine.loops import bound, constants
 from service.engine.schedules import Constant, Schedule
 
 Update: TypeAlias = Callable[[int, float], None]
 """(t, rate): the t-th step from 1 with this learning rate; moves the parameters in place."""
 
-CHUNK = 32_768  # numbers worked on at a time, so that five arrays stay in the second-level cache
+CHUNK = 65_536  # numbers worked on at a time, so that five arrays stay in the second-level cache
 Rate = Annotated[float, Field(gt=0, le=1e6, description="Learning rate, before its schedule.")]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Penalty = Annotated[float, Field(ge=0, le=1e6)]
@@ -69,21 +70,20 @@ class Sgd(OptimizerSpec):
     def bind(self, theta: Array, gradient: Array, slots: Mapping[str, Array], spare: Array) -> Update:
         if self.momentum == 0:
             return _descend(theta, gradient, spare)
-        v, share, step = slots["velocity"], constant(self.momentum, theta), _descend(theta, slots["velocity"], spare)
-        ahead, look = np.empty_like(theta) if self.nesterov else spare, self.nesterov
-        step_ahead = _descend(theta, ahead, spare)
+        v, (k, share, rate0) = slots["velocity"], constants(self.momentum, 0, like=theta)
+        loop = None if self.nesterov else bound("momentum", (theta, gradient, v), k)
+        ahead = np.empty_like(theta) if self.nesterov else v
 
-        def update(t: int, rate: float) -> None:
+        def passes() -> None:
             np.multiply(v, share, v)
             np.add(v, gradient, v)
-            if look:
+            if ahead is not v:
                 np.multiply(v, share, ahead)
                 np.add(ahead, gradient, ahead)
-                step_ahead(t, rate)
-            else:
-                step(t, rate)
+            np.multiply(ahead, rate0, spare)
+            np.subtract(theta, spare, theta)
 
-        return update
+        return _paced(rate0, loop or passes)
 
 
 class Adagrad(OptimizerSpec):
@@ -95,10 +95,9 @@ class Adagrad(OptimizerSpec):
     slots: ClassVar[tuple[str, ...]] = ("squares",)
 
     def bind(self, theta: Array, gradient: Array, slots: Mapping[str, Array], spare: Array) -> Update:
-        h, rate0, epsilon = slots["squares"], constant(0, theta), constant(self.epsilon, theta)
+        h, (k, epsilon, rate0) = slots["squares"], constants(self.epsilon, 0, like=theta)
 
-        def update(t: int, rate: float) -> None:
-            rate0[...] = rate
+        def passes() -> None:
             np.multiply(gradient, gradient, spare)
             np.add(h, spare, h)
             np.sqrt(h, spare)
@@ -107,7 +106,7 @@ class Adagrad(OptimizerSpec):
             np.multiply(spare, rate0, spare)
             np.subtract(theta, spare, theta)
 
-        return update
+        return _paced(rate0, bound("adagrad", (theta, gradient, h), k) or passes)
 
 
 class Rmsprop(OptimizerSpec):
@@ -126,12 +125,15 @@ class Rmsprop(OptimizerSpec):
 
     def bind(self, theta: Array, gradient: Array, slots: Mapping[str, Array], spare: Array) -> Update:
         h, m, v = slots["squares"], slots["mean"], slots["velocity"]
-        rho, rest, share, epsilon = (constant(x, theta) for x in (self.rho, 1 - self.rho, self.momentum, self.epsilon))
-        centered, moving = self.centered, self.momentum > 0
-        step, step_v = _descend(theta, spare, spare), _descend(theta, v, spare)
+        k, rho, rest, epsilon, rate0 = constants(self.rho, 1 - self.rho, self.epsilon, 0, like=theta)
+        share, centered, moving = constant(self.momentum, theta), self.centered, self.momentum > 0
+        loop = None if centered or moving else bound("rmsprop", (theta, gradient, h), k)
 
-        def update(t: int, rate: float) -> None:
-            _blend(h, gradient, gradient, rho, rest, spare)
+        def passes() -> None:
+            np.multiply(gradient, gradient, spare)
+            np.multiply(spare, rest, spare)
+            np.multiply(h, rho, h)
+            np.add(h, spare, h)
             if centered:
                 np.multiply(m, rho, m)
                 np.multiply(gradient, rest, spare)
@@ -146,11 +148,10 @@ class Rmsprop(OptimizerSpec):
             if moving:
                 np.multiply(v, share, v)
                 np.add(v, spare, v)
-                step_v(t, rate)
-            else:
-                step(t, rate)
+            np.multiply(v if moving else spare, rate0, spare)
+            np.subtract(theta, spare, theta)
 
-        return update
+        return _paced(rate0, loop or passes)
 
 
 class Adam(OptimizerSpec):
@@ -194,15 +195,11 @@ def _adam(
     beta1: float, beta2: float, epsilon: float, decay: float, arrays: tuple[Array, Array, Array, Array, Array]
 ) -> Update:
     theta, g, m, v, s = arrays
-    b1, b2, rate0, epsilon0, kept = (constant(x, theta) for x in (beta1, beta2, 0, 0, 1))
+    k, b1, b2, epsilon0, rate0, kept = constants(beta1, beta2, 0, 0, 1, like=theta)
     multiply, add, subtract, sqrt, divide, root = np.multiply, np.add, np.subtract, np.sqrt, np.divide, math.sqrt
 
-    def update(t: int, rate: float) -> None:
-        k = root((1 - beta2) / (1 - beta2**t))
-        rate0[...] = rate * (1 - beta1) / ((1 - beta1**t) * k)
-        epsilon0[...] = epsilon / k
+    def passes() -> None:
         if decay:
-            kept[...] = 1 - rate * decay
             multiply(theta, kept, theta)
         multiply(m, b1, m)
         add(m, g, m)
@@ -215,26 +212,37 @@ def _adam(
         multiply(s, rate0, s)
         subtract(theta, s, theta)
 
+    move = bound("adam", (theta, g, m, v), k) or passes
+
+    def update(t: int, rate: float) -> None:
+        scale = root((1 - beta2) / (1 - beta2**t))
+        k[2] = epsilon / scale
+        k[3] = rate * (1 - beta1) / ((1 - beta1**t) * scale)
+        if decay:
+            k[4] = 1 - rate * decay
+        move()
+
     return update
 
 
 def _descend(theta: Array, direction: Array, spare: Array) -> Update:
-    rate0, multiply, subtract = constant(0, theta), np.multiply, np.subtract
+    k, rate0 = constants(0, like=theta)
+
+    def passes() -> None:
+        np.multiply(direction, rate0, spare)
+        np.subtract(theta, spare, theta)
+
+    return _paced(rate0, bound("descend", (theta, direction), k) or passes)
+
+
+def _paced(rate0: Array, move: Step) -> Update:
+    """`move` with the step's learning rate in `rate0`."""
 
     def update(t: int, rate: float) -> None:
         rate0[...] = rate
-        multiply(direction, rate0, spare)
-        subtract(theta, spare, theta)
+        move()
 
     return update
-
-
-def _blend(mean: Array, a: Array, b: Array, old: Array, new: Array, spare: Array) -> None:
-    """mean = old mean + new a b."""
-    np.multiply(a, b, spare)
-    np.multiply(spare, new, spare)
-    np.multiply(mean, old, mean)
-    np.add(mean, spare, mean)
 
 
 def constant(value: float, like: Array) -> Array:
