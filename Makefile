@@ -70,19 +70,19 @@ $(BIN)/python:
 	  rm -rf $(VENV); \
 	  echo "'$(PYTHON)' cannot make a virtual environment (on Debian: apt install python3-venv)"; exit 1; }
 
-$(CORE): pyproject.toml constraints.txt | $(BIN)/python
+$(CORE): pyproject.toml constraints.txt service/engine/_loops.c | $(BIN)/python
 	@echo "Installing into $(VENV) (once) ..."
 	@$(PIP) -e .
 	@$(BIN)/python -m compileall -q service
 	@touch $@
 
-$(DEV): pyproject.toml constraints.txt | $(BIN)/python
+$(DEV): pyproject.toml constraints.txt service/engine/_loops.c | $(BIN)/python
 	@echo "Installing into $(VENV), with the tools for tests (once) ..."
 	@$(PIP) -e ".[dev]"
 	@$(BIN)/python -m compileall -q service
 	@touch $(CORE) $@
 
-$(ORACLE): pyproject.toml constraints.txt | $(BIN)/python
+$(ORACLE): pyproject.toml constraints.txt service/engine/_loops.c | $(BIN)/python
 	@echo "Installing into $(VENV), with torch and other oracles (once, large) ..."
 	@$(PIP) -e ".[dev,oracle]"
 	@touch $(CORE) $(DEV) $@

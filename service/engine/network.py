@@ -71,8 +71,10 @@ class Vector:
 class Compiled:
     """A planned network with its two vectors: what gradients move, and what is only kept."""
 
-    def __init__(self, spec: NetworkSpec, signature: Signature, dtype: str = "float32") -> None:
-        layers: tuple[LayerSpec, ...] = spec.layers
+    def __init__(
+        self, spec: NetworkSpec | tuple[LayerSpec, ...], signature: Signature, dtype: str = "float32"
+    ) -> None:  # fmt: skip
+        layers: tuple[LayerSpec, ...] = spec.layers if isinstance(spec, NetworkSpec) else spec
         self.dtype = np.dtype(dtype)
         self.plan: RowPlan = plan_row(layers, shape_of(signature))
         parameters = self.plan.parameters

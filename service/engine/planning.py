@@ -13,7 +13,7 @@ from service.engine.evaluate import CHUNK_ROWS
 from service.engine.layers import ACTIVATIONS
 from service.engine.network import kind_of, shape_of
 from service.engine.program import slots_of
-from service.engine.recipe import Recipe, measured, resolve
+from service.engine.recipe import Recipe, divisible, measured, resolve
 from service.engine.row import RowPlan, Unfits, fuse, plan_row
 from service.engine.scores import fitting
 from service.engine.shards import LANES, shard_sizes
@@ -54,6 +54,7 @@ def plan(recipe: Recipe, signature: Signature, outputs: int, rows: int, max_byte
                   for index, fault in unfits.faults]  # fmt: skip
         raise _refused([*faults, *_other_faults(recipe, shape, outputs)]) from None
     faults = [*_end_faults(recipe, row, outputs), *_other_faults(recipe, shape, outputs)]
+    faults += _cut_faults(recipe, row, signature)
     if faults:
         raise _refused(faults)
     layers = _layers(recipe, row)
@@ -113,7 +114,17 @@ def _other_faults(recipe: Recipe, shape: Shape, outputs: int) -> list[Fault]:
         faults.append(Fault(pointer, "unfit", fault.message, fault.hint))
     if recipe.training.stateful and (recipe.training.shards or 1) > 1:
         faults.append(Fault("/training/shards", "unfit", "streams that carry their state cannot be cut into shards"))
+    if recipe.training.cut == "units" and (recipe.training.shards or 1) > 1:
+        faults.append(Fault("/training/shards", "unfit", "units are cut here: the rows of a batch stay together"))
     return faults
+
+
+def _cut_faults(recipe: Recipe, row: RowPlan, signature: Signature) -> list[Fault]:
+    """Cutting by units, where that is asked for."""
+    if recipe.training.cut != "units" or divisible(recipe, row, signature):
+        return []
+    message = "only dense layers, two at least, can be cut by units, with activations and dropout between them"
+    return [Fault("/training/cut", "unfit", message, "leave it out, and no clip_norm where units are to be cut")]
 
 
 def _monitor_faults(recipe: Recipe) -> list[Fault]:
@@ -140,17 +151,18 @@ def _bytes(recipe: Recipe, signature: Signature, row: RowPlan, outputs: int, row
     trained = sum(each.size for each in row.parameters if each.trained)
     kept = sum(each.size for each in row.parameters if not each.trained)
     vectors = 3 + len(recipe.optimizer.slots)  # theta, gradient, best, and what the optimizer remembers
-    shards = settled.shards or 1
-    lanes = min(shards, len(LANES))  # each may be a process, with a program of its own
+    shards, by_units = settled.shards or 1, settled.cut == "units"
+    lanes = len(LANES) if by_units else min(shards, len(LANES))  # each may be a process, with a program of its own
     shard = shard_sizes(settled.batch_size, shards)[0]
     raw = np.dtype(signature.dtype).itemsize
     data = rows * (row.shape.size * raw + 4 * max(1, recipe.loss.width(outputs)))
-    numbers = (2 * vectors + (2 * lanes if lanes > 1 else 0)) * trained + (4 + 2 * lanes) * kept
+    numbers = (2 * vectors + (2 * lanes if shards > 1 else 0)) * trained + (4 + 2 * lanes) * kept
     bound, scored = fuse(row), min(rows, settled.batch_size if settled.stateful else CHUNK_ROWS)
+    numbers += (vectors - 1) * trained if by_units else 0  # the lanes' own halves, of all but the best
     numbers += augmenting(settled.augmentation, row.shape, shard)
     programs = [size * (bound.memory(shard, True) + 2 * shard * bound.widest)] * lanes
     programs.append(size * bound.memory(scored, False))
-    ends = shards * _ends(row, shard, size, raw) + _ends(row, scored, size, raw)
+    ends = (lanes if by_units else shards) * _ends(row, shard, size, raw) + _ends(row, scored, size, raw)
     return size * numbers + data + ends + sum(each + HUGE // 2 * (each >= HUGE) for each in programs)
 
 

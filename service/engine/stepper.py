@@ -11,6 +11,7 @@ from service.engine.contract import Array, Signature
 from service.engine.fast import stepping
 from service.engine.feed import Examples
 from service.engine.float_mode import flushing
+from service.engine.halves import Halves
 from service.engine.network import Compiled
 from service.engine.program import Memory, Program, Setting
 from service.engine.recipe import Recipe
@@ -28,7 +29,8 @@ class Stepper:
         self._recipe, self._net, self._signature, self._train = recipe, net, signature, train
         self._memory, self.batch = memory, recipe.training.batch_size
         shards = recipe.training.shards or 1
-        self._shards = Shards(recipe, net, signature, train, memory, slots) if shards > 1 else None
+        parted = Halves if recipe.training.cut == "units" else Shards if shards > 1 else None
+        self._parted = None if parted is None else parted(recipe, net, signature, train, memory, slots)
         self._update = bind_update(recipe.optimizer, memory.theta, memory.gradient, slots)
         self._constant = recipe.loss.divisors(train.y[:1][None], sample_mask(train, net), net.plan.out) is None
         self._programs: dict[int, Program] = {}
@@ -36,9 +38,9 @@ class Stepper:
         self._read: list[Losses] = []
 
     def man(self, processes: int) -> None:
-        """Works with so many processes from now on, where the batch is cut in shards."""
-        if self._shards is not None:
-            self._shards.man(processes)
+        """Works with so many processes from now on, where the work is cut."""
+        if self._parted is not None:
+            self._parted.man(processes)
 
     def program(self, rows: int) -> Program:
         """The program of a batch of `rows` rows."""
@@ -60,13 +62,13 @@ class Stepper:
 
     def prepare(self) -> None:
         """Binds the program that carries something from step to step, so that `carries` knows of it."""
-        if self._shards is None:
+        if self._parted is None:
             self.program(self.batch)
 
     def block(self, left: int) -> int:
         """How many steps to run before looking up, when `left` rows of the epoch are left."""
-        if self._shards is not None:
-            return self._shards.block(left)
+        if self._parted is not None:
+            return self._parted.block(left)
         whole = left // self.batch
         return min(whole, self.program(self.batch).block) if whole else 1
 
@@ -84,8 +86,8 @@ class Stepper:
     @stepping()
     def run(self, indices: Array, epoch: int, place: int, t: int, rates: Sequence[float]) -> None:
         """A step for each of `rates` on `indices`. `place`: the first one's number in its epoch; `t`: steps done."""
-        if self._shards is not None:
-            self._read.append(self._shards.run(indices, epoch, place, t, rates))
+        if self._parted is not None:
+            self._read.append(self._parted.run(indices, epoch, place, t, rates))
             return
         rows = min(self.batch, len(indices))
         program = self.program(rows)

@@ -155,7 +155,7 @@ class Lesson:
         tell, at = self.work.reporter.tell, np.array([finished.step])
         tested = {name: (at, np.array([value])) for name, value in finished.scores.items()}
         tell(series=tested, step=finished.step, phase="evaluating", progress=1.0)
-        model = self.model(finished.scores)
+        model, chosen = self.model(finished.scores), self.training.recipe.training
         report = {
             "scores": finished.scores, "best_step": finished.best_step, "stopped_by": finished.stopped_by,
             "warnings": [*self.prepared.warnings, *self.warnings], **self._findings(model),
@@ -165,7 +165,7 @@ class Lesson:
         return Verdict(
             "succeeded", stopped_by=cast("StoppedBy", finished.stopped_by), model=artifact.pack(model),
             weights_sha256=model.facts["weights_sha256"], report=report,
-            receipt=receipt.of(self.work.run.spec, dataset_sha256, self.training.recipe.training.shards or 1),
+            receipt=receipt.of(self.work.run.spec, dataset_sha256, chosen.shards or 1, chosen.cut or "rows"),
         )  # fmt: skip
 
     def _diagnostics(self) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ import numpy as np
 import service
 
 
-def of(spec: Mapping[str, Any], dataset_sha256: str, shards: int = 1) -> dict[str, Any]:
+def of(spec: Mapping[str, Any], dataset_sha256: str, shards: int = 1, cut: str = "rows") -> dict[str, Any]:
     """The receipt: the same one promises the same bits on the same kind of processor."""
     text = json.dumps(spec, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return {
@@ -25,6 +25,7 @@ def of(spec: Mapping[str, Any], dataset_sha256: str, shards: int = 1) -> dict[st
         "blas": _blas(),
         "blas_threads": int(os.environ.get("OPENBLAS_NUM_THREADS", "0")) or os.cpu_count(),
         "shards": shards,
+        "cut": cut,
     }
 
 

@@ -32,7 +32,7 @@ def admit_search(job: SearchJob, store: Store, limit_bytes: int, plan: Plan) -> 
         found, wrong = list[tuple[TrainSpec, JobPlan]](), dict[tuple[str, str], Fault]()
         for trial in _trials(search):
             try:
-                found.append(plan(trial.spec(search.train), store, data, limit_bytes))
+                found.append(plan(_beside_others(trial.spec(search.train)), store, data, limit_bytes))
             except InvalidSpec as error:
                 told = (trial.where(fault) for fault in error.faults)
                 wrong |= {(fault.pointer, fault.message): fault for fault in told}
@@ -117,6 +117,13 @@ def _trials(search: SearchSpec) -> Iterator[_Try]:
         {"kind": "fold", "folds": search.folds, "fold": fold, "stratified": stratified} for fold in range(search.folds)
     ]  # fmt: skip
     return (_Try(candidate, fold) for candidate in values(search) for fold in folds)
+
+
+def _beside_others(trial: TrainSpec) -> TrainSpec:
+    """Trials run side by side, each on a core of its own: what pays only for a lone training is left."""
+    if trial.training.cut is not None:
+        return trial
+    return trial.model_copy(update={"training": trial.training.model_copy(update={"cut": "rows"})})
 
 
 def _check_whole(search: SearchSpec) -> None:

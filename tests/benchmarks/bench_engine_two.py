@@ -1,6 +1,6 @@
 """Both cores against PyTorch at its best on one and two threads; `make bench-engine-two`.
 
-One training on two processes (batches in two shards) for the networks of bench_engine.py and bench_engine_cnn.py, two
+One training on two processes for the networks of bench_engine.py and bench_engine_cnn.py, two
 trainings at once, and one row forward against onnxruntime. `cnn-norm` normalises each shard.
 Run alone: `OPENBLAS_NUM_THREADS=1 quiet .venv/bin/python tests/benchmarks/bench_engine_two.py [mlp32 ... jobs row]`.
 """
@@ -31,7 +31,8 @@ FLOORS = {"mlp32": 1.7, "mlp128": 1.5, "mlp1024": 1.6, "cnn": 1.4, "cnn-norm": 1
 JOBS_FLOOR, ROW_FLOOR, JOBS_S = 1.25, 1.0, 4.0
 
 
-def dense_recipe(sizes: tuple[int, ...], batch: int, shards: int) -> Recipe:
+def dense_recipe(sizes: tuple[int, ...], batch: int, shards: int | None) -> Recipe:
+    """With no word on shards as the engine chooses: units cut in two, or rows for large batches."""
     layers: list[dict[str, Any]] = [{"kind": "dense", "units": n, "activation": "relu"} for n in sizes[1:]]
     layers[-1]["activation"] = "softmax"
     return Recipe.model_validate(
@@ -76,7 +77,7 @@ def contenders(name: str) -> tuple[dict[str, Round], int]:
     else:
         mlp = bench_engine.WORKLOADS[name]
         examples, classes, signature = bench_engine.data(mlp), mlp.sizes[-1], Signature((mlp.sizes[0],))
-        recipe = dense_recipe(mlp.sizes, mlp.batch, 2)
+        recipe = dense_recipe(mlp.sizes, mlp.batch, None)
         make = lambda: bench_engine.theirs(mlp, examples, weights, "fused")  # noqa: E731
     mine, weights = ours(recipe, signature, classes, examples, 2)
     return {"ours": mine, "torch 1T": threads(1, make()), "torch 2T": threads(2, make())}, len(examples)

@@ -47,10 +47,12 @@ def test_what_does_not_fit_a_loop_is_refused() -> None:
     apart, whole, once = np.zeros(8, np.float32)[::2], np.zeros(4, np.int32), np.zeros(1, np.float32)
     fixed = four.copy()
     fixed.flags.writeable = False
-    bad: list[tuple[str, tuple[Array, ...], Array]] = [("descend", (four, eight), once), ("descend", (four, short), once), ("descend", (four,), once),
-           ("descend", (four, apart), once), ("descend", (whole, whole), once), ("descend", (fixed, four), once),
-           ("descend", (four, four), four), ("descend", (four, four), np.zeros(1)), ("ascend", (four, four), once),
-           ("descend", (), once), ("adam", (four, four), once)]  # fmt: skip
+    bad: list[tuple[str, tuple[Array, ...], Array]] = [
+        ("descend", (four, eight), once), ("descend", (four, short), once), ("descend", (four,), once),
+        ("descend", (four, apart), once), ("descend", (whole, whole), once), ("descend", (fixed, four), once),
+        ("descend", (four, four), four), ("descend", (four, four), np.zeros(1)), ("ascend", (four, four), once),
+        ("descend", (), once), ("adam", (four, four), once),
+    ]  # fmt: skip
     for name, arrays, constants in bad:
         with pytest.raises((ValueError, BufferError)):
             loops.bound(name, arrays, constants)

@@ -38,6 +38,7 @@ LSTM = [{"kind": "lstm", "units": 128}, {"kind": "lstm", "units": 128}, dense(65
 GRU = [{"kind": "gru", "units": 64, "recurrent_dropout": 0.2}, {"kind": "gru", "units": 64, "output": "last"}, dense(3)]
 RUNS: dict[str, Json] = {
     "mlp-16": VECTORS | {"layers": MLP, "training": {"batch_size": 16}},
+    "mlp-64-units": VECTORS | {"layers": MLP, "training": {"batch_size": 64, "cut": "units"}},
     "mlp-2000": VECTORS | {"layers": MLP, "training": {"batch_size": 2000, "shards": 1}},
     "cnn": PIXELS | {"layers": CNN, "training": {"batch_size": 64, "max_steps": 8}},
     "lstm": LETTERS | {"layers": LSTM, "training": {"batch_size": 50, "stateful": True}},

@@ -25,6 +25,8 @@ DENSE: list[dict[str, Any]] = [
 ]  # fmt: skip
 NORM: list[dict[str, Any]] = [{"kind": "conv2d", "filters": 4, "kernel_size": 3}, {"kind": "batch_norm"},
                               {"kind": "relu"}, *DENSE]  # fmt: skip
+DEEP: list[dict[str, Any]] = [*DENSE[:2], {"kind": "dense", "units": 40, "activation": "gelu"}, *DENSE[1:3],
+                              {"kind": "dense", "units": 9}, *DENSE[2:]]  # fmt: skip
 FLIP = {"kind": "flip"}
 
 
@@ -80,6 +82,8 @@ SPECS = {
     "clipped": recipe(optimizer={"clip_norm": 0.05, "weight_decay": 0.01}),
     "augmented": recipe(augmentation=[FLIP], optimizer={"schedule": {"kind": "cosine", "warmup_steps": 3}}),
     "batch-norm": recipe(NORM),
+    "units": recipe(shards=None, cut="units", augmentation=[FLIP], optimizer={"weight_decay": 0.01}),
+    "units-deep": recipe(DEEP, shards=None, cut="units", optimizer={"clip_value": 0.1}),
 }
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -27,6 +28,10 @@ class Dropout(LayerSpec):
         return LayerPlan(shape, flops=3 * shape.size, workspace=2 * shape.size)
 
     def bind(self, site: Site) -> tuple[Step | None, Step | None]:
+        return self.drop(site, lambda dtype: site.random("bits", dtype))
+
+    def drop(self, site: Site, random: Callable[[Any], Array]) -> tuple[Step | None, Step | None]:
+        """`random(dtype)`: whole numbers, one for each of x, fresh for every step."""
         x, y, dy, dx = site.x, site.y, site.dy, site.dx
         if not site.training or self.rate == 0:
             return _identity(x, y), None if dx is None else _identity(dy, dx)
@@ -34,7 +39,7 @@ class Dropout(LayerSpec):
         levels, dtype = (65_536, np.uint16) if fine else (256, np.uint8)
         drop = min(round(self.rate * levels), levels - 1)
         threshold, scale = np.array(drop, dtype), np.array(levels / (levels - drop), site.dtype)
-        bits, keep, mask = site.random("bits", dtype), site.alike("keep", np.bool_), site.alike("mask")
+        bits, keep, mask = random(dtype), site.alike("keep", np.bool_), site.alike("mask")
 
         def forward() -> None:
             np.greater_equal(bits, threshold, keep)

@@ -1,0 +1,279 @@
+"""A network of dense layers cut by units: what each of two lanes has of every layer, and where they exchange sums."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar, Literal, TypeAlias
+
+import numpy as np
+from pydantic import ConfigDict
+
+from service.engine.arena import common
+from service.engine.contract import Array, LayerPlan, LayerSpec, Layout, Parameter, Shape, Site, Step
+from service.engine.layers.dense import Dense
+from service.engine.layers.dropout import Dropout
+from service.engine.layers.elementwise import Activation
+from service.engine.row import Part, RowPlan
+
+LANES = (0, 1)
+ALL = slice(None)
+WIDTH = 16  # the first half of the units is a multiple of so many, where there are enough
+Role: TypeAlias = Literal["out", "in", "whole"]
+Index: TypeAlias = tuple[slice, ...]
+
+
+def roles(row: RowPlan) -> list[Role] | None:
+    """How each dense layer is cut, or None when this network cannot be.
+
+    By its outputs first, which nobody else needs; then by its inputs, so that both lanes need the sum of what each
+    found; and so on in turn (Shoeybi et al. 2019). What is left over at the end both lanes do as a whole.
+    """
+    dense = [part for part in row.parts if isinstance(part.layer, Dense)]
+    pairs = len(dense) // 2
+    found: list[Role] = [*(("out", "in") * pairs), *(["whole"] * (len(dense) % 2))]  # type: ignore[list-item]
+    if not pairs or any(len(part.shape.dims) != 1 or part.shape.size < 2 for part in dense):
+        return None
+    inside, left = False, iter(found)
+    for part in row.parts:
+        if isinstance(part.layer, Dense):
+            inside = next(left) == "out"
+        elif part.plan.parameters or (inside and not isinstance(part.layer, Activation | Dropout)):
+            return None
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A lane's array and the part of the network's array that it is."""
+
+    mine: str
+    whole: str
+    index: Index
+    shared: bool  # the other lane has the same one
+
+
+@dataclass(frozen=True, slots=True)
+class Half:
+    """What a lane does: a network of its own, and where its arrays are in the whole one's."""
+
+    layers: tuple[LayerSpec, ...]
+    shares: tuple[Share, ...]
+
+
+class Exchange:
+    """What the lanes found of the same sums, in memory that both processes see: by turns in two places, so that a lane
+    may write those of the next step while the other still reads."""
+
+    def __init__(self, widths: Sequence[int], rows: int, dtype: np.dtype[Any]) -> None:
+        self.turn = 0
+        self._memory = [[[common(rows * width, dtype) for _ in LANES] for _ in range(2)] for width in widths]
+
+    def places(self, number: int, turn: int, rows: int, units: int) -> list[Array]:
+        """(rows, units) of each lane for the sums `number`, features first in memory."""
+        return [each[: rows * units].reshape(units, rows).T for each in self._memory[number][turn]]
+
+
+def halves(row: RowPlan, cut: Sequence[Role], rows: int, dtype: np.dtype[Any]) -> tuple[tuple[Half, Half], Exchange]:
+    """Both lanes' networks, for batches of at most `rows`, and what they exchange."""
+    exchange = Exchange(_widths(row, cut), rows, dtype)
+    return (_Builder(0, exchange).half(row, cut), _Builder(1, exchange).half(row, cut)), exchange
+
+
+def _widths(row: RowPlan, cut: Sequence[Role]) -> list[int]:
+    """Of the sums in order: what goes back out of layers cut by outputs, but the first, and comes out of the others."""
+    dense = [part for part in row.parts if isinstance(part.layer, Dense)]
+    ends = [(part.shape if role == "out" else part.plan.shape).size for part, role in zip(dense, cut, strict=True)]
+    return [end for number, (end, role) in enumerate(zip(ends, cut, strict=True)) if number and role != "whole"]
+
+
+def part_of(units: int, lane: int) -> slice:
+    """The units of a lane."""
+    middle = units // 2 // WIDTH * WIDTH or units // 2
+    return slice(0, middle) if lane == 0 else slice(middle, units)
+
+
+class _Builder:
+    """One lane's layers and shares, from the first to the last."""
+
+    def __init__(self, lane: int, exchange: Exchange) -> None:
+        self.layers: list[LayerSpec] = []
+        self.shares: list[Share] = []
+        self._lane, self._exchange, self._sums = lane, exchange, 0
+        self._inside = ALL  # the lane's units of what the last layer gave
+
+    def half(self, row: RowPlan, cut: Sequence[Role]) -> Half:
+        left = iter(cut)
+        for part in row.parts:
+            if isinstance(part.layer, Dense):
+                {"out": self._out, "in": self._in, "whole": self._whole}[next(left)](part, part.layer)
+            elif isinstance(part.layer, Dropout) and self._inside != ALL:
+                self.layers.append(Thinned(dropout=part.layer, whole=part.shape.size, start=self._inside.start))
+            else:
+                self.layers.append(part.layer)
+        return Half(tuple(self.layers), tuple(self.shares))
+
+    def _out(self, part: Part, layer: Dense) -> None:
+        self._inside = part_of(part.plan.shape.size, self._lane)
+        mine = Dense(units=self._inside.stop - self._inside.start, bias=layer.bias)
+        if self.shares:  # somebody in front of it learns
+            number = self._next()
+            self.layers.append(Gathered(number=number, exchange=self._exchange))
+            self.layers.append(Apart(dense=mine, lane=self._lane, number=number, exchange=self._exchange))
+        else:
+            self.layers.append(mine)
+        self._share(part, (ALL, self._inside), False)
+        if layer.bias:
+            self._share(part, (self._inside,), False, "bias")
+
+    def _in(self, part: Part, layer: Dense) -> None:
+        number, mine = self._next(), Dense(units=part.plan.shape.size, bias=False)
+        self.layers.append(Partial(dense=mine, lane=self._lane, number=number, exchange=self._exchange))
+        self._share(part, (self._inside,), False)
+        self.layers.append(Join(number=number, bias=layer.bias, exchange=self._exchange))
+        if layer.bias:
+            self._share(part, (ALL,), True, "bias")
+        self._inside = ALL
+
+    def _whole(self, part: Part, layer: Dense) -> None:
+        self.layers.append(Dense(units=part.plan.shape.size, bias=layer.bias))
+        for name in ("weight", "bias")[: 1 + layer.bias]:
+            self._share(part, (ALL,), True, name)
+
+    def _next(self) -> int:
+        self._sums += 1
+        return self._sums - 1
+
+    def _share(self, part: Part, index: Index, shared: bool, name: str = "weight") -> None:
+        self.shares.append(Share(f"{len(self.layers) - 1}.{name}", f"{part.index}.{name}", index, shared))
+
+
+# --- the layers that only lanes have ----------------------------------------------------------------------------------
+
+
+class Exchanging(LayerSpec):
+    """A lane's dense layer, one end of which is a sum that both need."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    dense: Dense
+    lane: int
+    number: int
+    exchange: Exchange
+
+    def plan(self, shape: Shape) -> LayerPlan:
+        return self.dense.plan(shape)
+
+    def layout(self, shape: Shape, rows: int) -> Layout:
+        return (1, 0)
+
+    def turns(self, site: Site, end: str, units: int) -> tuple[tuple[Step, Step], tuple[Step, Step]]:
+        """(forward, backward) in even steps and in odd ones, with this end where the other lane sees it."""
+        places = (self.exchange.places(self.number, turn, site.rows, units)[self.lane] for turn in range(2))
+        even, odd = (self.dense.bind(replace(site, **{end: place})) for place in places)  # type: ignore[arg-type]
+        return even, odd
+
+
+class Partial(Exchanging):
+    """x W of the lane's inputs alone."""
+
+    def bind(self, site: Site) -> tuple[Step, Step]:
+        exchange = self.exchange
+        (even, backward), (odd, _) = self.turns(site, "y", site.plan.shape.size)
+
+        def forward() -> None:
+            (odd if exchange.turn else even)()
+
+        return forward, backward
+
+
+class Apart(Exchanging):
+    """dy W' of the lane's outputs alone."""
+
+    def bind(self, site: Site) -> tuple[Step, Step]:
+        exchange = self.exchange
+        (forward, even), (_, odd) = self.turns(site, "dx", site.shape.size)
+
+        def backward() -> None:
+            (odd if exchange.turn else even)()
+
+        return forward, backward
+
+
+class Joining:
+    """The step before which the lanes must have met: y = what lane 0 found + what lane 1 found (+ b)."""
+
+    def __init__(self, exchange: Exchange, places: list[list[Array]], y: Array, b: Array | None) -> None:
+        self._exchange, self._places, self._y, self._b = exchange, places, y, b
+
+    def __call__(self) -> None:
+        first, second = self._places[self._exchange.turn]
+        np.add(first, second, self._y)
+        if self._b is not None:
+            np.add(self._y, self._b, self._y)
+
+
+class Join(LayerSpec):
+    """The sum of both lanes' products, and the bias."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    number: int
+    bias: bool
+    exchange: Exchange
+    elementwise: ClassVar[bool] = True
+    overwrites: ClassVar[bool] = True
+
+    def plan(self, shape: Shape) -> LayerPlan:
+        return LayerPlan(shape, (Parameter("bias", shape.dims),) if self.bias else ())
+
+    def bind(self, site: Site) -> tuple[Step, Step | None]:
+        places = [self.exchange.places(self.number, turn, site.rows, site.shape.size) for turn in range(2)]
+        joining = Joining(self.exchange, places, site.y, site.theta.get("bias"))
+        dy, dx, db, ones = site.dy, site.dx, site.gradient.get("bias"), np.ones(site.rows, site.dtype)
+        steps: list[Step] = [] if db is None else [partial(ones.dot, dy, db)]
+        if dx is not None and not np.shares_memory(dx, dy):
+            steps.append(partial(np.copyto, dx, dy))
+
+        def backward() -> None:
+            for step in steps:
+                step()
+
+        return joining, backward if steps else None
+
+
+class Gathered(LayerSpec):
+    """Nothing on the way forward; on the way back the sum of what both lanes' outputs ask of their common input."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    number: int
+    exchange: Exchange
+    elementwise: ClassVar[bool] = True
+    overwrites: ClassVar[bool] = True
+
+    def plan(self, shape: Shape) -> LayerPlan:
+        return LayerPlan(shape)
+
+    def bind(self, site: Site) -> tuple[Step | None, Step]:
+        if site.dx is None:
+            raise ValueError("nobody in front of this layer learns")
+        places = [self.exchange.places(self.number, turn, site.rows, site.shape.size) for turn in range(2)]
+        same = np.shares_memory(site.x, site.y)
+        forward = None if same else partial(np.copyto, site.y, site.x)
+        return forward, Joining(self.exchange, places, site.dx, None)
+
+
+class Thinned(LayerSpec):
+    """Dropout of a lane's units: its part of the random numbers that the whole layer would have."""
+
+    dropout: Dropout
+    whole: int
+    start: int
+    elementwise: ClassVar[bool] = True
+    overwrites: ClassVar[bool] = True
+
+    def plan(self, shape: Shape) -> LayerPlan:
+        return self.dropout.plan(shape)
+
+    def bind(self, site: Site) -> tuple[Step | None, Step | None]:
+        mine = slice(self.start, self.start + site.shape.size)
+        return self.dropout.drop(site, lambda dtype: site.random("bits", dtype, (self.whole,))[:, mine])
