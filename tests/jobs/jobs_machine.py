@@ -41,7 +41,7 @@ def digits(epochs: int = 3, **changes: Any) -> dict[str, Any]:
     return {"type": "train", "spec": spec | changes}
 
 
-LONG = 90  # epochs of `digits` that take some seconds
+LONG = 250  # epochs of `digits` that take about a second, two without loops in C
 
 
 @dataclass

@@ -128,7 +128,7 @@ def test_states_that_are_always_due_keep_no_model_from_being_published(
     """As on a disk that needs longer for a state than lies between two of them."""
     monkeypatch.setattr(lesson, "processor_s", float)
     machine = build(start=False, checkpoint_s=1e-9)
-    job = machine.submit(digits(100))
+    job = machine.submit(digits(300))
     attempt = machine.store.runs.claim(process.owner_of(os.getpid()), 60)
     assert attempt is not None
     execute(machine.store, attempt, machine.settings, lambda: False)
