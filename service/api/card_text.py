@@ -73,7 +73,9 @@ def _data(data: CardDataView) -> Iterator[str]:
         more = ", ..." if len(data.classes) > _MOST_ROWS else ""
         yield f"Classes: {', '.join(map(_plain, data.classes[:_MOST_ROWS]))}{more}."
     if data.features:
-        rows_ = [[each.name, each.type, " x ".join(map(str, each.shape))] for each in data.features]
+        rows_ = [
+            [each.name, each.type, " x ".join("any" if n < 0 else str(n) for n in each.shape)] for each in data.features
+        ]
         yield _table(["feature", "type", "shape"], rows_)
 
 

@@ -86,9 +86,10 @@ class Batch:
     def work(self, served: Served) -> int:
         """Bytes of weights times rows, about."""
         model = served.model
+        if self.kind.json and isinstance(model, RowModel):
+            return served.bytes * sum(map(model.preprocessor.work, self.parts))
         width = (model.preprocessor.width or 1) if isinstance(model, RowModel) else 1
-        rows = sum(map(len, self.parts)) // (1 if self.kind.json else 4 * width)
-        return served.bytes * (model.work(rows) if isinstance(model, RowModel) else rows)
+        return served.bytes * sum(map(len, self.parts)) // (1 if self.kind.json else 4 * width)
 
     def run(self, served: Served) -> None:
         """Answers every part; what is not for a network, or does not fit, stays None."""

@@ -101,14 +101,16 @@ async def predict_rows(
         found = await in_thread(detailed, served, asked.rows, detail)
         return Response(encode({"model": served.id, "predictions": found}), media_type="application/json")
     said = query if isinstance(asked, Sent) else asked
-    if model.work(_count(model, asked)) * served.bytes <= SMALL:
+    if _count(model, asked) * served.bytes <= SMALL:
         return answer(served, answered(model, asked), accept, said)
     return await in_thread(lambda: answer(served, answered(model, asked), accept, said))
 
 
 def _count(model: RowModel, asked: Rows | Sent) -> int:
-    """About how many rows there are."""
-    return len(asked.rows) if isinstance(asked, Rows) else len(asked.body) // (4 * (model.preprocessor.width or 1)) + 1
+    """How often the rows go through the weights, about."""
+    if isinstance(asked, Rows):
+        return model.preprocessor.work(asked.rows)
+    return len(asked.body) // (4 * (model.preprocessor.width or 1)) + 1
 
 
 def answered(model: RowModel, asked: Rows | Sent) -> Array:

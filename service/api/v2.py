@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -136,8 +137,8 @@ async def infer(
     Rows of numbers are one tensor; a table with words has a tensor for each column, words as BYTES.
     """
     served = await _served(here, _ref(model, version))
-    rows = asked.tensors[0].kind.shape[0] if asked.tensors[0].kind.shape else 1
-    if isinstance(served.model, RowModel) and served.model.work(rows) * served.bytes <= SMALL:
+    timed = isinstance(served.model, RowModel) and served.model.preprocessor.steps is not None
+    if prod(asked.tensors[0].kind.shape[: 2 if timed else 1]) * served.bytes <= SMALL:
         return _answer(served, model, asked, request_id_of(request))
     return await in_thread(_answer, served, model, asked, request_id_of(request))
 

@@ -100,6 +100,10 @@ class Preprocessor:
             return math.prod(self.encoder.raw)
         return self.encoder.count if self.encoder.packer is not None else None
 
+    def work(self, rows: Sequence[object]) -> int:
+        """How often these rows go through a network's weights, about: sequences do at every step."""
+        return sum(map(self.encoder.length, rows)) if isinstance(self.encoder, Sequences) else len(rows)
+
     def rows(self, rows: Sequence[object], place: str = "/rows") -> Array:
         """x of rows as a caller sends them: objects by column name, or arrays in the features' order.
 

@@ -66,12 +66,28 @@ class Sequences:
 
     def takes(self, steps: Array) -> bool:
         """Whether steps as they are sent survive scaling, and what the network takes."""
-        return fits(steps, self.dtype) if self.vocabulary is not None else finite(steps) and finite(self.cast(steps))
+        if self.vocabulary is not None:
+            return fits(steps, self.dtype) and steps.min(initial=0) >= 0 and steps.max(initial=0) < self.vocabulary
+        return finite(steps) and finite(self.cast(steps))
 
     @property
     def expected(self) -> str:
         """What `takes` asks for, in words."""
-        return "finite numbers that scaling leaves finite" if self.vocabulary is None else "whole numbers below 2^31"
+        if self.vocabulary is not None:
+            return f"whole numbers from 0 to {self.vocabulary - 1:,}, as in training"
+        return "finite numbers that scaling leaves finite"
+
+    def length(self, row: object) -> int:
+        """How many steps a row has as it is sent, which may be wrong."""
+        value = row.get(self.name) if isinstance(row, dict) else self.bare(row) if isinstance(row, list) else None
+        return len(value) if isinstance(value, list) else 1
+
+    def bare(self, row: list[Any]) -> Any:
+        """The sequence of a row without names: the row itself, or what its list of one feature holds."""
+        inner: Any = row
+        for _ in range(1 + len(self.step)):  # down to a step's first number
+            inner = inner[0] if isinstance(inner, list) and inner else None
+        return row[0] if isinstance(inner, list) and len(row) == 1 else row
 
     def shares(self, values: Array) -> dict[str, Any]:
         """values: (steps, *inner), in the shape of a row as uploaded."""
@@ -122,10 +138,7 @@ def _sent(
             check_keys(at, row, [encoder.name], known, faults)
         return (at, encoder.name, row[encoder.name]) if encoder.name in row else None
     if isinstance(row, list):
-        inner: object = row
-        for _ in range(1 + len(encoder.step)):  # down to a step's first number
-            inner = inner[0] if isinstance(inner, list) and inner else None
-        return at, None, row[0] if isinstance(inner, list) and len(row) == 1 else row
+        return at, None, encoder.bare(row)
     hint = f"a list of its steps, or an object with {encoder.name!r}"
     faults.add(at, None, "not_a_row", f"expected an object or an array, got {shown(row)}", hint)
     return None

@@ -46,7 +46,8 @@ def inputs(model: RowModel) -> list[Kind]:
     features: list[dict[str, Any]] = preprocessor.features
     if preprocessor.width is not None and len(features) > 1:
         return [Kind(ROWS, "FP32", (-1, preprocessor.width))]
-    whole = _NAMES.get(preprocessor.dtype, "FP32") if preprocessor.width is not None else "FP32"
+    alike = preprocessor.width is not None or preprocessor.steps is not None
+    whole = _NAMES.get(preprocessor.dtype, "FP32") if alike else "FP32"
     datatypes = [BYTES if each["type"] in ("category", "date") else whole for each in features]
     shapes = [tuple(each["shape"]) or (1,) for each in features]
     return [Kind(e["name"], d, (-1, *s)) for e, d, s in zip(features, datatypes, shapes, strict=True)]

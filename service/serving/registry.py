@@ -28,10 +28,6 @@ class RowModel:
     network: Network | SequenceNetwork
     preprocessor: Preprocessor
 
-    def work(self, rows: int) -> int:
-        """How often so many rows go through the weights, about: sequences do at every step."""
-        return rows * (self.preprocessor.steps or 1)
-
 
 TextModel = LanguageModel[Any]
 Loaded = RowModel | TextModel

@@ -129,6 +129,10 @@ def test_whole_numbers_taken_as_they_are_are_ids_of_a_vocabulary(tmp_path: Path)
     prepared = prepare(Dataset.open(tmp_path / "ids"), DatasetSpec(rows=rows, preprocess="none"), "class")
     assert (prepared.outline.vocabulary, prepared.train.x.dtype.name) == (5, "int32")
     assert prepared.train.x.tolist() == [[3, 1, 0], [2, 0, 4]]
+    with pytest.raises(InvalidData) as caught:
+        prepared.table.rows([[4], [0, 5], [-1], [1.5]])
+    assert [fault.pointer for fault in caught.value.faults] == ["/rows/1", "/rows/2", "/rows/3"]
+    assert "expected whole numbers from 0 to 4" in caught.value.faults[0].message
 
 
 def test_what_cannot_be_learned_is_refused_at_its_place(traces: Dataset) -> None:
@@ -151,6 +155,7 @@ def test_rows_that_are_sent_become_what_training_saw(traces: Dataset) -> None:
     for sent in (ROWS, [row["trace"] for row in ROWS], [[row["trace"]] for row in ROWS]):
         for x, padded, length in zip(known.rows(sent), prepared.train.x, prepared.train.lengths, strict=True):
             assert np.array_equal(x, padded[:length])
+    assert known.work([*ROWS[:2], ROWS[2]["trace"], [ROWS[3]["trace"]], {}, 3]) == 3 + 1 + 5 + 2 + 1 + 1
     (one,) = known.array(np.array([ROWS[2]["trace"]]))
     assert np.array_equal(one, prepared.train.x[2])
 
