@@ -14,7 +14,7 @@ from pydantic_core import from_json
 from starlette.requests import Request
 
 from service.api.problems import InvalidJson, UnsupportedMedia
-from service.errors import InvalidSpec
+from service.errors import Fault, InvalidSpec
 from service.specs import faults
 from service.storage import Idempotency
 
@@ -104,7 +104,10 @@ class MediaBody(BodyReader, Generic[M]):
         kind = media_type(request)
         if kind in self.large:
             return Unread(kind)
-        return Sent(kind, await request.body()) if kind in self.sent else await self.json(request)
+        if kind in self.sent:
+            return Sent(kind, await request.body())
+        check_json(request, self.others)
+        return await self.json(request)
 
 
 def document(body: bytes, *, keys: bool = True) -> Any:
@@ -128,15 +131,21 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def check_json(request: Request) -> None:
-    """A page of another origin may not post without a type: its browser would let it, without asking us."""
+def check_json(request: Request, others: Collection[str] = ()) -> None:
+    """Raises UnsupportedMedia, with what is read here.
+
+    A page of another origin may not post without a type: its browser would let it, without asking us.
+    """
     given, kind = request.headers.get("content-type"), media_type(request)
     if kind == "application/json" or kind.endswith("+json"):
         return
     if given is None and "origin" not in request.headers:
         return
-    hint = "Send Content-Type: application/json."
-    raise UnsupportedMedia(f"cannot read {kind or 'a body without a type'} here", hint=hint)
+    message, hint = f"cannot read {kind or 'a body without a type'} here", "Send Content-Type: application/json."
+    if others:
+        hint = "Send the body as it is, with one of these as its Content-Type."
+    faults = [Fault("", "unsupported", message, hint, ("application/json", *others))] if others else []
+    raise UnsupportedMedia(message, hint=hint, faults=faults)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

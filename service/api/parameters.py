@@ -74,4 +74,4 @@ def fault(error: Mapping[str, Any], known: Sequence[str]) -> Fault:
 
 
 def _hint(name: str, known: Sequence[str]) -> str | None:
-    return did_you_mean(name, known) if known else "This address takes no parameters; fields go into the body."
+    return did_you_mean(name, known) if known else "There are no parameters here; what a POST takes goes into its body."

@@ -42,7 +42,10 @@ from service.errors import (
 MEDIA_TYPE = "application/problem+json"
 MAX_BYTES = 1_000  # of a document; a caller needs the first faults and how many there are
 _DETAIL_BYTES, _MESSAGE_BYTES, _HINT_BYTES, _POINTER_BYTES, _WORDS = 160, 130, 110, 110, 24
-_OPENAI_PATHS = ("/v1/completions", "/v1/models", "/v1/suggestions", "/v1/scores")
+_OPENAI_PATHS = (
+    "/v1/completions", "/v1/models", "/v1/suggestions", "/v1/scores",
+    "/v1/chat", "/v1/embeddings", "/v1/responses",  # its clients ask for these, and are told that there are none
+)  # fmt: skip
 _LOG = logging.getLogger(__name__)
 
 
@@ -155,8 +158,11 @@ def _openai(problem: Problem) -> dict[str, Any]:
     first = problem.faults[0] if problem.faults else None
     kind = "server_error" if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
     param = _short(first.pointer.strip("/").replace("/", "."), _POINTER_BYTES // 2) if first else None
+    placed = _placed(problem)
+    words = placed if first or not problem.hint else f"{placed}. {problem.hint}"
+    room = max(_HINT_BYTES // 2, _HINT_BYTES - len((first and first.hint) or ""))
     return {
-        "message": _short(problem.detail, _HINT_BYTES // 2),
+        "message": _short(words, room),
         "type": kind,
         "param": param or None,
         "code": problem.code,
@@ -263,6 +269,8 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 def _closest_path(request: Request) -> str:
     paths = list(request.app.openapi()["paths"])
+    if request.url.path.startswith("/v1/chat"):
+        return "There is no chat here; the models continue a text: /v1/completions."
     close = get_close_matches(request.url.path, paths, n=1, cutoff=0.7)
     return f"Did you mean {close[0]}?" if close else "Every route is listed at /docs."
 

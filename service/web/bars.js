@@ -31,8 +31,8 @@ export function bars(target) {
 
 function told(prediction) {
   if ("label" in prediction) return prediction.label;
-  if ("value" in prediction) return number(prediction.value);
-  return Object.entries(prediction.values).map(([name, value]) => `${name} ${number(value)}`).join(", ");
+  if ("value" in prediction) return number(prediction.value, 6);
+  return Object.entries(prediction.values).map(([name, value]) => `${name} ${number(value, 6)}`).join(", ");
 }
 
 function bar(name) {

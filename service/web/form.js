@@ -2,7 +2,7 @@
 import { latest, post } from "./api.js";
 import { bars } from "./bars.js";
 import { h, say } from "./dom.js";
-import { number } from "./format.js";
+import { day, number } from "./format.js";
 
 export function form(run, columns, examples) {
   const guess = bars([run.spec.dataset.target].flat().join(", "));
@@ -16,7 +16,9 @@ export function form(run, columns, examples) {
     }
   });
 
-  const fields = columns.map((column) => (column.type === "number" ? slider : choice)(column, () => ask()));
+  const dates = run.spec.dataset.dates ?? {};
+  const fields = columns.map((column) =>
+    column.type === "number" ? slider(column, () => ask(), column.name in dates ? day : number) : choice(column, () => ask()));
 
   function example() {
     const row = examples[Math.floor(Math.random() * examples.length)];
@@ -29,12 +31,13 @@ export function form(run, columns, examples) {
   return { element: h("div", { class: "form" }, row, guess.element), ask };
 }
 
-function slider(column, changed) {
+function slider(column, changed, spelt) {
   const span = column.max - column.min || 1;
   const step = column.integer ? 1 : 10 ** Math.floor(Math.log10(span / 20));
   const shown = h("output", {});
+  shown.style.minWidth = `${Math.max(...[column.min, column.max].map((each) => spelt(each).length))}ch`;
   const input = h("input", { type: "range", min: column.min, max: column.max, step, value: column.mean ?? column.min });
-  const show = () => say(shown, number(Number(input.value)));
+  const show = () => say(shown, spelt(Number(input.value)));
   input.oninput = () => {
     show();
     changed();

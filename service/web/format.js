@@ -6,8 +6,12 @@ export function number(value, digits = 4) {
   if (value === null || value === undefined) return "–";
   const size = Math.abs(value);
   if (Number.isInteger(value) && size < 1e12) return value.toLocaleString("en");
-  return size >= 1e6 || size < 1e-4 ? Number(value.toPrecision(3)).toExponential().replace("+", "") : String(Number(value.toPrecision(digits)));
+  if (size >= 1e9 || size < 1e-4) return Number(value.toPrecision(3)).toExponential().replace("+", "");
+  return Number(value.toPrecision(digits)).toLocaleString("en", { maximumFractionDigits: 10 });
 }
+
+/** Seconds since 1970 as a date. */
+export const day = (s) => new Date(1000 * s).toISOString().slice(0, 10);
 
 export const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
 

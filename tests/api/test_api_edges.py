@@ -197,7 +197,7 @@ async def test_a_typo_is_told_with_what_was_meant_or_that_nothing_is_taken(tmp_p
         (series,) = problem(await api.http.get(f"/v1/runs/{run_id}/metrics/series?max_pionts=5"), 422)["errors"]
         assert series["hint"] == "Did you mean 'max_points'?"
         (system,) = problem(await api.http.get("/v1/system?verbose"), 422)["errors"]
-        assert system["hint"] == "This address takes no parameters; fields go into the body."
+        assert system["hint"] == "There are no parameters here; what a POST takes goes into its body."
 
 
 async def test_the_query_of_a_prediction_is_for_bytes_and_files_alone(tmp_path: Path) -> None:

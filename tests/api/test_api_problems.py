@@ -56,7 +56,12 @@ def test_v2_says_what_its_clients_read() -> None:
 def test_text_routes_say_it_in_openais_words_too() -> None:
     fault = Fault("/temperature", "out_of_range", "too hot")
     told = document(Problem(422, "invalid_spec", "too hot", None, (fault,)), "/v1/completions", "req_1")
-    wanted = {"message": "too hot", "type": "invalid_request_error", "param": "temperature", "code": "invalid_spec"}
+    wanted = {
+        "message": "/temperature: too hot",
+        "type": "invalid_request_error",
+        "param": "temperature",
+        "code": "invalid_spec",
+    }
     assert told["error"] == wanted
 
 
@@ -197,6 +202,14 @@ async def test_unknown_paths_and_methods_are_problems_too(tmp_path: Path) -> Non
         assert problem(wrong, 405)["code"] == "method_not_allowed"
         assert wrong.headers["allow"] == "POST"
         assert (await api.http.get("/v2/nothing")).json().keys() == {"error"}
+
+
+async def test_clients_of_a_chat_are_told_in_their_words_that_there_is_none(tmp_path: Path) -> None:
+    async with serving(tmp_path) as api:
+        told = problem(await api.http.post("/v1/chat/completions", json={"messages": []}), 404)
+        assert told["error"]["message"].endswith("the models continue a text: /v1/completions.")
+        other = problem(await api.http.post("/v1/embeddings", json={}), 404)
+        assert other["error"]["message"].startswith("there is nothing at /v1/embeddings")
 
 
 async def test_a_form_is_not_json(tmp_path: Path) -> None:

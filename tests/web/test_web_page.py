@@ -109,6 +109,20 @@ def test_a_table_of_ones_own_becomes_a_model_by_two_clicks(page: Any) -> None:
     page.wait_for_selector(".confusion td.right")
 
 
+def test_long_numbers_and_dates_stay_inside_a_narrow_page(page: Any, url: str) -> None:
+    page.set_viewport_size({"width": 380, "height": 800})
+    rows = "".join(f"2024-0{at % 9 + 1}-11,{at * 123_456_789.5},{at * 2_500.25}\n" for at in range(60))
+    sent = {"files": {"file": ("sales.csv", f"day,turnover,price\n{rows}")}, "data": {"types": "day:date"}}
+    dataset = httpx.post(f"{url}/v1/datasets", **sent).json()["id"]  # type: ignore[arg-type]
+    spec = {"dataset": {"id": dataset, "dates": {"day": {"parts": ["month"]}}}, "training": {"epochs": 2},
+            "network": {"layers": [{"kind": "dense"}]}}  # fmt: skip
+    httpx.post(f"{url}/v1/jobs", json={"type": "train", "name": "sales", "spec": spec})
+    page.click("#jobs >> text=sales")
+    ended(page, "sales")
+    assert page.locator(".form output").first.inner_text()[:5] == "2024-"
+    assert page.evaluate("document.documentElement.scrollWidth") == 380
+
+
 def test_a_text_of_ones_own_becomes_a_language_model(page: Any) -> None:
     assert '"ngram"' in chosen(page, "lines.txt", "the cat sat on the mat\nthe dog sat on the cat\n" * 40)
     page.click("dialog button.main")
