@@ -110,7 +110,7 @@ def _timed(
     others = [each.name for each in features if each is not column]
     if others:
         message = f"column {column.name!r} holds sequences, which are learned from alone, not beside"
-        hint = f'name it alone: "features": ["{column.name}"]'
+        hint = f'name it alone: "features": ["{column.name}"]; or put the others into its every step'
         place = pointer("dataset", "features", *([spec.features.index(column.name)] if spec.features else []))
         faults.add(place, "not_alone", f"{message} {', '.join(map(repr, others[:10]))}", hint)
     longest, step = column.shape[0], tuple(column.shape[1:])

@@ -137,12 +137,13 @@ def test_whole_numbers_taken_as_they_are_are_ids_of_a_vocabulary(tmp_path: Path)
 
 def test_what_cannot_be_learned_is_refused_at_its_place(traces: Dataset) -> None:
     faults = []
+    hint = 'name it alone: "features": ["trace"]; or put the others into its every step'
     for wrong in ({"features": None}, {"features": ["load"], "target": "trace"}):
         with pytest.raises(InvalidSpec) as caught:
             prepare(traces, spec(**wrong), "class")
         faults += [(fault.pointer, fault.code, fault.hint) for fault in caught.value.faults]
     assert faults == [
-        ("/dataset/features", "not_alone", 'name it alone: "features": ["trace"]'),
+        ("/dataset/features", "not_alone", hint),
         ("/dataset/target", "not_a_target", None),
     ]
 

@@ -35,21 +35,28 @@ def rows(lengths: list[int]) -> Array:
     return found
 
 
-def model_of(layers: list[Any], longest: int = 20) -> artifact.NetworkModel:
-    """Trained for a moment on padded rows."""
-    network, signature = NetworkSpec.model_validate({"layers": layers}), Signature((longest, 2), timed=True)
+def model_of(layers: list[Any], longest: int = 20, padded_to: int = 20) -> artifact.NetworkModel:
+    """Trained for a moment on the rows up to so long, padded."""
+    network, signature = NetworkSpec.model_validate({"layers": layers}), Signature((padded_to, 2), timed=True)
     loss: Any = TypeAdapter[Any](Loss).validate_python({"kind": "cross_entropy"})
-    optimizer: Any = TypeAdapter[Any](Optimizer).validate_python({"kind": "adam", "learning_rate": 0.1})
+    optimizer: Any = TypeAdapter[Any](Optimizer).validate_python({"kind": "sgd", "learning_rate": 0.3})
     recipe = Recipe(network=network, loss=loss, optimizer=optimizer, training=TrainingSpec(epochs=3, batch_size=4))
     known = [length for length in LENGTHS if length <= longest]
-    x = padded(np.concatenate(list(rows(known))), np.array(known), longest)
+    x = padded(np.concatenate(list(rows(known))), np.array(known), padded_to)
     training = Training(recipe, signature, 2, Examples(x, np.array(known, np.int32) % 2, np.array(known)))
     assert list(training)
     prepared = Preprocessor(
-        Sequences("s", (2,), (0.0, 0.0), (1.0, 1.0), longest, "float32", None), ClassTarget("y", ("a", "b")),
+        Sequences("s", (2,), (0.0, 0.0), (1.0, 1.0), padded_to, "float32", None), ClassTarget("y", ("a", "b")),
         frozenset({"s", "y"}),
     )  # fmt: skip
     return artifact.NetworkModel(network, signature, 2, loss, "float32", prepared, {}, training.weights())
+
+
+@pytest.mark.parametrize("layers", NETWORKS.values(), ids=NETWORKS)
+def test_what_is_learned_does_not_hang_on_how_far_rows_are_padded(layers: list[Any]) -> None:
+    near, far = model_of(layers), model_of(layers, padded_to=33)
+    for name, weights in near.weights.items():
+        np.testing.assert_allclose(far.weights[name], weights, atol=1e-6)
 
 
 def exactly(model: artifact.NetworkModel, row: Array) -> Array:
