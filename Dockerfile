@@ -3,12 +3,14 @@ ARG PYTHON=3.13
 
 FROM python:${PYTHON} AS build
 # not slim: it has the C compiler that makes updates three times as fast (docs/decisions/0017)
+ARG EXTRAS=images
+# of the extras in pyproject.toml, with commas between: --build-arg EXTRAS=images,data,onnx
 WORKDIR /src
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY migrations migrations
 COPY service service
 RUN python -m venv /opt/netwright \
- && /opt/netwright/bin/pip install --no-cache-dir -c constraints.txt . \
+ && /opt/netwright/bin/pip install --no-cache-dir -c constraints.txt ".[$EXTRAS]" \
  && /opt/netwright/bin/pip uninstall --yes pip
 
 FROM python:${PYTHON}-slim

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import tomllib
 from pathlib import Path
 
 from service.config import PREFIX, load
@@ -24,6 +25,13 @@ def test_it_runs_as_nobody_in_particular_and_keeps_its_data_in_a_volume() -> Non
     assert re.search(r"^USER [1-9]\d+:[1-9]\d+$", DOCKERFILE, re.MULTILINE)
     assert re.search(r"^VOLUME /data$", DOCKERFILE, re.MULTILINE)
     assert re.search(r"^STOPSIGNAL SIGTERM$", DOCKERFILE, re.MULTILINE)
+
+
+def test_its_extras_are_extras() -> None:
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    (given,) = re.findall(r"^ARG EXTRAS=(\S+)$", DOCKERFILE, re.MULTILINE)
+    assert set(given.split(",")) <= known.keys()
+    assert re.search(r'pip install [^&]* "\.\[\$EXTRAS\]"', DOCKERFILE)
 
 
 def test_its_settings_are_settings() -> None:
