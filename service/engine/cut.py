@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import ConfigDict
 
 from service.engine.arena import common
-from service.engine.contract import Array, LayerPlan, LayerSpec, Layout, Parameter, Shape, Site, Step
+from service.engine.contract import Array, LayerPlan, LayerSpec, Parameter, Shape, Site, Step
 from service.engine.layers.dense import Dense
 from service.engine.layers.dropout import Dropout
 from service.engine.layers.elementwise import Activation
@@ -163,9 +163,6 @@ class Exchanging(LayerSpec):
 
     def plan(self, shape: Shape) -> LayerPlan:
         return self.dense.plan(shape)
-
-    def layout(self, shape: Shape, rows: int) -> Layout:
-        return (1, 0)
 
     def turns(self, site: Site, end: str, units: int) -> tuple[tuple[Step, Step], tuple[Step, Step]]:
         """(forward, backward) in even steps and in odd ones, with this end where the other lane sees it."""

@@ -19,7 +19,7 @@ from service.engine.row import RowPlan
 POINTS = 2_000  # points of a series of batch losses when nothing else is asked
 SHARD_ROWS = 512  # above this many rows a batch is cut, so that its activations stay in the cache
 UNITS_ROWS = 128  # rows of a batch up to which two processes gain more by cut units than by cut rows
-UNITS_FLOPS = 1.5e7  # operations of a step from which they gain half as much again and more; one alone loses a quarter
+UNITS_FLOPS = 1.5e7  # operations of a step from which they gain half as much again and more; one alone loses a tenth
 UNITS_WORK = 1e11  # operations of a training, a second, from which on a second process comes at all
 SHARD_FLOPS = 1.5e8  # from so much work in a step on, two processes gain 40 %, where the cut costs one of them 10 %
 
@@ -48,7 +48,7 @@ class TrainingSpec(Spec):
     cut: Literal["rows", "units"] | None = Field(
         default=None,
         description="What two processes share out: the rows of a batch, in shards, or the units of dense layers. "
-        "Cut by units, a lone training of small batches gains most and one beside others loses a quarter.",
+        "Cut by units, a lone training of small batches gains most and one beside others loses a tenth.",
     )
 
 
