@@ -50,3 +50,10 @@ export function headline(best) {
   const name = order.find((each) => best?.[each]);
   return name ? [name, best[name].value] : null;
 }
+
+/** Of two runs' bests the one whose headline is better. */
+export function better(one, other) {
+  const [[name, value], [same, least]] = [headline(one) ?? [], headline(other) ?? []];
+  if (name === undefined || same === undefined) return name === undefined ? other : one;
+  return name !== same || (name.endsWith("accuracy") ? value > least : value < least) ? one : other;
+}

@@ -1,7 +1,7 @@
 // The list on the left: every job, its state and the best it has reached.
 import { get, latest } from "./api.js";
 import { h, say } from "./dom.js";
-import { FINAL, ago, called, headline, score, words } from "./format.js";
+import { FINAL, ago, better, called, headline, score, words } from "./format.js";
 
 const LIMIT = 40;
 
@@ -19,7 +19,8 @@ export function jobs(element, onJobs) {
     const now = data.map((job) => `${job.id} ${job.status} ${job.progress}`).join();
     if (now !== seen) {
       const runs = await get(`runs?limit=${LIMIT}`);
-      best = new Map(runs.data.map((run) => [run.job_id, run.best]));
+      best = new Map();
+      for (const run of runs.data) best.set(run.job_id, better(run.best, best.get(run.job_id)));
       seen = now;
     }
     show(data);

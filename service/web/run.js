@@ -12,8 +12,8 @@ import { tryIt } from "./try.js";
 const PAUSE_MS = 200;
 const POINTS = 400;
 
-/** Shows a job in `place` until `close` is called; of a search the run `wanted`, or the first. `moved()` hears of its
- * end, `edit(job)` opens its spec. */
+/** Shows a job in `place` until `close` is called; of a search the run `wanted`, else one of the best
+ * candidate's once it has ended, else the first. `moved()` hears of its end, `edit(job)` opens its spec. */
 export function show(place, jobId, wanted, moved, edit) {
   const view = frame(edit);
   const seen = { ended: false, panel: null, closed: false };
@@ -32,10 +32,12 @@ export function show(place, jobId, wanted, moved, edit) {
     const job = await get(`jobs/${jobId}`);
     view.job(job);
     if (FINAL.has(job.status)) stop();
-    const runId = wanted ?? job.run_id ?? job.run_ids[0];
+    const table = job.type === "search" ? await get(`jobs/${jobId}/trials`) : null;
+    const best = FINAL.has(job.status) ? table?.candidates[table.best]?.trials[0].run_id : null;
+    const runId = (seen.run ??= wanted ?? job.run_id ?? best ?? job.run_ids[0]);
     if (!runId) return;
     const [run, { series }] = await Promise.all([get(`runs/${runId}`), get(`runs/${runId}/metrics/series?max_points=${POINTS}&columns=&digits=6`)]);
-    if (job.type === "search") view.tried(trials(jobId, await get(`jobs/${jobId}/trials`), runId));
+    if (table) view.tried(trials(jobId, table, runId));
     if (seen.closed) return;
     view.curves.show(series);
     view.facts.show(job, run);

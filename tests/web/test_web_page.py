@@ -183,9 +183,10 @@ def test_more_windows_than_a_browser_has_connections_show_a_job_as_it_learns(pag
 
 
 def test_a_search_shows_its_candidates_and_every_trial_is_a_link_to_its_run(page: Any, url: str) -> None:
-    train = {"dataset": {"sample": "iris"}, "network": {"layers": [{"kind": "dense"}]}, "training": {"epochs": 3}}
+    train = {"dataset": {"sample": "iris"}, "network": {"layers": [{"kind": "dense"}]}, "training": {"epochs": 3},
+             "metrics": ["accuracy"]}  # fmt: skip
     rates = {"kind": "grid", "fields": {"optimizer.learning_rate": [0.001, 0.1]}}
-    spec = {"folds": 3, "candidates": rates, "train": train}
+    spec = {"folds": 3, "monitor": "val_accuracy", "candidates": rates, "train": train}
     job = httpx.post(f"{url}/v1/jobs", json={"type": "search", "name": "folds", "spec": spec}).json()
     page.goto(f"{url}/#{job['id']}")
     ended(page, "folds")
@@ -194,6 +195,16 @@ def test_a_search_shows_its_candidates_and_every_trial_is_a_link_to_its_run(page
     page.click(".trials .best >> text=fold 2")
     page.wait_for_selector(".trials .best a[aria-current]:text-is('fold 2')")
     assert page.url.endswith(f"#{job['id']}/{job['run_ids'][4]}")
+    page.goto(url)
+    page.goto(f"{url}/#{job['id']}")
+    page.reload()
+    page.wait_for_selector(".trials .best a[aria-current]:text-is('fold 1')")
+    best = max(each["best"]["val_accuracy"]["value"] for each in _runs(url, job["id"]))
+    page.wait_for_selector(f"#jobs li:has-text('folds') >> text=validation accuracy {100 * best:.1f} %")
+
+
+def _runs(url: str, job_id: str) -> list[Any]:
+    return list(httpx.get(f"{url}/v1/runs", params={"job": job_id}).json()["data"])
 
 
 def test_the_keyboard_reaches_every_job(page: Any) -> None:
