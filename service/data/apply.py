@@ -81,7 +81,7 @@ class Applied:
             known = y.reshape(-1) >= 0
             ids, y = ids[known], y[known]
         if isinstance(self.rows, SequenceRows):
-            x, lengths = encode_sequences(self.rows.column, self.rows.encoder, ids, self.rows.longest)
+            x, lengths = encode_sequences(self.rows.columns, self.rows.encoder, ids, self.rows.longest)
             return Part(x, y, ids, lengths)
         return Part(self.x(ids), y, ids)
 

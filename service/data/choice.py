@@ -69,6 +69,12 @@ def _default_features(
     rest = [column for name, column in columns.items() if name not in targets]
     texts = [column.name for column in rest if column.type == "text"]
     empty = [column.name for column in rest if is_empty(column)]
+    sequences = [column for column in rest if column.type == "sequence"]
+    if sequences:
+        apart = [column.name for column in rest if column.type not in ("sequence", "text")]
+        if apart:
+            warnings.append(f"columns beside sequences are not learned from: {', '.join(map(repr, apart[:10]))}")
+        rest = sequences
     if texts:
         warnings.append(f"free text is not learned from: {', '.join(map(repr, texts[:10]))}")
     if empty:

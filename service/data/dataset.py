@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from service import tensors
 from service.data.description import ColumnDescription, Description
-from service.data.place import shown
+from service.data.place import MOST_FAULTS, pointer, refusal, row_words, shown
 from service.data.read import FILE_FORMAT
-from service.errors import InvalidData, NotFound, did_you_mean
+from service.errors import Fault, InvalidData, NotFound, did_you_mean
 from service.tensors import Array
 
 MOST_SHOWN = 100_000  # numbers of an image or array that a preview repeats
@@ -77,6 +77,24 @@ class Column:
     @staticmethod
     def _text(data: Array, offsets: Array, row: int) -> str:
         return bytes(data[offsets[row] : offsets[row + 1]]).decode()
+
+
+def side_by_side(columns: Sequence[Column], ids: Ids) -> tuple[list[Array], NDArray[np.int64]]:
+    """(the steps of these rows of each column, (total, *step); how many each row has). Raises InvalidData where a row's
+    columns are not equally long."""
+    (first, lengths), *others = [column.steps(ids) for column in columns]
+    for column, (_, other) in zip(columns[1:], others, strict=True):
+        faults = [
+            Fault(
+                pointer("rows", int(ids[at]), column.description.name), "other_length",
+                f"{row_words(int(ids[at]))}, column {column.description.name!r}: expected {lengths[at]} steps, as in"
+                f" {columns[0].description.name!r}, got {other[at]}",
+            )
+            for at in np.flatnonzero(other != lengths)[:MOST_FAULTS].tolist()
+        ]  # fmt: skip
+        if faults:
+            raise refusal(faults)
+    return [first, *(steps for steps, _ in others)], lengths
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from service.data.place import place_words, pointer, sent_row
 from service.errors import Fault, InvalidData, InvalidSpec, did_you_mean
 
 MOST_FAULTS = 50
+_GAP = "send null for a missing value"
 
 
 class SpecFaults:
@@ -47,11 +48,13 @@ class RowFaults:
             raise InvalidData(self.found[0].message, hint=self.found[0].hint, faults=self.found)
 
 
-def check_keys(at: int, row: dict[str, Any], names: list[str], known: frozenset[str], faults: RowFaults) -> None:
+def check_keys(
+    at: int, row: dict[str, Any], names: list[str], known: frozenset[str], faults: RowFaults, hint: str = _GAP
+) -> None:
     """Every wanted name is there, and no name that the data set does not know."""
     for name in names:
         if name not in row:
-            faults.add(at, name, "missing_column", "expected a value, got none", "send null for a missing value")
+            faults.add(at, name, "missing_column", "expected a value, got none", hint)
     for name in row:
         if name not in known:
             hint = did_you_mean(str(name), names) or f"the columns are {', '.join(names[:10])}"

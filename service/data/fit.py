@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from service.data.dataset import Column, Dataset
+from service.data.dataset import Column, Dataset, side_by_side
 from service.data.dates import PLAIN, DateFeature, DateParts, columns
 from service.data.encoders import ArrayFeature, CategoryFeature, Feature, Flat, NumberFeature, Whole, canonical
 from service.data.goal import target_names
@@ -17,7 +17,7 @@ from service.data.layout import MOST_CATEGORIES, Layout, Slot
 from service.data.missing import Constant, Drop, OwnCategory, Policy, drops, indicated, number_for
 from service.data.outline import Outline
 from service.data.preprocessor import Encoder
-from service.data.sequences import Sequences
+from service.data.sequences import Sequences, abreast
 from service.data.split import Ids
 from service.data.statistics import Floats, Moments
 from service.data.targets import BinaryTarget, ClassTarget, DistributionTarget, NumberTarget, Target
@@ -31,27 +31,27 @@ def fit_encoder(dataset: Dataset, outline: Outline, ids: Ids, preprocess: str) -
     """Scaling and encoding of the features, by the rows `ids`."""
     layout, raw = outline.layout, preprocess == "none"
     if layout.timed:
-        return _sequences(dataset.columns[layout.slots[0].column.name], layout, ids, raw)
+        return _sequences([dataset.columns[slot.column.name] for slot in layout.slots], layout, ids, raw)
     if layout.whole:
         return _whole(dataset, outline, ids, raw)
     features = [_feature(dataset.columns[slot.column.name], slot, ids, raw) for slot in layout.slots]
     return Flat(tuple(features), layout.shape[0], layout.dtype)
 
 
-def _sequences(column: Column, layout: Layout, ids: Ids, raw: bool) -> Sequences:
+def _sequences(columns: Sequence[Column], layout: Layout, ids: Ids, raw: bool) -> Sequences:
     """Each number of a step scaled by itself, over all steps there are: padding is none."""
-    shape = column.description.shape
-    size = math.prod(shape[1:])
-    mean, deviation = _scales(_step_pieces(column, ids), size) if not raw else ((0.0,) * size, (1.0,) * size)
-    return Sequences(
-        column.description.name, tuple(shape[1:]), mean, deviation, layout.shape[0], layout.dtype, layout.vocabulary
-    )
+    described = [column.description for column in columns]
+    names, steps = tuple(each.name for each in described), tuple(tuple(each.shape[1:]) for each in described)
+    size = sum(map(math.prod, steps))
+    mean, deviation = ((0.0,) * size, (1.0,) * size) if raw else _scales(_step_pieces(columns, layout, ids), size)
+    return Sequences(names, steps, mean, deviation, layout.shape[0], layout.dtype, layout.vocabulary)
 
 
-def _step_pieces(column: Column, ids: Ids) -> Iterator[Floats]:
+def _step_pieces(columns: Sequence[Column], layout: Layout, ids: Ids) -> Iterator[Floats]:
     """All steps of the rows `ids` as float64, those of a few rows at a time."""
-    step = max(1, PIECE_NUMBERS // math.prod(column.description.shape))
-    return (column.steps(ids[start : start + step])[0].astype(np.float64) for start in range(0, len(ids), step))
+    few = max(1, PIECE_NUMBERS // math.prod(layout.shape))
+    for start in range(0, len(ids), few):
+        yield abreast(side_by_side(columns, ids[start : start + few])[0]).astype(np.float64)
 
 
 def _whole(dataset: Dataset, outline: Outline, ids: Ids, raw: bool) -> Whole:

@@ -50,9 +50,8 @@ def lay_out(features: list[ColumnDescription], spec: DatasetSpec, dtype: FloatTy
     _check_dates(features, spec, faults)
     for column in features:
         _check_feature(column, spec, faults)
-    sequence = next((column for column in features if column.type == "sequence"), None)
-    if sequence is not None:
-        return _timed(sequence, features, spec, dtype, faults)
+    if any(column.type == "sequence" for column in features):
+        return _timed(features, spec, dtype, faults)
     first = features[0]
     if len(features) == 1 and first.shape and _kept_whole(first, spec):
         return _whole(first, spec, dtype)
@@ -99,25 +98,29 @@ def _kept_whole(column: ColumnDescription, spec: DatasetSpec) -> bool:
     return spec.preprocess == "none" or column.dtype == "uint8" or len(column.shape) > 1
 
 
-def _timed(
-    column: ColumnDescription,
-    features: list[ColumnDescription],
-    spec: DatasetSpec,
-    dtype: FloatType,
-    faults: SpecFaults,
-) -> Layout:
-    """x: (longest, numbers of a step); (longest,) of whole numbers that are taken as they are."""
-    others = [each.name for each in features if each is not column]
-    if others:
-        message = f"column {column.name!r} holds sequences, which are learned from alone, not beside"
-        hint = f'name it alone: "features": ["{column.name}"]; or put the others into its every step'
+def _timed(features: list[ColumnDescription], spec: DatasetSpec, dtype: FloatType, faults: SpecFaults) -> Layout:
+    """x: (longest, numbers of a step, side by side); (longest,) of whole numbers that are taken as they are."""
+    columns = [column for column in features if column.type == "sequence"]
+    first = columns[0]
+    for column in features:
         place = pointer("dataset", "features", *([spec.features.index(column.name)] if spec.features else []))
-        faults.add(place, "not_alone", f"{message} {', '.join(map(repr, others[:10]))}", hint)
-    longest, step = column.shape[0], tuple(column.shape[1:])
-    slots = (Slot(column, 0, math.prod(column.shape)),)
-    if spec.preprocess == "none" and not step and (vocabulary := _vocabulary(column)):
+        if column.type != "sequence":
+            message = f"column {column.name!r} cannot be learned from beside the sequences of {first.name!r}"
+            faults.add(place, "not_a_sequence", message, "leave it out, or put it into every step")
+        elif _counts(column) != _counts(first):
+            message = f"the rows of {column.name!r} are not as long as those of {first.name!r}"
+            faults.add(place, "other_length", message, "learn from one of them alone")
+    longest, steps = first.shape[0], [tuple(column.shape[1:]) for column in columns]
+    slots = tuple(Slot(column, 0, math.prod(column.shape)) for column in columns)
+    if spec.preprocess == "none" and steps == [()] and (vocabulary := _vocabulary(first)):
         return Layout((longest,), "int32", vocabulary, False, slots, timed=True)
-    return Layout((longest, *(step or (1,))), dtype, None, False, slots, timed=True)
+    return Layout((longest, sum(map(math.prod, steps))), dtype, None, False, slots, timed=True)
+
+
+def _counts(column: ColumnDescription) -> tuple[int, ...] | None:
+    """What is known of all rows' lengths together."""
+    found = column.lengths
+    return None if found is None else (found.shortest, found.longest, found.steps)
 
 
 def _vocabulary(column: ColumnDescription) -> int | None:

@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 
 from service.data.columns import number_text
-from service.data.dataset import Column, Dataset
+from service.data.dataset import Column, Dataset, side_by_side
 from service.data.encoders import CategoryFeature, Codes, Flat, Whole
 from service.data.fit import fit_encoder, fit_target
 from service.data.goal import TargetKind
@@ -19,7 +19,7 @@ from service.data.missing import drops
 from service.data.outline import Outline, outline
 from service.data.place import pointer, refusal, row_words
 from service.data.preprocessor import Preprocessor
-from service.data.sequences import Sequences, padded
+from service.data.sequences import Sequences, abreast, padded
 from service.data.spec import DatasetSpec, Reference
 from service.data.split import Ids, split_rows
 from service.data.statistics import Floats
@@ -149,20 +149,21 @@ class _Parts:
                 ids, y = ids[known], y[known]
         encoder = self.preprocessor.encoder
         if isinstance(encoder, Sequences):
-            x, lengths = encode_sequences(dataset.columns[encoder.name], encoder, ids, encoder.longest)
+            columns = [dataset.columns[name] for name in encoder.names]
+            x, lengths = encode_sequences(columns, encoder, ids, encoder.longest)
             return Part(x, y, ids, lengths)
         return Part(encode_rows(dataset, encoder, ids), y, ids)
 
 
-def encode_sequences(column: Column, encoder: Sequences, ids: Ids, longest: int) -> tuple[Array, Lengths]:
+def encode_sequences(columns: Sequence[Column], encoder: Sequences, ids: Ids, longest: int) -> tuple[Array, Lengths]:
     """(x of the rows `ids`, padded to `longest` steps; how many steps each has), of sequences or arrays."""
     x = np.zeros((len(ids), longest, *encoder.inner), encoder.dtype)
     lengths = np.zeros(len(ids), np.int64)
     step = max(1, PIECE_NUMBERS // prod(x.shape[1:]))
     for start in range(0, len(ids), step):
         some = slice(start, start + step)
-        steps, lengths[some] = column.steps(ids[some])
-        x[some] = padded(encoder.cast(steps), lengths[some], longest)
+        steps, lengths[some] = side_by_side(columns, ids[some])
+        x[some] = padded(encoder.cast(abreast(steps)), lengths[some], longest)
         _check_finite(x[some], ids, start)
     return x, lengths
 

@@ -76,7 +76,9 @@ class Preprocessor:
     @property
     def features(self) -> list[dict[str, object]]:
         """What a row consists of, in order: name, type, and shape of each; -1 is any number of steps."""
-        if not isinstance(self.encoder, Flat):
+        if isinstance(self.encoder, Sequences):
+            return self.encoder.features
+        if isinstance(self.encoder, Whole):
             return [{"name": self.encoder.name, "type": self.encoder.type, "shape": list(self.encoder.raw)}]
         return [{"name": f.name, "type": f.type, "shape": list(f.shape)} for f in self.encoder.features]
 
@@ -183,13 +185,12 @@ class Preprocessor:
         return whole.cast(x)
 
     def _of_one_length(self, x: Array, encoder: Sequences, place: str) -> Array:
-        axes = len(encoder.raw)
-        if x.ndim != 1 + axes or x.shape[2:] != encoder.step or not x.shape[1] or x.dtype.kind not in "iuf":
-            raise _wrong_array(x, f"(rows, {', '.join(['steps', *map(str, encoder.step)])})", place)
-        if not encoder.takes(x.reshape(-1, *encoder.step)):
+        if x.ndim < 2 or x.shape[2:] not in encoder.plain or not x.shape[1] or x.dtype.kind not in "iuf":
+            raise _wrong_array(x, f"(rows, {', '.join(['steps', *map(str, encoder.plain[0])])})", place)
+        steps = x.reshape(-1, *x.shape[2:])
+        if not encoder.takes(steps):
             raise _not_finite(np.array([not encoder.takes(row) for row in x]), place)
-        lengths = np.full(len(x), x.shape[1])
-        return cut(encoder.cast(x.reshape(-1, *encoder.step)), lengths)
+        return cut(encoder.cast(steps), np.full(len(x), x.shape[1]))
 
     @property
     def named(self) -> tuple[str, ...]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
@@ -16,16 +17,19 @@ from service.data.steps import Lengths, Step, missteps, together
 from service.data.whole_rows import finite, fits
 from service.tensors import Array
 
+_NO_GAPS = "a row has all its sequences"
+
 
 @dataclass(frozen=True)
 class Sequences:
     """Rows that are one sequence each: every number of a step (v - mean) / deviation, or whole numbers as they are.
 
+    Of columns whose rows are equally long the steps lie side by side. `steps`: the shape of each column's.
     `longest`: how many steps training rows were padded to; a prediction may have more.
     """
 
-    name: str
-    step: Step
+    names: tuple[str, ...]
+    steps: tuple[Step, ...]
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
     longest: int
@@ -47,16 +51,22 @@ class Sequences:
         return () if self.vocabulary is not None else (len(self.mean),)
 
     @property
-    def raw(self) -> tuple[int, ...]:
-        """The shape of one row as it is sent, -1 for any number of steps."""
-        return (-1, *self.step)
+    def features(self) -> list[dict[str, object]]:
+        """Name, type, and shape as it is sent of each column; -1 is any number of steps."""
+        named = zip(self.names, self.steps, strict=True)
+        return [{"name": name, "type": self.type, "shape": [-1, *step]} for name, step in named]
+
+    @property
+    def plain(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes of a step in an array of numbers at hand."""
+        return (self.steps[0], self.inner) if len(self.steps) == 1 else (self.inner,)
 
     @cached_property
     def _scaling(self) -> tuple[Floats, Floats]:
         return np.array(self.mean), np.array(self.deviation)
 
     def cast(self, steps: Array) -> Array:
-        """(total, *inner) in `dtype` of steps as they are sent, (total, *step); what is too large becomes infinite."""
+        """(total, *inner) in `dtype` of steps side by side; what is too large becomes infinite."""
         if self.vocabulary is not None:
             return steps.astype(self.dtype, copy=False)
         mean, deviation = self._scaling
@@ -65,7 +75,7 @@ class Sequences:
         return found
 
     def takes(self, steps: Array) -> bool:
-        """Whether steps as they are sent survive scaling, and what the network takes."""
+        """Whether steps side by side survive scaling, and are what the network takes."""
         if self.vocabulary is not None:
             return fits(steps, self.dtype) and steps.min(initial=0) >= 0 and steps.max(initial=0) < self.vocabulary
         return finite(steps) and finite(self.cast(steps))
@@ -79,19 +89,29 @@ class Sequences:
 
     def length(self, row: object) -> int:
         """How many steps a row has as it is sent, which may be wrong."""
-        value = row.get(self.name) if isinstance(row, dict) else self.bare(row) if isinstance(row, list) else None
+        value = row.get(self.names[0]) if isinstance(row, dict) else (self.bare(row) or [None])[0]
         return len(value) if isinstance(value, list) else 1
 
-    def bare(self, row: list[Any]) -> Any:
-        """The sequence of a row without names: the row itself, or what its list of one feature holds."""
+    def bare(self, row: object) -> list[Any] | None:
+        """Each column's of a row without names: a list of them, of one also without a list around it."""
+        if not isinstance(row, list) or len(self.names) > 1:
+            return row if isinstance(row, list) and len(row) == len(self.names) else None
         inner: Any = row
-        for _ in range(1 + len(self.step)):  # down to a step's first number
+        for _ in range(1 + len(self.steps[0])):  # down to a step's first number
             inner = inner[0] if isinstance(inner, list) and inner else None
-        return row[0] if isinstance(inner, list) and len(row) == 1 else row
+        return row if isinstance(inner, list) and len(row) == 1 else [row]
 
     def shares(self, values: Array) -> dict[str, Any]:
-        """values: (steps, *inner), in the shape of a row as uploaded."""
-        return {self.name: values.reshape(len(values), *self.step).tolist()}
+        """values: (steps, *inner), in the shapes of a row as uploaded."""
+        ends = np.cumsum([math.prod(step) for step in self.steps])[:-1]
+        parts = np.split(values.reshape(len(values), -1), ends, axis=1)
+        named = zip(self.names, self.steps, parts, strict=True)
+        return {name: part.reshape(len(part), *step).tolist() for name, step, part in named}
+
+
+def abreast(parts: Sequence[Array]) -> Array:
+    """(total, numbers) of several columns' steps; of one column as they are."""
+    return parts[0] if len(parts) == 1 else np.concatenate([part.reshape(len(part), -1) for part in parts], 1)
 
 
 def cut(steps: Array, lengths: Lengths) -> Array:
@@ -113,32 +133,49 @@ def padded(steps: Array, lengths: Lengths, longest: int) -> Array:
 def read_sequences(rows: Sequence[Any], encoder: Sequences, known: frozenset[str], place: str) -> Array:
     """(rows,) objects, (its steps, *inner) each. Raises InvalidData with every fault."""
     faults = RowFaults(place)
-    sent = [found for at, row in enumerate(rows) if (found := _sent(at, row, encoder, known, faults))]
-    joined = None if faults.found else together([value for _, _, value in sent], encoder.step)
-    if joined is None:
-        for at, name, value in sent:
-            for each in missteps(value, encoder.step):
-                faults.add(at, name, each.code, each.message, at=each.at)
-        faults.raise_any()
-        raise AssertionError("rows that cannot be joined have a fault")
-    x = cut(joined[0], joined[1])
-    for (at, name, _), each in zip(sent, x, strict=True):
+    sent = [_sent(at, row, encoder, known, faults) for at, row in enumerate(rows)]
+    found = [None if faults.found else together([row[at] for row in sent], step)  # type: ignore[index]
+             for at, step in enumerate(encoder.steps)]  # fmt: skip
+    joined = [each for each in found if each is not None]
+    if len(joined) < len(found) or any((each[1] != joined[0][1]).any() for each in joined):
+        _tell(rows, sent, encoder, faults)
+    lengths = joined[0][1]
+    steps = abreast([steps for steps, _ in joined])
+    for at, each in enumerate(cut(steps, lengths)):
         if not encoder.takes(each):
-            faults.add(at, name, "out_of_range", f"expected {encoder.expected}")
+            faults.add(at, _name(rows[at], encoder, 0), "out_of_range", f"expected {encoder.expected}")
     faults.raise_any()
-    return cut(encoder.cast(joined[0]), joined[1])
+    return cut(encoder.cast(steps), lengths)
 
 
-def _sent(
-    at: int, row: object, encoder: Sequences, known: frozenset[str], faults: RowFaults
-) -> tuple[int, str | None, object] | None:
-    """(its number, by which name, the sequence) of a row: an object, the sequence itself, or a list around it."""
+def _sent(at: int, row: object, encoder: Sequences, known: frozenset[str], faults: RowFaults) -> list[Any] | None:
+    """What each column holds, of an object or a list; None when one is not there."""
     if isinstance(row, dict):
-        if not {encoder.name} <= row.keys() <= known:
-            check_keys(at, row, [encoder.name], known, faults)
-        return (at, encoder.name, row[encoder.name]) if encoder.name in row else None
-    if isinstance(row, list):
-        return at, None, encoder.bare(row)
-    hint = f"a list of its steps, or an object with {encoder.name!r}"
-    faults.add(at, None, "not_a_row", f"expected an object or an array, got {shown(row)}", hint)
-    return None
+        if not {*encoder.names} <= row.keys() <= known:
+            check_keys(at, row, list(encoder.names), known, faults, _NO_GAPS)
+        return [row[name] for name in encoder.names] if {*encoder.names} <= row.keys() else None
+    found = encoder.bare(row)
+    if found is None:
+        several = ", ".join(map(repr, encoder.names))
+        hint = f"an object with {several}, or a list of {'its steps' if len(encoder.names) == 1 else 'them, in order'}"
+        faults.add(at, None, "not_a_row", f"expected an object or an array, got {shown(row)}", hint)
+    return found
+
+
+def _tell(rows: Sequence[Any], sent: Sequence[list[Any] | None], encoder: Sequences, faults: RowFaults) -> NoReturn:
+    """Everything that is wrong within the sequences, and between those of a row."""
+    for at, values in enumerate(sent):
+        for column, (step, value) in enumerate(zip(encoder.steps, values or (), strict=False)):
+            name, first = _name(rows[at], encoder, column), (values or [None])[0]
+            for each in missteps(value, step):
+                faults.add(at, name, each.code, each.message, at=each.at)
+            if isinstance(value, list) and isinstance(first, list) and value and first and len(value) != len(first):
+                words = f"expected {len(first)} steps, as in {encoder.names[0]!r}, got {len(value)}"
+                faults.add(at, name, "other_length", words)
+    faults.raise_any()
+    raise AssertionError("rows that cannot be joined have a fault")
+
+
+def _name(row: object, encoder: Sequences, column: int) -> str | None:
+    """By which name a value was sent; a row that is the only column's sequence has none."""
+    return encoder.names[column] if isinstance(row, dict) or len(encoder.names) > 1 else None

@@ -39,17 +39,17 @@ def whole(graph: Graph, encoder: Whole) -> Value:
 
 
 def sequences(graph: Graph, encoder: Sequences) -> Value:
-    """One input of rows that have as many steps as each other, (rows, steps, ...); any number of them."""
-    ids = encoder.vocabulary is not None
-    element = TensorProto.INT32 if ids else TensorProto.DOUBLE
-    raw = graph.input(encoder.name, element, [ROWS, "steps", *encoder.step])
-    if ids:
-        return Value(raw, 2, encoder.vocabulary)
-    if not encoder.step:
-        raw = graph.one("Reshape", raw, graph.constant([0, 0, 1], "int64"))
-    distance = graph.one("Sub", raw, graph.constant(encoder.mean, "float64"))
-    scaled_ = graph.one("Div", distance, graph.constant(encoder.deviation, "float64"))
-    return Value(graph.one("Cast", scaled_, to=TensorProto.FLOAT), 3)
+    """An input for each column, (rows, steps, ...): rows that have as many steps as each other, any number of them."""
+    if encoder.vocabulary is not None:
+        return Value(graph.input(encoder.names[0], TensorProto.INT32, [ROWS, "steps"]), 2, encoder.vocabulary)
+    parts = []
+    for name, step in zip(encoder.names, encoder.steps, strict=True):
+        raw = graph.input(name, TensorProto.DOUBLE, [ROWS, "steps", *step])
+        parts.append(raw if step else graph.one("Reshape", raw, graph.constant([0, 0, 1], "int64")))
+    joined = parts[0] if len(parts) == 1 else graph.one("Concat", *parts, axis=2)
+    distance = graph.one("Sub", joined, graph.constant(encoder.mean, "float64"))
+    score = graph.one("Div", distance, graph.constant(encoder.deviation, "float64"))
+    return Value(graph.one("Cast", score, to=TensorProto.FLOAT), 3)
 
 
 def scaled(graph: Graph, x: Value, scale: float, offset: float) -> Value:

@@ -213,11 +213,7 @@ def encode(rows: Any, told: Any) -> Any:
     """
     how = told["preprocessor"]["encoder"]
     if how["kind"] == "sequences":
-        rows = [np.array(row[how["name"]] if isinstance(row, dict) else row, float) for row in rows]
-        if how["vocabulary"] is not None:
-            return [row.astype(int)[None] for row in rows]
-        mean, deviation = np.array(how["mean"]), np.array(how["deviation"])
-        return [((row.reshape(1, len(row), -1) - mean) / deviation).astype(np.float32) for row in rows]
+        return [encode_sequence(row, how) for row in rows]
     if how["kind"] == "whole":
         rows = [row[how["name"]] if isinstance(row, dict) else row for row in rows]
         x = np.array(rows, how["dtype"]).reshape(len(rows), *how["shape"])
@@ -228,6 +224,20 @@ def encode(rows: Any, told: Any) -> Any:
             value = row[feature["name"]] if isinstance(row, dict) else row[at]
             place(x[i], feature, value)
     return x.astype(np.float32)
+
+
+def encode_sequence(row: Any, how: Any) -> Any:
+    """(1, steps, ...) of a row of any length: an object by column, a list of the columns', or the only column's."""
+    names = how["names"]
+    if isinstance(row, dict):
+        row = [row[name] for name in names]
+    elif len(names) == 1:
+        row = [row]
+    parts = [np.array(part, float).reshape(len(part), -1) for part in row]
+    if how["vocabulary"] is not None:
+        return parts[0].astype(int).reshape(1, -1)
+    x = (np.concatenate(parts, 1) - np.array(how["mean"])) / np.array(how["deviation"])
+    return x.astype(np.float32)[None]
 
 
 def place(x: Any, feature: Any, value: Any) -> None:

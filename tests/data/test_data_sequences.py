@@ -137,15 +137,66 @@ def test_whole_numbers_taken_as_they_are_are_ids_of_a_vocabulary(tmp_path: Path)
 
 def test_what_cannot_be_learned_is_refused_at_its_place(traces: Dataset) -> None:
     faults = []
-    hint = 'name it alone: "features": ["trace"]; or put the others into its every step'
-    for wrong in ({"features": None}, {"features": ["load"], "target": "trace"}):
+    for wrong in ({"features": ["load", "trace"]}, {"features": ["load"], "target": "trace"}):
         with pytest.raises(InvalidSpec) as caught:
             prepare(traces, spec(**wrong), "class")
         faults += [(fault.pointer, fault.code, fault.hint) for fault in caught.value.faults]
     assert faults == [
-        ("/dataset/features", "not_alone", hint),
+        ("/dataset/features/0", "not_a_sequence", "leave it out, or put it into every step"),
         ("/dataset/target", "not_a_target", None),
     ]
+    assert prepare(traces, spec(features=None), "class").warnings == (
+        "columns beside sequences are not learned from: 'load'",
+    )
+
+
+def split(rows: list[Any]) -> list[Any]:
+    """The same numbers as two columns, one a list of lists."""
+    return [
+        {
+            "left": [step[0] for step in row["trace"]],
+            "right": [step[1:] for step in row["trace"]],
+            "label": row["label"],
+        }
+        for row in rows
+    ]
+
+
+def test_columns_that_are_equally_long_lie_side_by_side(traces: Dataset, tmp_path: Path) -> None:
+    whole, rows = prepare(traces, spec(), "class"), split(ROWS)
+    written(rows, tmp_path / "split")
+    dataset = Dataset.open(tmp_path / "split")
+    apart = prepare(dataset, spec(features=None), "class")
+    assert np.array_equal(apart.train.x, whole.train.x)
+    known = Preprocessor.from_json(json.loads(json.dumps(apart.table.to_json())))
+    assert [each["shape"] for each in known.features] == [[-1], [-1, 1]]
+    for sent in (rows, [[row["left"], row["right"]] for row in rows]):
+        assert all(map(np.array_equal, known.rows(sent), whole.table.rows(ROWS)))
+    x = np.array([ROWS[0]["trace"]])
+    assert np.array_equal(known.array(x)[0], whole.table.array(x)[0])
+    assert all(map(np.array_equal, apply(dataset, known).x(np.arange(10)), known.rows(rows)))
+    assert known.encoder.shares(np.ones((3, 2))) == {"left": [1.0] * 3, "right": [[1.0]] * 3}
+
+
+def test_columns_that_are_not_equally_long_are_refused_by_row(tmp_path: Path) -> None:
+    rows = split(ROWS)
+    rows[2], rows[5] = rows[2] | {"left": rows[5]["left"]}, rows[5] | {"left": rows[2]["left"]}
+    written(rows, tmp_path / "split")
+    with pytest.raises(InvalidData) as told:
+        prepare(Dataset.open(tmp_path / "split"), spec(features=None), "class")
+    assert [fault.pointer for fault in told.value.faults] == ["/rows/2/right", "/rows/5/right"]
+    assert told.value.faults[0].message == "row 3, column 'right': expected 3 steps, as in 'left', got 5"
+    written([*split(ROWS), rows[2]], tmp_path / "longer")
+    with pytest.raises(InvalidSpec, match="the rows of 'right' are not as long as those of 'left'"):
+        prepare(Dataset.open(tmp_path / "longer"), spec(features=None), "class")
+    written(split(ROWS), tmp_path / "right")
+    known = prepare(Dataset.open(tmp_path / "right"), spec(features=None), "class").table
+    with pytest.raises(InvalidData) as told:
+        known.rows([rows[0], rows[2], [[1.0], [[1.0], [2.0]]], {"left": [1.0]}, [[1.0], [[None]]]])
+    assert [(fault.pointer, fault.code) for fault in told.value.faults] == [
+        ("/rows/3/right", "missing_column"), ("/rows/1/right", "other_length"), ("/rows/2/right", "other_length"),
+        ("/rows/4/right/0/0", "not_a_number"),
+    ]  # fmt: skip
 
 
 def test_rows_that_are_sent_become_what_training_saw(traces: Dataset) -> None:

@@ -31,16 +31,23 @@ ROWS: list[Any] = [
 FLAT: list[Any] = [{"trace": [step[1] for step in row["trace"]], "label": row["label"]} for row in ROWS]
 
 
+APART: list[Any] = [
+    {"x": [step[0] for step in row["trace"]], "y": [step[1:] for step in row["trace"]], "label": row["label"]}
+    for row in ROWS
+]
+KINDS = pytest.mark.parametrize("rows", [ROWS, FLAT, APART], ids=["pairs", "numbers", "two columns"])
+
+
 def model(folder: Path, rows: list[Any], layers: list[Any]) -> tuple[NetworkModel, list[Any], np.ndarray[Any, Any]]:
     """Made of all rows but the longest; all rows as they are sent; and its answers to them."""
     rows_to_dataset(rows[:-1], folder / "parsed")
-    made = model_of(folder, None, layers, loss="cross_entropy", features=["trace"], target="label")
-    sent = [row["trace"] for row in rows]
+    made = model_of(folder, None, layers, loss="cross_entropy", target="label")
+    sent = [{name: row[name] for name in row if name != "label"} for row in rows]
     assert isinstance(made.preprocessor, Preprocessor)
     return made, sent, SequenceNetwork(made)(made.preprocessor.rows(sent))
 
 
-@pytest.mark.parametrize("rows", [ROWS, FLAT], ids=["pairs", "numbers"])
+@KINDS
 @pytest.mark.parametrize("layers", NETWORKS.values(), ids=NETWORKS)
 def test_the_single_file_says_the_same(tmp_path: Path, rows: list[Any], layers: list[Any]) -> None:
     made, sent, answers = model(tmp_path, rows, layers)
@@ -51,7 +58,7 @@ def test_the_single_file_says_the_same(tmp_path: Path, rows: list[Any], layers: 
         np.testing.assert_allclose(predictor.network(x, written, made.weights, None)[0], answer, atol=1e-6)
 
 
-@pytest.mark.parametrize("rows", [ROWS, FLAT], ids=["pairs", "numbers"])
+@KINDS
 @pytest.mark.parametrize("layers", NETWORKS.values(), ids=NETWORKS)
 def test_onnxruntime_says_the_same(tmp_path: Path, rows: list[Any], layers: list[Any]) -> None:
     pytest.importorskip("onnx", reason="the extra onnx")
@@ -59,5 +66,5 @@ def test_onnxruntime_says_the_same(tmp_path: Path, rows: list[Any], layers: list
     made, sent, answers = model(tmp_path, rows, layers)
     session = onnxruntime.InferenceSession(to_onnx(made), providers=["CPUExecutionProvider"])
     for row, answer in zip(sent, answers, strict=True):
-        (found,) = session.run(["probabilities"], {"trace": np.array([row])})
+        (found,) = session.run(["probabilities"], {name: np.array([row[name]]) for name in row})
         np.testing.assert_allclose(found[0], answer, atol=1e-6)

@@ -46,7 +46,7 @@ def model_of(layers: list[Any], longest: int = 20, padded_to: int = 20) -> artif
     training = Training(recipe, signature, 2, Examples(x, np.array(known, np.int32) % 2, np.array(known)))
     assert list(training)
     prepared = Preprocessor(
-        Sequences("s", (2,), (0.0, 0.0), (1.0, 1.0), padded_to, "float32", None), ClassTarget("y", ("a", "b")),
+        Sequences(("s",), ((2,),), (0.0, 0.0), (1.0, 1.0), padded_to, "float32", None), ClassTarget("y", ("a", "b")),
         frozenset({"s", "y"}),
     )  # fmt: skip
     return artifact.NetworkModel(network, signature, 2, loss, "float32", prepared, {}, training.weights())
