@@ -54,6 +54,13 @@ def test_lists_of_unequal_length_are_a_sequence_that_comes_back_as_sent(load: Lo
     assert (histograms(data, 4)["trace"].rows, sum(histograms(data, 4)["trace"].counts)) == (10, 60)
 
 
+def test_a_vector_with_a_number_too_few_is_asked_about(load: Load) -> None:
+    data = load(a__jsonl=lines([*[{"v": [1, 2, 3]}] * 11, {"v": [1, 2]}]))
+    assert data.description.warnings == [
+        "column 'v' holds sequences: rows of 2 to 3 steps, 3 at the median; 1 of 12 rows have not 3: is that meant?"
+    ]
+
+
 def test_flat_lists_and_pieces_of_other_lengths_are_one_column(load: Load) -> None:
     data = load(a__jsonl=lines([{"s": [1, 2]}, {"s": [3, 4]}]), b__jsonl=lines([{"s": [5, 6, 7]}, {"s": [0, 1, 2]}]))
     assert data.preview() == [{"s": [1, 2]}, {"s": [3, 4]}, {"s": [5, 6, 7]}, {"s": [0, 1, 2]}]

@@ -12,6 +12,8 @@ from service.data.description import ColumnDescription, Lengths
 from service.data.spool import Piece, Spool, offsets
 from service.tensors import Array
 
+_ALIKE = 0.9  # share of rows of one length, from which on the others may be a mistake
+
 
 class Sequences:
     """All steps of all rows, and where each row's begin."""
@@ -49,7 +51,7 @@ class Sequences:
         update = {"type": "sequence", "shape": [lengths.longest, *self.step], "lengths": lengths}
         description: ColumnDescription = steps.description.model_copy(update=update)
         streams = {**steps.streams, "offsets": offsets(self._spool, self._lengths, rows)}
-        return Finished(description, streams, [*steps.warnings, *_told(name, lengths)])
+        return Finished(description, streams, [*steps.warnings, *self._told(name, lengths)])
 
     def _described(self) -> Lengths:
         ends = np.cumsum([count for _, count in sorted(self._counts.items())])
@@ -61,10 +63,11 @@ class Sequences:
             features=int(np.prod(self.step, dtype=np.int64)),
         )  # fmt: skip
 
-
-def _told(name: str, lengths: Lengths) -> list[str]:
-    """One number too few in one row makes sequences of a table's rows: whoever did not mean it must see it."""
-    if lengths.shortest == lengths.longest:
-        return []
-    span = f"{lengths.shortest:,} to {lengths.longest:,} steps, {lengths.median:g} at the median"
-    return [f"column {name!r} holds sequences: rows of {span}"]
+    def _told(self, name: str, lengths: Lengths) -> list[str]:
+        """One number too few in one row makes sequences of a table's rows: whoever did not mean it must see it."""
+        if lengths.shortest == lengths.longest:
+            return []
+        span = f"{lengths.shortest:,} to {lengths.longest:,} steps, {lengths.median:g} at the median"
+        ((usual, count),), rows = self._counts.most_common(1), self._counts.total()
+        few = f"; {rows - count:,} of {rows:,} rows have not {usual:,}: is that meant?" if count > _ALIKE * rows else ""
+        return [f"column {name!r} holds sequences: rows of {span}{few}"]
