@@ -4,6 +4,8 @@ import { bars } from "./bars.js";
 import { h, say } from "./dom.js";
 import { day, number } from "./format.js";
 
+const NONE = "none"; // a row has no value here
+
 export function form(run, columns, examples) {
   const guess = bars([run.spec.dataset.target].flat().join(", "));
   const ask = latest(async () => {
@@ -37,8 +39,10 @@ function slider(column, changed, spelt) {
   const shown = h("output", {});
   shown.style.minWidth = `${Math.max(...[column.min, column.max].map((each) => spelt(each).length))}ch`;
   const input = h("input", { type: "range", min: column.min, max: column.max, step, value: column.mean ?? column.min });
-  const show = () => say(shown, spelt(Number(input.value)));
+  let gone = false; // a row may have no number here, until the slider is moved
+  const show = () => say(shown, gone ? NONE : spelt(Number(input.value)));
   input.oninput = () => {
+    gone = false;
     show();
     changed();
   };
@@ -46,9 +50,10 @@ function slider(column, changed, spelt) {
   return {
     name: column.name,
     element: h("label", {}, h("span", {}, column.name.replaceAll("_", " ")), input, shown),
-    value: () => Number(input.value),
+    value: () => (gone ? null : Number(input.value)),
     set(value) {
-      if (typeof value === "number") input.value = value;
+      gone = value === null;
+      input.value = value ?? column.mean;
       show();
     },
   };
@@ -56,13 +61,14 @@ function slider(column, changed, spelt) {
 
 function choice(column, changed) {
   const known = column.classes ?? column.top.map((each) => String(each.value));
-  const input = h("select", { onchange: changed }, known.map((each) => h("option", {}, each)));
+  const words = [...(column.missing ? [NONE] : []), ...known];
+  const input = h("select", { onchange: changed }, words.map((each) => h("option", {}, each)));
   return {
     name: column.name,
     element: h("label", {}, h("span", {}, column.name.replaceAll("_", " ")), input, h("output", {})),
-    value: () => input.value,
+    value: () => (column.missing && input.selectedIndex === 0 ? null : input.value),
     set(value) {
-      if (known.includes(String(value))) input.value = String(value);
+      if (words.includes(value === null ? NONE : String(value))) input.value = value === null ? NONE : String(value);
     },
   };
 }

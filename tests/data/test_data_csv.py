@@ -149,13 +149,6 @@ def test_a_zero_that_says_something_makes_no_words(load: Load, spelt: str) -> No
     assert types(load(a__csv=f"a,b\n{spelt},05\n7,6\n")) == {"a": "number", "b": "category"}
 
 
-def test_one_late_zero_before_a_number_keeps_all_spellings(load: Load) -> None:
-    rows = 140_000  # more than a block
-    data = load(a__csv="zip,n\n" + "94103,7\n" * rows + "02134,7\n")
-    assert types(data) == {"zip": "category", "n": "number"}
-    assert data.take([0, rows]) == [{"zip": "94103", "n": 7}, {"zip": "02134", "n": 7}]
-
-
 def test_python_numbers_that_are_not_csv_numbers_stay_words(load: Load) -> None:
     assert types(load(a__csv="v,w\n1_000,٣\n2_000,٤\n")) == {"v": "category", "w": "category"}
 

@@ -123,6 +123,22 @@ def test_long_numbers_and_dates_stay_inside_a_narrow_page(page: Any, url: str) -
     assert page.evaluate("document.documentElement.scrollWidth") == 380
 
 
+def test_a_row_without_a_value_is_asked_about_as_such(page: Any, url: str) -> None:
+    rows = ",,no\n" * 30
+    sent = {"files": {"file": ("gaps.csv", f"age,kind,bought\n1,a,yes\n3,b,no\n{rows}")}}
+    dataset = httpx.post(f"{url}/v1/datasets", **sent).json()["id"]  # type: ignore[arg-type]
+    spec = {"dataset": {"id": dataset}, "training": {"epochs": 2}, "network": {"layers": [{"kind": "dense"}]}}
+    httpx.post(f"{url}/v1/jobs", json={"type": "train", "name": "gaps", "spec": spec})
+    page.click("#jobs >> text=gaps")
+    ended(page, "gaps")
+    page.wait_for_selector(".form .answer:has-text('no')")
+    while page.locator(".form output").first.inner_text() != "none":
+        page.click("text=A row from the data")
+    with page.expect_request("**/predict") as asked:
+        page.select_option(".form select", "a")
+    assert asked.value.post_data_json == {"rows": [{"age": None, "kind": "a"}]}
+
+
 def test_a_text_of_ones_own_becomes_a_language_model(page: Any) -> None:
     assert '"ngram"' in chosen(page, "lines.txt", "the cat sat on the mat\nthe dog sat on the cat\n" * 40)
     page.click("dialog button.main")
