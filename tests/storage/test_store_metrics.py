@@ -89,7 +89,7 @@ def assert_summary(summary: dict[str, Any], plain: Plain) -> None:
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from([0, 1, 5, 1018, 1022, 1023]), st.lists(st.tuples(st.integers(-2, 3), FLOATS), max_size=8))
+@given(st.sampled_from([0, 1, 5, 124, 127, 1018, 1023]), st.lists(st.tuples(st.integers(-2, 3), FLOATS), max_size=8))
 def test_points_told_one_by_one_are_those_told_together(
     store: Store, before: int, later: list[tuple[int, float]]
 ) -> None:
