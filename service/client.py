@@ -61,17 +61,17 @@ class Client:
 
     def ask(self, method: str, path: str, **options: Any) -> Any:
         """Any request by its path below the server's root; returns the answer's document, None when it has none."""
-        response = self._http.request(method, path, **options)
-        _check(response)
+        _check(response := self._http.request(method, path, **options))
         return response.json() if response.content else None
 
     # --- data sets
 
     def upload(
-        self, *files: str | Path, name: str | None = None, format: str | None = None, types: Mapping[str, str] = {},
+        self, *files: str | Path, name: str | None = None, format: str | None = None,
+        types: Mapping[str, str] = {}, resize: str | None = None,
     ) -> Document:  # fmt: skip
-        """Uploads files as one data set, streamed; a large one in pieces, over lost connections. `types`: by column."""
-        given = {"name": name, "format": format, "types": json.dumps(dict(types)) if types else None}
+        """Uploads files as one data set, a large one in pieces. `types`: by column; `resize`: pictures, to "28x28"."""
+        given = {"name": name, "format": format, "types": json.dumps(dict(types)) if types else None, "resize": resize}
         fields = {key: value for key, value in given.items() if value is not None}
         if len(files) == 1 and Path(files[0]).stat().st_size >= _LARGE_BYTES:
             return self._upload_pieces(Path(files[0]), fields)

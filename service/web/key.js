@@ -19,7 +19,8 @@ export function askForKey() {
 function open(done) {
   const input = h("input", { type: "password", required: true, autocomplete: "current-password", "aria-label": "Key" });
   const form = h("form", { method: "dialog" },
-    h("p", {}, "This server wants a key. Its keeper makes one: netwright keys create"),
+    h("p", {}, sessionStorage.getItem(NAME) ? "This key opens nothing here: it is unknown, has expired or was revoked."
+      : "This server wants a key. Its keeper makes one: netwright keys create NAME"),
     h("div", { class: "tools" }, input, h("button", { type: "submit" }, "Enter")));
   const dialog = h("dialog", { "aria-label": "Key" }, form);
   dialog.addEventListener("cancel", (event) => event.preventDefault());
@@ -35,5 +36,6 @@ function open(done) {
 /** Event streams cannot send headers, so what only reads may also come with a cookie that leaves with the browser. */
 function keep(key) {
   sessionStorage.setItem(NAME, key);
-  document.cookie = `${NAME}=${encodeURIComponent(key)}; path=/; SameSite=Strict`;
+  const secure = location.protocol === "https:" ? "; Secure" : "";
+  document.cookie = `${NAME}=${encodeURIComponent(key)}; path=/; SameSite=Strict${secure}`;
 }

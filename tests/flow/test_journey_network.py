@@ -126,6 +126,8 @@ def test_a_refusal_is_one_exception_that_names_every_fault(client: Client, tmp_p
     assert "layers" in str(caught.value)
     with pytest.raises(ApiError, match="Did you mean 'number'"):
         client.upload(_points(tmp_path / "points.csv"), types={"x": "numbr"})
+    with pytest.raises(ApiError, match="expected width x height, got 'small'"):
+        client.upload(_points(tmp_path / "points.csv"), resize="small")
     with pytest.raises(ApiError, match="its run_id names the run"):
         client.run("job_of_mine")
 

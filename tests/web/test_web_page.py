@@ -252,6 +252,8 @@ def test_a_server_that_wants_a_key_is_used_with_one(browser: Any, serve: Callabl
     for tried in ("nw_wrong", words):
         page.fill("dialog input[type=password]", tried)
         page.click("dialog button[type=submit]")
+        if tried != words:
+            page.wait_for_selector("dialog >> text=This key opens nothing here")
     begin(page, "Name a flower")
     ended(page, "iris")
     assert page.locator(".chart canvas").count() >= 2
