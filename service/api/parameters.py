@@ -17,8 +17,8 @@ from service.api import mlflow_errors
 from service.errors import Fault, did_you_mean
 from service.specs import code_of, said
 
-LENIENT = ("/v2", "/v1/completions", "/health", "/metrics", *mlflow_errors.PREFIXES)
-"""Other people's clients and probes add what they like to these."""
+_LENIENT = ("/v2", "/v1/completions", "/health", "/metrics", *mlflow_errors.PREFIXES)
+_OPENAI_MODEL = "/v1/models/{ref}"
 
 
 class Parameters(BaseModel):
@@ -27,12 +27,17 @@ class Parameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def lenient(path: str) -> bool:
+    """Whether other people's clients and probes may add what they like."""
+    return path.startswith(_LENIENT) or path == _OPENAI_MODEL
+
+
 def strict(routers: Iterable[APIRouter]) -> None:
     """Has every route without parameters refuse a query. Those with parameters have them in a model, which does."""
     for router in routers:
         for route in router.routes:
             if isinstance(route, APIRoute) and not isinstance(route.app, _Bare) and not names(route):
-                route.app = route.app if route.path.startswith(LENIENT) else _Bare(route.app)
+                route.app = route.app if lenient(route.path) else _Bare(route.app)
 
 
 class _Bare:

@@ -14,7 +14,7 @@ import pytest
 from api_server import Api, pointers, problem, serving
 from test_api_models import executed, trained
 
-from service.api.parameters import LENIENT
+from service.api.parameters import lenient
 
 pytestmark = pytest.mark.anyio
 ROWS = b'{"rows":[[5.1,3.5,1.4,0.2]]}'
@@ -179,12 +179,12 @@ async def test_every_documented_address_refuses_a_parameter_that_it_does_not_kno
             for verb in verbs:
                 url = path.format(**dict.fromkeys(NAMES, "flowers")) + "?max_pionts=5&format=npz"
                 answer = await api.http.request(verb, url, headers={"Upload-Offset": "0"}, json=json.loads(ROWS))
-                if path.startswith(LENIENT):
+                if lenient(path):
                     assert "max_pionts" not in answer.text
                 elif verb != "head":
                     assert "/query/max_pionts" in pointers(answer), (verb, path)
                     checked += 1
-        assert checked > 60
+        assert checked > 50
 
 
 NAMES = ("dataset_id", "job_id", "run_id", "upload_id", "key_id", "name", "alias", "ref", "model", "version")
