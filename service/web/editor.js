@@ -92,7 +92,7 @@ export function editor(started) {
     open(job = SAMPLES[0].job, about = []) {
       fill(job);
       note.replaceChildren(...about.flatMap((line) => [line, h("br")]));
-      dialog.showModal();
+      if (!dialog.open) dialog.showModal();
       source.focus();
       source.setSelectionRange(0, 0);
       source.scrollTop = 0;

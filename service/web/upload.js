@@ -7,20 +7,22 @@ const FEW = 20; // whole numbers of so few kinds are classes
 
 /** The card that takes files. `begin(job, about)` hears of the job, and what was understood of the file. */
 export function uploads(begin) {
-  const input = h("input", { type: "file", hidden: true, onchange: () => take(input.files[0]) });
+  const input = h("input", { type: "file", hidden: true, onchange: () => take(input.files[0], {}) });
   const about = h("span", { role: "status" }, "A table, arrays, zipped pictures or a text: choose a file, or drop it here.");
   const card = h("button", { class: "card own", onclick: () => input.click() },
     h("i", { "aria-hidden": "true" }, "↥"), h("b", {}, "Bring your data"), about);
-  async function take(file) {
+  async function take(file, types) {
     if (!file || card.disabled) return;
     card.disabled = true;
     about.textContent = `Uploading ${file.name} …`;
     try {
       const form = new FormData();
       form.append("file", file);
+      form.append("types", JSON.stringify(types));
       const data = await post("datasets", form);
       about.textContent = `${data.name} is there: ${number(data.rows)} rows.`;
-      begin(await jobFor(data), [told(data), ...data.warnings]);
+      const again = (more) => take(file, { ...types, ...more });
+      begin(await jobFor(data), [told(data), ...data.warnings.map((warning) => offered(warning, again))]);
     } catch (error) {
       about.textContent = error.message;
     }
@@ -32,9 +34,16 @@ export function uploads(begin) {
   addEventListener("drop", (event) => {
     if (!event.dataTransfer.files.length) return;
     event.preventDefault();
-    take(event.dataTransfer.files[0]);
+    take(event.dataTransfer.files[0], {});
   });
   return [card, input];
+}
+
+/** A warning, with a button where it names a type that the column may have instead. */
+function offered(warning, again) {
+  const [, name, type] = warning.match(/say types=(.+):(\w+) at the upload/) ?? [];
+  if (!name) return warning;
+  return h("span", {}, `${warning} `, h("button", { class: "word", onclick: () => again({ [name]: type }) }, `Read it as ${type}`));
 }
 
 function told({ name, kind, rows, columns }) {

@@ -139,6 +139,16 @@ def test_a_row_without_a_value_is_asked_about_as_such(page: Any, url: str) -> No
     assert asked.value.post_data_json == {"rows": [{"age": None, "kind": "a"}]}
 
 
+def test_a_column_of_dates_is_read_as_such_by_one_more_click(page: Any) -> None:
+    chosen(page, "days.csv", "day,sold\n" + "".join(f"2024-01-{at % 28 + 1:02d},{at}.5\n" for at in range(60)))
+    note = page.locator("dialog > .quiet")
+    assert "day (category)" in note.inner_text() or "day (text)" in note.inner_text()
+    page.click("dialog >> text=Read it as date")
+    page.wait_for_selector("dialog >> text=day (number), sold (number)")
+    page.wait_for_selector(".verdict.good:has-text('It fits')")
+    assert note.locator("button").count() == 0
+
+
 def test_a_text_of_ones_own_becomes_a_language_model(page: Any) -> None:
     assert '"ngram"' in chosen(page, "lines.txt", "the cat sat on the mat\nthe dog sat on the cat\n" * 40)
     page.click("dialog button.main")
