@@ -1,5 +1,6 @@
-/* The optimizers' updates as single loops over the vectors: each formula of optimizers.py, operation by operation, in
-   the same order and with the same roundings, so that it leaves the same bits as NumPy's passes, in a third of the time.
+/* The optimizers' updates, and ReLU's gradient, as single loops: each formula of optimizers.py, operation by operation,
+   in the same order and with the same roundings, so that it leaves the same bits as NumPy's passes, in a third of the
+   time.
 
    Built where a C compiler is at hand; everything works without it. Must be compiled without contraction of a * b + c
    and without any -ffast-math, or bits change (tests/engine/test_engine_loops.py). */
@@ -66,6 +67,12 @@ QUICK static void adam_##T(void **arrays, const void *constants, Py_ssize_t n) {
         v[i] = v[i] * beta2 + g[i] * g[i]; \
         theta[i] = theta[i] * kept - m[i] / (SQRT(v[i]) + epsilon) * rate; \
     } \
+} \
+QUICK static void gate_##T(void **arrays, const void *constants, Py_ssize_t n) { \
+    const T *y = arrays[0], *dy = arrays[1]; T *dx = arrays[2]; /* dx may be dy */ \
+    const T least = ((const T *)constants)[0]; \
+    _Pragma("GCC ivdep") \
+    for (Py_ssize_t i = 0; i < n; i++) dx[i] = dy[i] * (y[i] > least ? (T)1 : (T)0); \
 }
 /* clang-format on */
 
@@ -82,6 +89,7 @@ static const struct {
     {"adagrad", 3, 2, adagrad_float, adagrad_double},
     {"rmsprop", 3, 4, rmsprop_float, rmsprop_double},
     {"adam", 4, 5, adam_float, adam_double},
+    {"gate", 3, 1, gate_float, gate_double},
 };
 
 /* --- a loop bound to its arrays: a function of no arguments ------------------------------------------------------- */

@@ -1,4 +1,4 @@
-"""Updates as single loops in C, where those were built: the same bits as NumPy's passes in a third of the time."""
+"""Single loops in C for what takes NumPy several passes, where built: the same bits in a third of the time."""
 
 from __future__ import annotations
 
@@ -19,6 +19,19 @@ def bound(name: str, arrays: tuple[Array, ...], constants: Array) -> Step | None
     if not BUILT:
         return None
     return _loops.bind(name, arrays, constants)
+
+
+def flat(*arrays: Array | None) -> tuple[Array, ...] | None:
+    """The same numbers as vectors in the order of memory; None unless all lie alike and without gaps."""
+    found: list[Array] = []
+    for each in arrays:
+        if each is None or arrays[0] is None or (each.shape, each.strides) != (arrays[0].shape, arrays[0].strides):
+            return None
+        packed = each.transpose(sorted(range(each.ndim), key=lambda axis: -each.strides[axis]))
+        if not packed.flags.c_contiguous:
+            return None
+        found.append(packed.reshape(-1))
+    return tuple(found)
 
 
 def constants(*values: float, like: Array) -> tuple[Array, ...]:

@@ -71,3 +71,29 @@ def test_a_loop_keeps_its_arrays_alive() -> None:
     np.zeros(300_000).fill(7)  # would reuse what was let go
     run()
     assert (theta == 0.5).all()
+
+
+@BUILT
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_gradient_of_relu_by_the_loop_has_the_bits_of_the_passes(dtype: str) -> None:
+    for shape, turned in (((7,), False), ((300, 70), False), ((300, 70), True)):
+        random = np.random.default_rng(0)
+        y, dy = (random.standard_normal(shape).astype(dtype) for _ in range(2))
+        y, dy = (y.T, dy.T) if turned else (y, dy)
+        y[random.random(y.shape) < 0.2] = 0
+        dy[random.random(y.shape) < 0.2] = -0.0
+        expected = dy * (y > 0)
+        vectors = loops.flat(y, dy, dy)
+        assert vectors is not None
+        gate = loops.bound("gate", vectors, np.zeros(1, dtype))
+        assert gate is not None
+        gate()
+        assert dy.tobytes("A") == expected.tobytes("A")
+
+
+def test_arrays_are_vectors_only_where_they_lie_alike_and_without_gaps() -> None:
+    rows, columns, wide = np.zeros((4, 5)), np.zeros((5, 4)).T, np.zeros((4, 8))
+    assert loops.flat(rows, columns) is None
+    assert loops.flat(wide[:, :5], wide[:, 3:]) is None
+    assert loops.flat(rows, None) is None
+    assert [each.shape for each in loops.flat(columns, columns.copy("K")) or ()] == [(20,), (20,)]

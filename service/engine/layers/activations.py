@@ -14,6 +14,7 @@ from service.engine.layers.elementwise import Activation, constant, logistic, sp
 from service.engine.layers.gelu import Gelu
 from service.engine.layers.softmax import LogSoftmax, Softmax
 from service.engine.layers.swiglu import Swiglu
+from service.engine.loops import bound, flat
 
 FEW = 4096  # numbers
 
@@ -82,6 +83,9 @@ class Relu(Activation):
         x, y, dy, dx = site.x, site.y, site.dy, site.dx
         zero, infinity = constant(0, site), constant(np.inf, site)
         forward = partial(clip, x, zero, infinity, y)
+        vectors = flat(y, dy, dx) if site.backward else None
+        if vectors is not None and (gate := bound("gate", vectors, zero.reshape(1))) is not None:
+            return forward, gate
         if x.size <= FEW:
             return forward, _gate_few(y, dy, dx, spare(site))
         on, greater, multiply = spare(site, np.bool_), np.greater, np.multiply
