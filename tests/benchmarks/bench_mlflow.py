@@ -28,6 +28,7 @@ pytestmark = pytest.mark.benchmark
 ROOT = Path(__file__).parents[2]
 BATCH, HISTORY, CALLERS = 1_000, 20_000, 16
 PATIENCE_S = 180.0
+WARM_S = 10.0  # MLflow answers while most of its processes still start; its batches then take four times as long
 IDLE_S = 1.0  # a connection that has rested so long is made anew: the server may have closed it
 API = "/api/2.0/mlflow"
 Sent = list[tuple[str, bytes]]  # paths and bodies
@@ -128,6 +129,11 @@ def as_mlflow(run: str, cuts: Sequence[range]) -> Sent:
     return [(f"{API}/runs/log-batch", body(cut)) for cut in cuts]
 
 
+def as_metric(run: str, n: int) -> Sent:
+    told = [{"run_id": run, "key": "loss", "value": 0.5, "timestamp": step, "step": step} for step in range(n)]
+    return [(f"{API}/runs/log-metric", json.dumps(each).encode()) for each in told]
+
+
 def as_columns(run: str, cuts: Sequence[range]) -> Sent:
     def body(steps: range) -> bytes:
         columns = {"steps": list(steps), "values": [1 / (step + 1) for step in steps], "times": list(steps)}
@@ -138,6 +144,7 @@ def as_columns(run: str, cuts: Sequence[range]) -> Sent:
 
 def test_batches_single_points_and_histories(peers: tuple[Peer, Peer]) -> None:
     ours, theirs = peers
+    warm(theirs)
     cuts = [range(start, start + BATCH) for start in range(0, HISTORY, BATCH)]
     many = [range(start, start + BATCH) for start in range(0, 10 * HISTORY, BATCH)]
     run, run_like_mlflow, their_run = external(ours), ours.mlflow_run("like"), theirs.mlflow_run("theirs")
@@ -147,9 +154,15 @@ def test_batches_single_points_and_histories(peers: tuple[Peer, Peer]) -> None:
     tell("log-batch, as MLflow's clients send it", like, slow)
     ratios["histories"] = histories(ours, run, run_like_mlflow, theirs, their_run)
     ratios["single points"] = singles(ours, theirs)
-    assert ratios["batches of 1,000"] >= 80
+    assert ratios["batches of 1,000"] >= 40
     assert ratios["histories"] >= 50
     assert ratios["single points"] >= 15
+
+
+def warm(theirs: Peer) -> None:
+    run, until_s = theirs.mlflow_run("warm"), time.monotonic() + WARM_S
+    while time.monotonic() < until_s:
+        theirs.post(as_metric(run, 10))
 
 
 def histories(ours: Peer, run: str, like: str, theirs: Peer, their_run: str) -> float:
@@ -171,11 +184,6 @@ def histories(ours: Peer, run: str, like: str, theirs: Peer, their_run: str) -> 
 def singles(ours: Peer, theirs: Peer) -> float:
     """Of one caller, which waits for the disk each time, and of sixteen at once: the ratio of these."""
     run, like, their_run = external(ours), ours.mlflow_run("like"), theirs.mlflow_run("theirs")
-
-    def as_metric(of: str, n: int) -> Sent:
-        told = [{"run_id": of, "key": "loss", "value": 0.5, "timestamp": step, "step": step} for step in range(n)]
-        return [(f"{API}/runs/log-metric", json.dumps(each).encode()) for each in told]
-
     point = [json.dumps({"step": step, "metrics": {"loss": 0.5}}).encode() for step in range(8000)]
     own: Sent = [(f"/v1/runs/{run}/metrics", each) for each in point]
     slow = 1 / median(theirs.post(as_metric(their_run, 100)))
