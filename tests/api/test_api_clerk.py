@@ -63,6 +63,19 @@ async def test_every_body_of_a_lone_caller_is_answered_as_behind_the_framework(
         assert (await line.ask(request(metrics(alone), BODIES[0]))).status_code == 409
 
 
+async def test_a_shorter_body_behind_the_same_head_is_known_and_a_longer_one_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with listening(tmp_path, monkeypatch) as place, place.line() as line:
+        run = await created(place.api)
+        for step, direct in ((100, 0), (99, 1), (1000, 1), (5, 2), (100, 3), (999, 4), (10_000, 4)):
+            sent = request(metrics(run), {"step": step, "metrics": {"loss": step / 2}})
+            assert (await line.ask(sent)).json() == {"run": run, "points": 1}
+            assert place.direct == direct, step
+        twice = request(metrics(run), POINT).replace(b"Host: x", b"Content-Length: 5\r\nHost: x")
+        assert (await line.ask(twice)).status_code == 400
+
+
 async def test_who_is_not_alone_takes_the_way_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with listening(tmp_path, monkeypatch) as place, place.line() as line:
         run = await created(place.api)
