@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import StorageBusy
+from service.errors import InvalidSpec, StorageBusy
 from service.storage import Job, Store, database
+from service.storage.reserve import Reserve
 
 
 @pytest.fixture
@@ -154,3 +155,13 @@ def test_a_number_that_json_does_not_know_becomes_null() -> None:
         database.dumps({"a": [1.5, math.nan], "b": {"c": math.inf}, "d": "ä"})
         == '{"a":[1.5,null],"b":{"c":null},"d":"ä"}'
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "word"),
+    [("nonsense", "URL"), ("mysql://a/b", "mysql"), ("postgresql+nobodys_driver://a/b", "nobodys_driver")],
+)
+def test_a_url_that_is_no_store_is_refused_with_what_would_be_one(url: str, word: str, folder: Path) -> None:
+    with pytest.raises(InvalidSpec, match=word) as caught:
+        database.Database(url, Reserve(folder / "reserve"))
+    assert "postgresql+psycopg://" in (caught.value.hint or "")
