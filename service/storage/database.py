@@ -15,10 +15,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Engine, create_engine, event
+from sqlalchemy import Connection, Dialect, Engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPICursor
-from sqlalchemy.exc import ArgumentError, DatabaseError
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -26,6 +26,7 @@ from service.clock import monotonic_s
 from service.errors import InvalidSpec, StorageBusy, StorageDamaged, StorageFull
 from service.storage.pulse import Pulse
 from service.storage.reserve import Reserve
+from service.storage.url import connected
 
 BUSY_S = 30.0  # the longest wait for another process's transaction
 _WRITES, _BY_ITSELF = "writes", "by itself"
@@ -37,27 +38,14 @@ _PRAGMAS = (
 )  # fmt: skip
 _FULL = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE")
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
-_URLS = "sqlite:////folder/file.db or postgresql+psycopg://user@host/name"
 _ONE_WRITER = 0x6E657477  # the name of PostgreSQL's advisory lock; with it, ids of events appear in their order
-
-
-def _engine(url: str) -> Engine:
-    try:
-        dialect = make_url(url).get_backend_name()
-        if dialect in ("sqlite", "postgresql"):
-            return create_engine(url, json_serializer=dumps, pool_size=8, max_overflow=-1)
-    except ArgumentError as error:
-        raise InvalidSpec(f"no URL of a database: {error}", hint=_URLS) from error
-    except ModuleNotFoundError as error:
-        raise InvalidSpec(f"this database needs the package {error.name}", hint=f"pip install {error.name}") from error
-    raise InvalidSpec(f"no store for {dialect}", hint=_URLS)
 
 
 class Database:
     """Opens transactions on one database; may be used from any thread."""
 
     def __init__(self, url: str, reserve: Reserve) -> None:
-        self._engine = _engine(url)
+        self._engine = connected(url, dumps)
         self.dialect = self._engine.dialect.name
         self._writer = self._engine.execution_options(**{_WRITES: True})
         self.url = url
