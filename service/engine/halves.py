@@ -19,8 +19,8 @@ from service.engine.fast import stepping
 from service.engine.feed import Examples
 from service.engine.float_mode import flushing
 from service.engine.network import Compiled
-from service.engine.parallel import Block, Crew
-from service.engine.program import MOST, Memory, Program, Setting
+from service.engine.parallel import Crew, Parted
+from service.engine.program import Memory, Program, Setting
 from service.engine.recipe import Recipe
 from service.engine.shards import Losses
 from service.engine.update import bind_update
@@ -96,7 +96,7 @@ class Lane:
         return self._programs[rows]
 
 
-class Halves:
+class Halves(Parted):
     """Blocks of steps of a network cut by units."""
 
     def __init__(
@@ -107,26 +107,17 @@ class Halves:
         both, self._exchange = halves(net.plan, roles(net.plan) or (), self.batch, net.dtype)
         ends = Arena()
         self._lanes = [Lane(half, recipe, net, signature, train, memory, slots, ends) for half in both]
-        self._crew: Crew | None = None
         self._fresh: set[int] = set()  # lanes whose copies are as the training's vectors: nobody else moves those
 
     def man(self, processes: int) -> None:
-        """Works with so many processes from the next block on: one, or two."""
-        if processes > 1 and self._crew is None:
-            self._crew = Crew(self._help, self.block(MOST * self.batch) * self.batch)
-        elif processes < 2 and self._crew is not None:
-            self._crew.dismiss()
-            self._crew = None
+        """As told there; what the other process had is not this one's."""
+        if processes < 2 and self._crew is not None:
             self._fresh.discard(1)
+        super().man(processes)
 
-    def _help(self, crew: Crew, block: Block, indices: Array) -> None:
-        epoch, place, t, rates = block
-        self._block(indices, (epoch, place), t, rates, (1,), crew)
-
-    def block(self, left: int) -> int:
-        """How many steps to run before looking up, when `left` rows of the epoch are left."""
-        whole = left // self.batch
-        return min(whole, self._lanes[0].program(self.batch).block) if whole else 1
+    @property
+    def _steps(self) -> int:
+        return self._lanes[0].program(self.batch).block
 
     def run(self, indices: Array, epoch: int, place: int, t: int, rates: Sequence[float]) -> Losses:
         """A step for each of `rates` on `indices`; what they came to."""

@@ -95,6 +95,42 @@ class Crew:
             os._exit(1)
 
 
+class Parted:
+    """Blocks of steps in two parts, which one process works off or two."""
+
+    batch: int
+    _crew: Crew | None = None
+
+    def man(self, processes: int) -> None:
+        """Works with so many processes from the next block on: one, or two."""
+        if processes > 1 and self._crew is None:
+            self._crew = Crew(self._help, self.block(MOST * self.batch) * self.batch)
+        elif processes < 2 and self._crew is not None:
+            self._crew.dismiss()
+            self._crew = None
+
+    def block(self, left: int) -> int:
+        """How many steps to run before looking up, when `left` rows of the epoch are left."""
+        whole = left // self.batch
+        return min(whole, self._steps) if whole else 1
+
+    @property
+    def _steps(self) -> int:
+        """Steps of a whole block."""
+        raise NotImplementedError
+
+    def _help(self, crew: Crew, block: Block, indices: Array) -> None:
+        epoch, place, t, rates = block
+        self._block(indices, (epoch, place), t, rates, (1,), crew)
+
+    def _block(
+        self, indices: Array, key: tuple[int, int], t: int, rates: Sequence[float], lanes: tuple[int, ...],
+        crew: Crew | None,
+    ) -> None:  # fmt: skip
+        """The work of these lanes; `crew` when another process does that of the other one."""
+        raise NotImplementedError
+
+
 def _die_with(parent: int) -> None:
     """No signal, file or socket of the parent's is ours, and its death is ours too."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

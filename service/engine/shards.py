@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 
 from service.engine.arena import Arena, common
 from service.engine.contract import Array, Signature
+from service.engine.cut import LANES
 from service.engine.fast import stepping
 from service.engine.feed import Examples
 from service.engine.float_mode import flushing
 from service.engine.network import LINE, Compiled
-from service.engine.parallel import Block, Crew
+from service.engine.parallel import Crew, Parted
 from service.engine.program import MOST, Memory, Program, Setting
 from service.engine.recipe import Recipe
 from service.engine.update import bind_update
 
-LANES = (0, 1)
 Doubles = NDArray[np.float64]
 
 
@@ -55,7 +55,7 @@ def sample_mask(train: Examples, net: Compiled) -> Array | None:
     return np.ones((1, 1, net.plan.out.dims[0]), net.dtype)
 
 
-class Shards:
+class Shards(Parted):
     """Blocks of steps of a batch cut in shards. Batch normalisation sees its shard alone, as in PyTorch's DDP; running
     statistics become the mean of the shards'.
 
@@ -86,35 +86,15 @@ class Shards:
         self._constant = recipe.loss.divisors(train.y[:1][None], sample_mask(train, net), net.plan.out) is None
         self._programs: dict[tuple[int, int, int], Program] = {}
         self._layers: dict[tuple[int, int], Arena] = {}
-        self._crew: Crew | None = None
-
-    # --- who works --------------------------------------------------------------------------------------------
-
-    def man(self, processes: int) -> None:
-        """Works with so many processes from the next block on: one, or two."""
-        if processes > 1 and self._crew is None:
-            self._crew = Crew(self._help, self.block(MOST * self.batch) * self.batch)
-        elif processes < 2 and self._crew is not None:
-            self._crew.dismiss()
-            self._crew = None
-
-    def _help(self, crew: Crew, block: Block, indices: Array) -> None:
-        epoch, place, t, rates = block
-        self._block(indices, (epoch, place), t, rates, (1,), crew)
 
     @property
     def _first(self) -> Program:
         """The program of the longest shard of a whole batch."""
         return self._program(0, shard_sizes(self.batch, self.shards)[0], self.batch)
 
-    # --- what is done -----------------------------------------------------------------------------------------
-
-    def block(self, left: int) -> int:
-        """How many steps to run before looking up, when `left` rows of the epoch are left."""
-        whole = left // self.batch
-        if not whole:
-            return 1
-        return min(whole, self._first.block)
+    @property
+    def _steps(self) -> int:
+        return self._first.block
 
     def run(self, indices: Array, epoch: int, place: int, t: int, rates: Sequence[float]) -> Losses:
         """A step for each of `rates` on `indices`; what they came to."""
