@@ -58,7 +58,7 @@ oracle: $(ORACLE) ## compare with torch, kenlm and others (a large installation)
 	$(BIN)/python -m pytest -m oracle
 
 clean: ## forget the installation and all caches; data is kept
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) build service/engine/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 
 # --- set-up ---------------------------------------------------------------------------------
 
