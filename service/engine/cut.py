@@ -15,9 +15,9 @@ from service.engine.contract import Array, LayerPlan, LayerSpec, Parameter, Shap
 from service.engine.layers.dense import Dense
 from service.engine.layers.dropout import Dropout
 from service.engine.layers.elementwise import Activation
+from service.engine.parallel import LANES
 from service.engine.row import Part, RowPlan
 
-LANES = (0, 1)
 ALL = slice(None)
 WIDTH = 16  # the first half of the units is a multiple of so many, where there are enough
 Role: TypeAlias = Literal["out", "in", "whole"]
@@ -66,9 +66,16 @@ class Exchange:
     """What the lanes found of the same sums, in memory that both processes see: by turns in two places, so that a lane
     may write those of the next step while the other still reads."""
 
-    def __init__(self, widths: Sequence[int], rows: int, dtype: np.dtype[Any]) -> None:
+    def __init__(self, rows: int, dtype: np.dtype[Any]) -> None:
         self.turn = 0
-        self._memory = [[[common(rows * width, dtype) for _ in LANES] for _ in range(2)] for width in widths]
+        self._rows, self._dtype = rows, dtype
+        self._memory: list[list[list[Array]]] = []
+
+    def reserve(self, number: int, units: int) -> int:
+        """Has memory for the sums `number`, of so many units, for both lanes."""
+        if number == len(self._memory):
+            self._memory.append([[common(self._rows * units, self._dtype) for _ in LANES] for _ in range(2)])
+        return number
 
     def places(self, number: int, turn: int, rows: int, units: int) -> list[Array]:
         """(rows, units) of each lane for the sums `number`, features first in memory."""
@@ -77,15 +84,8 @@ class Exchange:
 
 def halves(row: RowPlan, cut: Sequence[Role], rows: int, dtype: np.dtype[Any]) -> tuple[tuple[Half, Half], Exchange]:
     """Both lanes' networks, for batches of at most `rows`, and what they exchange."""
-    exchange = Exchange(_widths(row, cut), rows, dtype)
+    exchange = Exchange(rows, dtype)
     return (_Builder(0, exchange).half(row, cut), _Builder(1, exchange).half(row, cut)), exchange
-
-
-def _widths(row: RowPlan, cut: Sequence[Role]) -> list[int]:
-    """Of the sums in order: what goes back out of layers cut by outputs, but the first, and comes out of the others."""
-    dense = [part for part in row.parts if isinstance(part.layer, Dense)]
-    ends = [(part.shape if role == "out" else part.plan.shape).size for part, role in zip(dense, cut, strict=True)]
-    return [end for number, (end, role) in enumerate(zip(ends, cut, strict=True)) if number and role != "whole"]
 
 
 def part_of(units: int, lane: int) -> slice:
@@ -118,7 +118,7 @@ class _Builder:
         self._inside = part_of(part.plan.shape.size, self._lane)
         mine = Dense(units=self._inside.stop - self._inside.start, bias=layer.bias)
         if self.shares:  # somebody in front of it learns
-            number = self._next()
+            number = self._next(part.shape.size)
             self.layers.append(Gathered(number=number, exchange=self._exchange))
             self.layers.append(Apart(dense=mine, lane=self._lane, number=number, exchange=self._exchange))
         else:
@@ -128,7 +128,8 @@ class _Builder:
             self._share(part, (self._inside,), False, "bias")
 
     def _in(self, part: Part, layer: Dense) -> None:
-        number, mine = self._next(), Dense(units=part.plan.shape.size, bias=False)
+        units = part.plan.shape.size
+        number, mine = self._next(units), Dense(units=units, bias=False)
         self.layers.append(Partial(dense=mine, lane=self._lane, number=number, exchange=self._exchange))
         self._share(part, (self._inside,), False)
         self.layers.append(Join(number=number, bias=layer.bias, exchange=self._exchange))
@@ -141,9 +142,9 @@ class _Builder:
         for name in ("weight", "bias")[: 1 + layer.bias]:
             self._share(part, (ALL,), True, name)
 
-    def _next(self) -> int:
+    def _next(self, units: int) -> int:
         self._sums += 1
-        return self._sums - 1
+        return self._exchange.reserve(self._sums - 1, units)
 
     def _share(self, part: Part, index: Index, shared: bool, name: str = "weight") -> None:
         self.shares.append(Share(f"{len(self.layers) - 1}.{name}", f"{part.index}.{name}", index, shared))
@@ -153,48 +154,55 @@ class _Builder:
 
 
 class Exchanging(LayerSpec):
-    """A lane's dense layer, one end of which is a sum that both need."""
+    """A layer that writes or reads a sum that both lanes need."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
-    dense: Dense
-    lane: int
     number: int
     exchange: Exchange
+
+    def places(self, site: Site, units: int) -> list[list[Array]]:
+        """(rows, units) for each lane, in even steps and in odd ones."""
+        return [self.exchange.places(self.number, turn, site.rows, units) for turn in range(2)]
+
+    def by_turns(self, even: Step, odd: Step) -> Step:
+        """The one of this step."""
+        exchange = self.exchange
+
+        def step() -> None:
+            (odd if exchange.turn else even)()
+
+        return step
+
+
+class HalfDense(Exchanging):
+    """A lane's dense layer, one end of which is such a sum."""
+
+    dense: Dense
+    lane: int
 
     def plan(self, shape: Shape) -> LayerPlan:
         return self.dense.plan(shape)
 
-    def turns(self, site: Site, end: str, units: int) -> tuple[tuple[Step, Step], tuple[Step, Step]]:
+    def ends(self, site: Site, end: str, units: int) -> list[tuple[Step, Step]]:
         """(forward, backward) in even steps and in odd ones, with this end where the other lane sees it."""
-        places = (self.exchange.places(self.number, turn, site.rows, units)[self.lane] for turn in range(2))
-        even, odd = (self.dense.bind(replace(site, **{end: place})) for place in places)  # type: ignore[arg-type]
-        return even, odd
+        places = (both[self.lane] for both in self.places(site, units))
+        return [self.dense.bind(replace(site, **{end: place})) for place in places]  # type: ignore[arg-type]
 
 
-class Partial(Exchanging):
+class Partial(HalfDense):
     """x W of the lane's inputs alone."""
 
     def bind(self, site: Site) -> tuple[Step, Step]:
-        exchange = self.exchange
-        (even, backward), (odd, _) = self.turns(site, "y", site.plan.shape.size)
-
-        def forward() -> None:
-            (odd if exchange.turn else even)()
-
-        return forward, backward
+        (even, backward), (odd, _) = self.ends(site, "y", site.plan.shape.size)
+        return self.by_turns(even, odd), backward
 
 
-class Apart(Exchanging):
+class Apart(HalfDense):
     """dy W' of the lane's outputs alone."""
 
     def bind(self, site: Site) -> tuple[Step, Step]:
-        exchange = self.exchange
-        (forward, even), (_, odd) = self.turns(site, "dx", site.shape.size)
-
-        def backward() -> None:
-            (odd if exchange.turn else even)()
-
-        return forward, backward
+        (forward, even), (_, odd) = self.ends(site, "dx", site.shape.size)
+        return forward, self.by_turns(even, odd)
 
 
 class Joining:
@@ -210,13 +218,10 @@ class Joining:
             np.add(self._y, self._b, self._y)
 
 
-class Join(LayerSpec):
+class Join(Exchanging):
     """The sum of both lanes' products, and the bias."""
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-    number: int
     bias: bool
-    exchange: Exchange
     elementwise: ClassVar[bool] = True
     overwrites: ClassVar[bool] = True
 
@@ -224,7 +229,7 @@ class Join(LayerSpec):
         return LayerPlan(shape, (Parameter("bias", shape.dims),) if self.bias else ())
 
     def bind(self, site: Site) -> tuple[Step, Step | None]:
-        places = [self.exchange.places(self.number, turn, site.rows, site.shape.size) for turn in range(2)]
+        places = self.places(site, site.shape.size)
         joining = Joining(self.exchange, places, site.y, site.theta.get("bias"))
         dy, dx, db, ones = site.dy, site.dx, site.gradient.get("bias"), np.ones(site.rows, site.dtype)
         steps: list[Step] = [] if db is None else [partial(ones.dot, dy, db)]
@@ -238,12 +243,9 @@ class Join(LayerSpec):
         return joining, backward if steps else None
 
 
-class Gathered(LayerSpec):
+class Gathered(Exchanging):
     """Nothing on the way forward; on the way back the sum of what both lanes' outputs ask of their common input."""
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-    number: int
-    exchange: Exchange
     elementwise: ClassVar[bool] = True
     overwrites: ClassVar[bool] = True
 
@@ -253,10 +255,9 @@ class Gathered(LayerSpec):
     def bind(self, site: Site) -> tuple[Step | None, Step]:
         if site.dx is None:
             raise ValueError("nobody in front of this layer learns")
-        places = [self.exchange.places(self.number, turn, site.rows, site.shape.size) for turn in range(2)]
         same = np.shares_memory(site.x, site.y)
         forward = None if same else partial(np.copyto, site.y, site.x)
-        return forward, Joining(self.exchange, places, site.dx, None)
+        return forward, Joining(self.exchange, self.places(site, site.shape.size), site.dx, None)
 
 
 class Thinned(LayerSpec):

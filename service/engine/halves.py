@@ -14,12 +14,12 @@ import numpy as np
 
 from service.engine.arena import Arena
 from service.engine.contract import Array, Signature, Step
-from service.engine.cut import LANES, Half, Joining, halves, roles
+from service.engine.cut import Half, Joining, halves, roles
 from service.engine.fast import stepping
 from service.engine.feed import Examples
 from service.engine.float_mode import flushing
 from service.engine.network import Compiled
-from service.engine.parallel import Crew, Parted
+from service.engine.parallel import Block, Crew, Parted
 from service.engine.program import Memory, Program, Setting
 from service.engine.recipe import Recipe
 from service.engine.shards import Losses
@@ -121,22 +121,17 @@ class Halves(Parted):
 
     def run(self, indices: Array, epoch: int, place: int, t: int, rates: Sequence[float]) -> Losses:
         """A step for each of `rates` on `indices`; what they came to."""
-        crew = self._crew
-        if crew is not None:
-            crew.call((epoch, place, t, rates), indices)
-        self._block(indices, (epoch, place), t, rates, LANES if crew is None else (0,), crew)
+        self._go(indices, (epoch, place, t, rates))
         program = self._lanes[0].program(len(indices) // len(rates))
         sums = program.read(0, len(rates))
         return Losses(sums.losses, program.own_divisors(0, len(rates)), sums.right, sums.counts)
 
     @flushing()
     @stepping()
-    def _block(
-        self, indices: Array, key: tuple[int, int], t: int, rates: Sequence[float], lanes: tuple[int, ...],
-        crew: Crew | None,
-    ) -> None:  # fmt: skip
+    def _block(self, indices: Array, block: Block, lanes: tuple[int, ...], crew: Crew | None) -> None:
+        epoch, place, t, rates = block
         batches = indices.reshape(len(rates), -1)
-        rows, (epoch, place) = batches.shape[1], key
+        rows = batches.shape[1]
         working = [self._lanes[lane] for lane in lanes]
         for lane, each in zip(lanes, working, strict=True):
             if lane not in self._fresh:
@@ -163,8 +158,7 @@ class Halves(Parted):
         for each in programs:
             if each is not first:
                 each.bits.refill(*key)
-            if each.constant is None:
-                each.divisors[slot:last] = each.own_divisors(slot, last)
+            each.divide(slot, last)
 
     def _step(self, working: list[Lane], rows: int, slot: int, crew: Crew | None) -> None:
         self._exchange.turn = slot % 2

@@ -20,6 +20,7 @@ from service.engine.contract import Array
 from service.engine.program import MOST
 from service.errors import WorkerLost
 
+LANES = (0, 1)
 SPINS = 2_000  # looks at the other before sleeping: half a millisecond, less than a step of a middle-sized network
 PATIENCE_S = 0.5  # between two looks whether the other still lives
 _PR_SET_PDEATHSIG = 1  # prctl(2): the signal to get when the parent dies
@@ -119,14 +120,17 @@ class Parted:
         """Steps of a whole block."""
         raise NotImplementedError
 
-    def _help(self, crew: Crew, block: Block, indices: Array) -> None:
-        epoch, place, t, rates = block
-        self._block(indices, (epoch, place), t, rates, (1,), crew)
+    def _go(self, indices: Array, block: Block) -> None:
+        """Both lanes' work: all of it, or what the other process leaves."""
+        crew = self._crew
+        if crew is not None:
+            crew.call(block, indices)
+        self._block(indices, block, LANES if crew is None else LANES[:1], crew)
 
-    def _block(
-        self, indices: Array, key: tuple[int, int], t: int, rates: Sequence[float], lanes: tuple[int, ...],
-        crew: Crew | None,
-    ) -> None:  # fmt: skip
+    def _help(self, crew: Crew, block: Block, indices: Array) -> None:
+        self._block(indices, block, LANES[1:], crew)
+
+    def _block(self, indices: Array, block: Block, lanes: tuple[int, ...], crew: Crew | None) -> None:
         """The work of these lanes; `crew` when another process does that of the other one."""
         raise NotImplementedError
 

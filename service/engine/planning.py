@@ -9,10 +9,10 @@ import numpy as np
 from service.engine.arena import HUGE
 from service.engine.augmentation import augmenting, misfits
 from service.engine.contract import Shape, Signature
-from service.engine.cut import LANES
 from service.engine.evaluate import CHUNK_ROWS
 from service.engine.layers import ACTIVATIONS
 from service.engine.network import kind_of, shape_of
+from service.engine.parallel import LANES
 from service.engine.program import slots_of
 from service.engine.recipe import Recipe, divisible, measured, resolve
 from service.engine.row import RowPlan, Unfits, fuse, plan_row

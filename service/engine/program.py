@@ -252,6 +252,11 @@ class Program:
         whole = float(self.setting.rows * self.loss.elements(self.row.out))
         return np.full(last - first, whole) if found is None else found
 
+    def divide(self, first: int, last: int) -> None:
+        """Sets the divisors of steps that are batches of their own, where they are not all the same."""
+        if self.constant is None:
+            self.divisors[first:last] = self.own_divisors(first, last)
+
     def read(self, first: int, last: int) -> Sums:
         """The sums of steps first..last - 1, from their evidence."""
         found = self.loss.read(self.evidence[first:last], self.y[first:last], self.masks(first, last))

@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 
 from service.engine.arena import Arena, common
 from service.engine.contract import Array, Signature
-from service.engine.cut import LANES
 from service.engine.fast import stepping
 from service.engine.feed import Examples
 from service.engine.float_mode import flushing
 from service.engine.network import LINE, Compiled
-from service.engine.parallel import Crew, Parted
+from service.engine.parallel import LANES, Block, Crew, Parted
 from service.engine.program import MOST, Memory, Program, Setting
 from service.engine.recipe import Recipe
 from service.engine.update import bind_update
@@ -98,20 +97,14 @@ class Shards(Parted):
 
     def run(self, indices: Array, epoch: int, place: int, t: int, rates: Sequence[float]) -> Losses:
         """A step for each of `rates` on `indices`; what they came to."""
-        crew = self._crew
-        if crew is not None:
-            crew.call((epoch, place, t, rates), indices)
-        self._block(indices, (epoch, place), t, rates, LANES if crew is None else (0,), crew)
+        self._go(indices, (epoch, place, t, rates))
         return self._losses(indices, len(rates))
 
     @flushing()
     @stepping()
-    def _block(
-        self, indices: Array, key: tuple[int, int], t: int, rates: Sequence[float], lanes: tuple[int, ...],
-        crew: Crew | None,
-    ) -> None:  # fmt: skip
+    def _block(self, indices: Array, block: Block, lanes: tuple[int, ...], crew: Crew | None) -> None:
+        epoch, place, t, rates = block
         batches, fed = indices.reshape(len(rates), -1), self._first.fed
-        epoch, place = key
         for first in range(0, len(rates), fed):
             some = slice(first, first + fed)
             programs = self._load(batches[some], (epoch, place + first), lanes, first)

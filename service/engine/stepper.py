@@ -104,8 +104,7 @@ class Stepper:
 
     def _load(self, program: Program, indices: Array, slot: int, key: tuple[int, int, int]) -> None:
         last = slot + program.load(self._train, indices, slot, key)
-        if program.constant is None:
-            program.divisors[slot:last] = program.own_divisors(slot, last)
+        program.divide(slot, last)
 
     def _room(self, program: Program, count: int) -> int:
         """The first free slot of evidence; reads what waits when there is no room for these steps."""
