@@ -120,17 +120,24 @@ def job(who: str, threads: int, begin: Any, told: Any) -> None:
     told.put(rounds * len(examples) / spent)
 
 
+def side_by_side(work: Callable[..., None], *given: Any) -> list[float]:
+    """What two processes tell that do the same at the same time: `work(*given, begin, told)`."""
+    context = multiprocessing.get_context("spawn")
+    begin, told = context.Barrier(2), context.Queue()
+    both = [context.Process(target=work, args=(*given, begin, told)) for _ in range(2)]
+    for each in both:
+        each.start()
+    found = [told.get(timeout=60) for _ in both]
+    for each in both:
+        each.join()
+    return found
+
+
 def two_jobs() -> tuple[str, float]:
     """(text, ratio to PyTorch's two jobs with one thread each), rows a second of the whole machine."""
-    context, found = multiprocessing.get_context("spawn"), {}
+    found = {}
     for name, who, count in (("ours", "ours", 1), ("torch 2 x 1T", "torch", 1), ("torch 2 x 2T", "torch", 2)):
-        begin, told = context.Barrier(2), context.Queue()
-        both = [context.Process(target=job, args=(who, count, begin, told)) for _ in range(2)]
-        for each in both:
-            each.start()
-        found[name] = sum(told.get(timeout=60) for _ in both)
-        for each in both:
-            each.join()
+        found[name] = sum(side_by_side(job, who, count))
     ratio = found["ours"] / found["torch 2 x 1T"]
     text = "mlp128, two jobs at once  " + "  ".join(f"{name} {rate:>8,.0f}/s" for name, rate in found.items())
     return f"{text}  ratio {ratio:5.2f} (floor {JOBS_FLOOR})", ratio
@@ -156,15 +163,8 @@ def products(rows: int, sizes: tuple[int, ...], begin: Any, told: Any) -> None:
 
 def roof(name: str) -> float:
     """Rows a second of two processes that do nothing but this network's products, each for half of a batch."""
-    work, context = bench_engine.WORKLOADS[name], multiprocessing.get_context("spawn")
-    begin, told = context.Barrier(2), context.Queue()
-    both = [context.Process(target=products, args=(work.batch // 2, work.sizes, begin, told)) for _ in range(2)]
-    for each in both:
-        each.start()
-    slower = min(told.get(timeout=60) for _ in both)
-    for each in both:
-        each.join()
-    return float(work.batch * slower)
+    work = bench_engine.WORKLOADS[name]
+    return work.batch * min(side_by_side(products, work.batch // 2, work.sizes))
 
 
 def one_row() -> Iterator[tuple[str, int, float]]:

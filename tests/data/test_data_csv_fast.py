@@ -6,6 +6,7 @@ import gzip
 import tempfile
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,6 +103,16 @@ def columns_of_bytes(block: bytes) -> list[type | None]:
     return [None if isinstance(column, csv_fast.Coded) else column.dtype.type for column in found]
 
 
+def numbers_and_words(block: bytes, hints: list[csv_fast.Hint]) -> tuple[Any, Any, list[str]]:
+    """(the numbers, the words' codes, the words) of two columns."""
+    columns = csv_fast.cut(block, ",", hints)
+    assert columns is not None
+    numbers, words = columns
+    assert isinstance(numbers, np.ndarray)
+    assert isinstance(words, csv_fast.Coded)
+    return numbers.tolist(), words.codes.tolist(), words.words
+
+
 def test_only_what_came_as_bytes_is_cut_as_bytes_again(tmp_path: Path) -> None:
     with closing(Spool(tmp_path)) as spool:
         table = Table(spool, MISSING)
@@ -112,23 +123,13 @@ def test_only_what_came_as_bytes_is_cut_as_bytes_again(tmp_path: Path) -> None:
 
 def test_it_is_the_fast_way_that_plain_blocks_take(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
-    columns = csv_fast.cut(b"1,x\n2, y\n3,x\n", ",", ["any", "any"])
-    assert columns is not None
-    numbers, words = columns
-    assert isinstance(numbers, np.ndarray)
-    assert numbers.tolist() == [1, 2, 3]
-    assert isinstance(words, csv_fast.Coded)
-    assert (words.codes.tolist(), words.words) == ([0, 1, 0], ["x", " y"])
+    plain = numbers_and_words(b"1,x\n2, y\n3,x\n", ["any", "any"])
+    assert plain == ([1, 2, 3], [0, 1, 0], ["x", " y"])
     assert columns_of_bytes(b"1,2\n255,0x3\n") == [np.float64, None]
     assert columns_of_bytes(b"1,2\n255,3\n") == [np.uint8, np.uint8]
     assert columns_of_bytes(b"1,2\n256,3\n") == [np.float64, np.float64]
-    columns = csv_fast.cut(b'"1","a ""b"", c"\r\n2,""\r\n"3","x"', ",", ["number", "word"])
-    assert columns is not None
-    numbers, words = columns
-    assert isinstance(numbers, np.ndarray)
-    assert numbers.tolist() == [1, 2, 3]
-    assert isinstance(words, csv_fast.Coded)
-    assert (words.codes.tolist(), words.words) == ([0, 1, 2], ['a "b", c', "", "x"])
+    quoted = numbers_and_words(b'"1","a ""b"", c"\r\n2,""\r\n"3","x"', ["number", "word"])
+    assert quoted == ([1, 2, 3], [0, 1, 2], ['a "b", c', "", "x"])
     for block in (
         b'1,"x" \n',
         b'1, "x"\n',
