@@ -16,12 +16,15 @@ from service.api.ahead import JSON_LINES, Headers, RequestIds, again, answer, si
 from service.api.bodies import document, validate
 from service.api.ledger import Ledger
 from service.api.mlflow.logs import LogBatch, LogMetric, series_of
-from service.api.points import Measured, Points, from_json
+from service.api.points import Measured, Points, from_full_columns, from_json, from_npy
 from service.api.replies import encode
 from service.errors import ServiceError
+from service.serving import NPY_TYPE
 
 _BEFORE, _AFTER, _MLFLOW = "/v1/runs/", "/metrics", "/api/2.0/mlflow/runs/"
 _JSON = (b"application/json", b"application/json; charset=utf-8")
+_NPY = NPY_TYPE.encode()
+_MANY = 1 << 10  # bytes of a body that is likely to be of columns
 _MEASURED, _METRIC, _BATCH = (TypeAdapter[Any](each) for each in (Measured, LogMetric, LogBatch))
 
 
@@ -61,19 +64,22 @@ Reader = Callable[[bytes], Said | None]
 
 def usual(scope: Scope, cap: int) -> tuple[Reader, Headers] | None:
     """How the body of a request that logs points is read, and its headers; None for what the framework answers."""
-    reader = _reader(scope["path"])
-    headers = None if reader is None else sized(scope, cap)
-    if reader is None or headers is None or headers.get(b"content-type") not in _JSON:
-        return None
-    return reader, headers
+    readers = _readers(scope["path"])
+    headers = sized(scope, cap) if readers else None
+    reader = None if headers is None else readers.get(headers.get(b"content-type", b""))
+    return None if headers is None or reader is None else (reader, headers)
 
 
-def _reader(path: str) -> Reader | None:
-    """How the bodies of this path are read."""
+def _readers(path: str) -> Mapping[bytes, Reader]:
+    """How the bodies of this path are read, by their types."""
     if path.endswith(_AFTER) and path.startswith(_BEFORE):
         run_id = path[len(_BEFORE) : -len(_AFTER)]
-        return None if "/" in run_id else lambda body: _measured(run_id, body)
-    return _READERS.get(path)
+        return {} if "/" in run_id else _own(run_id)
+    return _LIKE_MLFLOW.get(path, {})
+
+
+def _own(run_id: str) -> Mapping[bytes, Reader]:
+    return dict.fromkeys(_JSON, lambda body: _measured(run_id, body)) | {_NPY: lambda body: _said(run_id, from_npy(body))}
 
 
 def heard(reader: Reader, body: bytes) -> Said | None:
@@ -85,7 +91,11 @@ def heard(reader: Reader, body: bytes) -> Said | None:
 
 
 def _measured(run_id: str, body: bytes) -> Said:
-    points = from_json(validate(_MEASURED, document(body, keys=False)))
+    points = from_full_columns(body) if len(body) > _MANY else None
+    return _said(run_id, points or from_json(validate(_MEASURED, document(body, keys=False))))
+
+
+def _said(run_id: str, points: Points) -> Said:
     count = sum(len(steps) for steps, *_ in points.values())
     return Said(run_id, points, encode({"run": run_id, "points": count}))
 
@@ -100,4 +110,6 @@ def _batch(body: bytes) -> Said | None:
     return None if asked.params or asked.tags else Said(asked.run, series_of(asked.metrics), b"{}")
 
 
-_READERS: Mapping[str, Reader] = {f"{_MLFLOW}log-metric": _metric, f"{_MLFLOW}log-batch": _batch}
+_LIKE_MLFLOW: Mapping[str, Mapping[bytes, Reader]] = {
+    f"{_MLFLOW}log-metric": dict.fromkeys(_JSON, _metric), f"{_MLFLOW}log-batch": dict.fromkeys(_JSON, _batch)
+}  # fmt: skip

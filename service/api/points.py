@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from math import prod
@@ -10,7 +11,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from service.api.bodies import Body
 from service.errors import Fault, InvalidData
@@ -49,6 +50,32 @@ class Measured(Body):
     step: Step | None = None
     metrics: Annotated[dict[Name, float | Nonfinite], Field(max_length=MAX_NAMES)] = {}
     time: Milliseconds | None = None
+
+
+class _FullColumns(Body):
+    steps: Annotated[list[int], Field(max_length=MAX_POINTS)]
+    values: Annotated[list[float], Field(max_length=MAX_POINTS)]
+    times: Annotated[list[int], Field(max_length=MAX_POINTS)] | None = None
+
+
+class _FullSeries(Body):
+    series: Annotated[dict[Name, _FullColumns], Field(max_length=MAX_NAMES)]
+
+
+def from_full_columns(body: bytes) -> Points | None:
+    """What `Measured` says in nothing but series without nulls, in half the time; None for anything else."""
+    try:
+        given = _FullSeries.model_validate_json(body).series
+        return {name: _packed(each) for name, each in given.items()}
+    except (ValidationError, InvalidData, struct.error):
+        return None
+
+
+def _packed(given: _FullColumns) -> tuple[Any, ...]:
+    """Raises struct.error for what is not of one length or no 64-bit number, InvalidData for one out of bounds."""
+    n, wholes = len(given.steps), (given.steps, *(() if given.times is None else (given.times,)))
+    steps, *times = (_bounded(np.frombuffer(struct.pack(f"<{n}q", *each), "<i8"), "a number") for each in wholes)
+    return steps, np.frombuffer(struct.pack(f"<{n}d", *given.values), "<f8"), *times
 
 
 def from_json(given: Measured) -> Points:
@@ -115,10 +142,13 @@ def _is_number(dtype: np.dtype[Any], name: str) -> bool:
 
 
 def _whole(table: NDArray[Any], name: str) -> NDArray[np.int64]:
-    found: NDArray[Any] = table[name]
+    return _bounded(table[name], name).astype(np.int64)
+
+
+def _bounded(found: NDArray[Any], name: str) -> NDArray[Any]:
     if len(found) and (found.min() < 0 or found.max() >= LARGEST):
         raise _misfit(f"{name} runs from {found.min()} to {found.max()}; it must be 0 or more, and below 2**62")
-    return found.astype(np.int64)
+    return found
 
 
 def _escaped(name: str) -> str:
