@@ -28,6 +28,7 @@ STRETCH: Final = np.dtype(
     ]
 )
 
+_IN_ONE = np.dtype([("n", "<i4"), ("nonfinite", "<i4"), ("sum", "<f8"), ("points", POINT, (4,))])  # the same bytes
 LAST_AT: Final = 40  # bytes of a stretch before its last point
 _EXTREMES = (("min", np.inf, np.minimum, np.argmin), ("max", -np.inf, np.maximum, np.argmax))
 
@@ -47,11 +48,12 @@ def outline(found: Points, starts: Places | None = None) -> Outline:
         if finite is not None:
             result["nonfinite"] = counts - np.add.reduceat(finite, starts, dtype=np.int64)
             result["sum"] = np.add.reduceat(np.where(finite, values, 0.0), starts)
-    result["first"], result["last"] = found[starts], found[lasts]
-    for field, worst, extreme, place in _EXTREMES:
+    places = np.empty((len(starts), 4), np.intp)
+    places[:, 0], places[:, 1] = starts, lasts
+    for at, (_, worst, extreme, place) in enumerate(_EXTREMES, start=2):
         filled = values if finite is None else np.where(finite, values, worst)
-        places = place(_rows(filled), axis=1) + starts if even else _earliest(filled, extreme, starts, lasts + 1)
-        result[field] = found[places]
+        places[:, at] = place(_rows(filled), axis=1) + starts if even else _earliest(filled, extreme, starts, lasts + 1)
+    result.view(_IN_ONE)["points"] = found[places]
     return result
 
 

@@ -24,6 +24,7 @@ from service.storage.tables import blocks, series
 
 _SEAL_POINTS = 1024  # a tail that long is sealed, in blocks of at most `SEALED_POINTS`
 _FEW, _SHORT_POINTS = 8, 128  # fewer new points than that go behind a short tail: all of it is written anew each time
+_MANY = 256  # so many new points are worth reading the series for: a batch seldom has neither end of it
 _SEAL_AT_END_POINTS = 256  # a shorter tail stays one when the run ends
 
 _MINE = and_(series.c.run_key == bindparam("run_key"), series.c.name == bindparam("name"))
@@ -96,7 +97,7 @@ def _added_one(
 
 def _append(connection: Connection, mine: Mapping[str, Any], new: Points, *, tried: bool) -> None:
     added, data, room = summary.of_points(new), new.tobytes(), _room(len(new))
-    if room > 0 and not tried and _ADD(connection, {**mine, **added.columns(), "points": data, "room": room}):
+    if len(new) < _MANY and not tried and _ADD(connection, {**mine, **added.columns(), "points": data, "room": room}):
         return
     known = _KNOWN(connection, mine)
     if not known:
