@@ -1,4 +1,4 @@
-"""Logging into external runs ahead of the framework: points in plain JSON, as ours or as MLflow's clients send them.
+"""Logging into external runs ahead of the framework: points as JSON, ours or MLflow's, or as tables of NumPy's.
 
 Whatever is not quite usual, and whatever is wrong, takes the documented routes with the same body: only there is
 anything refused.
@@ -79,7 +79,9 @@ def _readers(path: str) -> Mapping[bytes, Reader]:
 
 
 def _own(run_id: str) -> Mapping[bytes, Reader]:
-    return dict.fromkeys(_JSON, lambda body: _measured(run_id, body)) | {_NPY: lambda body: _said(run_id, from_npy(body))}
+    return dict.fromkeys(_JSON, lambda body: _measured(run_id, body)) | {
+        _NPY: lambda body: _said(run_id, from_npy(body))
+    }
 
 
 def heard(reader: Reader, body: bytes) -> Said | None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from api_server import Api, serving
+from numpy.typing import NDArray
 
 from service.api.ledger import Ledger
+from service.serving import NPY_TYPE
 
 pytestmark = pytest.mark.anyio
 AHEAD, BEHIND = "application/json", "application/json; version=1"  # the second is unusual enough for the framework
@@ -26,6 +30,16 @@ BODIES: list[Any] = [
     {"series": {"loss": {"steps": [6], "values": [None]}}}, {"series": {"loss": {"steps": [6], "values": []}}},
     {"metrics": {"loss": 1}}, {"step": -1, "metrics": {"loss": 1}}, {"step": 1.5, "metrics": {"loss": 1}},
     {"step": 1, "metrics": {"loss": True}}, {"step": 1, "metric": {"loss": 1}}, {"step": 1, "metrics": {"": 1}}, [], 1,
+]  # fmt: skip
+MANY = list(range(1000, 1300))
+LONG: list[dict[str, Any]] = [
+    {"steps": MANY, "values": [1 / step for step in MANY], "times": MANY}, {"steps": MANY, "values": MANY},
+    {"steps": [*MANY, 7, 1001], "values": [*MANY, 7, 0.5], "times": None},
+    {"steps": MANY, "values": MANY[1:]}, {"steps": MANY, "values": MANY, "times": MANY[1:]},
+    *({"steps": [*MANY, bad], "values": [*MANY, 1]} for bad in (-1, 1.0, 1 << 62, 1 << 63, True, None, "1")),
+    *({"steps": [*MANY, 1], "values": [*MANY, 1], "times": [*MANY, bad]} for bad in (-1, 1 << 62, 0.5)),
+    *({"steps": [*MANY, 1], "values": [*MANY, bad]} for bad in (None, True, "1", float("nan"), float("inf"), 10**400)),
+    {"steps": MANY, "values": MANY, "time": MANY},
 ]  # fmt: skip
 RAW = [b"", b" ", b"{", b'{"step": 1, "metrics": {"loss": NaN}}', b"\xff", b'{"step":1,"step":2,"metrics":{"loss":1}}']
 
@@ -77,6 +91,52 @@ async def test_every_body_is_answered_ahead_of_the_framework_as_behind_it(tmp_pa
         for run_id in (ahead, "run_nothing", "a%2Fb", "a/b"):
             path, body = f"/v1/runs/{run_id}/metrics", BODIES[0]
             assert said(await post(api, path, body), ahead) == said(await post(api, path, body, BEHIND), ahead)
+
+
+async def test_long_columns_are_answered_ahead_as_behind(tmp_path: Path, counted: list[bool]) -> None:
+    async with serving(tmp_path) as api:
+        runs = [await created(api) for _ in range(2)]
+        bodies = [{"series": {"loss": each}} for each in LONG]
+        for body in (
+            *bodies,
+            bodies[0] | {"step": 1},
+            {"series": {"a\n": LONG[0]}},
+            {"series": {"a": LONG[0], "b": LONG[1]}},
+        ):
+            first, second = [
+                said(await post(api, f"/v1/runs/{run_id}/metrics", body, kind), run_id)
+                for run_id, kind in zip(runs, (AHEAD, BEHIND), strict=True)
+            ]
+            assert first == second, body
+        assert sum(counted) == 5
+        assert await series(api, runs[0]) == await series(api, runs[1])
+
+
+async def test_tables_of_numpy_are_answered_ahead_as_behind(tmp_path: Path, counted: list[bool]) -> None:
+    table = np.zeros(3, [("step", "<i8"), ("time", "<i8"), ("loss", "<f4"), ("error", "<f8")])
+    table["step"], table["time"], table["loss"], table["error"] = (2, 1, 2), (7, 8, 9), (0.5, np.nan, 0.25), np.inf
+    async with serving(tmp_path) as api:
+        runs = [await created(api) for _ in range(2)]
+        for body in (
+            saved(table),
+            saved(table[:0]),
+            saved(table[["loss"]]),
+            saved(np.zeros(3)),
+            saved(table)[:-1],
+            b"?",
+        ):
+            first, second = [
+                said(await post(api, f"/v1/runs/{run_id}/metrics", body, kind), run_id)
+                for run_id, kind in zip(runs, (NPY_TYPE, f"{NPY_TYPE}; version=1"), strict=True)
+            ]
+            assert first == second, body
+        assert sum(counted) == 2
+        assert await series(api, runs[0]) == await series(api, runs[1])
+
+
+def saved(table: NDArray[Any]) -> bytes:
+    np.save(file := BytesIO(), table)
+    return file.getvalue()
 
 
 async def test_what_mlflow_clients_log_is_answered_alike(tmp_path: Path, counted: list[bool]) -> None:
