@@ -22,6 +22,7 @@ COMMANDS = {
     "keys": "service.keys",
     "worker": "service.jobs.worker",
 }
+_FOLDER = "All of the data folder, --data-dir (or NETWRIGHT_DATA_DIR), has to be its user's to read and write."
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -34,10 +35,21 @@ def main(words: Sequence[str] | None = None) -> None:
         gc.enable()
         sys.exit(command.main(arguments))
     except ServiceError as error:
-        print(f"netwright: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"  {error.hint}", file=sys.stderr)
+        for each in error.faults or (error,):
+            _say(each.message, each.hint)
         sys.exit(2 if isinstance(error, RequestError) else 1)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        why = "it is not a folder" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
+        _say(f"cannot use {error.filename}: {why}", _FOLDER)
+        sys.exit(1)
+
+
+def _say(message: str, hint: str | None) -> None:
+    print(f"netwright: {message}", file=sys.stderr)
+    if hint:
+        print(f"  {hint}", file=sys.stderr)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
-from service.errors import InvalidSpec, did_you_mean
+from service.errors import Fault, InvalidSpec, did_you_mean
 
 PREFIX = "NETWRIGHT_"
 
@@ -64,20 +65,25 @@ class Settings(BaseModel):
 def load(environ: Mapping[str, str] = os.environ, **given: Any) -> Settings:
     """Settings from `NETWRIGHT_*`, overridden by `given`.
 
-    Raises InvalidSpec when a name is unknown or a value does not fit.
+    Raises InvalidSpec with every name that is unknown and every value that does not fit.
     """
-    values: dict[str, Any] = {}
-    for name, value in environ.items():
-        if name.startswith(PREFIX):
-            field = name.removeprefix(PREFIX).lower()
-            if field not in Settings.model_fields:
-                known = [PREFIX + each.upper() for each in Settings.model_fields]
-                raise InvalidSpec(f"unknown setting {name}", hint=did_you_mean(name, known) or ", ".join(known))
-            values[field] = value
+    values: dict[str, Any] = {_field(name): value for name, value in environ.items() if name.startswith(PREFIX)}
     values |= {name: value for name, value in given.items() if value is not None}
     try:
         return Settings(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = PREFIX + str(first["loc"][0]).upper()
-        raise InvalidSpec(f"setting {name}: {first['msg']}") from error
+        faults = [_fault(each) for each in error.errors()]
+        raise InvalidSpec(faults[0].message, hint=faults[0].hint, faults=faults) from error
+
+
+def _field(name: str) -> str:
+    return name.removeprefix(PREFIX).lower()
+
+
+def _fault(error: ErrorDetails) -> Fault:
+    name = PREFIX + str(error["loc"][0]).upper()
+    if error["type"] != "extra_forbidden":
+        return Fault(name, "invalid_setting", f"setting {name}: {error['msg']}")
+    known = [PREFIX + each.upper() for each in Settings.model_fields]
+    hint = did_you_mean(name, known) or ", ".join(known)
+    return Fault(name, "unknown_setting", f"unknown setting {name}", hint)

@@ -8,16 +8,28 @@ from contextlib import closing
 from datetime import timedelta
 
 from service import clock, config, storage
+from service.config import Settings
+from service.errors import NotFound
 from service.storage import Key, Store
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Does one of create, list, revoke and clear. Raises NotFound for a key that there is not."""
+    """Does one of create, list, revoke and clear. Raises NotFound for a key or a store that there is not."""
     settings = config.load(data_dir=arguments.data_dir)
-    with closing(storage.open(settings.url, settings.data_dir)) as store:
+    with closing(_opened(settings, new=arguments.verb == "create")) as store:
         for line in _DOES[arguments.verb](store, arguments):
             sys.stdout.write(line + "\n")
     return 0
+
+
+def _opened(settings: Settings, *, new: bool) -> Store:
+    """The store as it is: upgrading it is the server's. Only the first key may come before there is one."""
+    try:
+        return storage.existing(settings.url, settings.data_dir)
+    except NotFound:
+        if not new:
+            raise
+        return storage.open(settings.url, settings.data_dir)
 
 
 def _create(store: Store, asked: argparse.Namespace) -> list[str]:
@@ -31,7 +43,10 @@ def _create(store: Store, asked: argparse.Namespace) -> list[str]:
 
 
 def _list(store: Store, asked: argparse.Namespace) -> list[str]:
-    return [_told(each) for each in store.keys.list()]
+    kept = [_told(each) for each in store.keys.list()]
+    if not kept:
+        sys.stderr.write("No key was made: nobody needs one.\n")
+    return kept
 
 
 def _revoke(store: Store, asked: argparse.Namespace) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import ipaddress
 import logging
 import signal
@@ -32,6 +33,9 @@ from service.webhook import check as check_url
 LOG = logging.getLogger(__name__)
 GRACE_S = 2  # for requests and streams that are open when the server leaves; with all the rest it is gone within 3 s
 _BACKLOG = 2048
+_MENDS = dict.fromkeys(
+    (errno.EADDRINUSE, errno.EACCES), "Another port: --port (or NETWRIGHT_PORT); 0 takes a free one."
+)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -197,7 +201,7 @@ def listen(host: str, port: int, shared: bool = False) -> socket.socket:
     except OSError as error:
         raise InvalidSpec(
             f"cannot listen on {host}, port {port}: {error.strerror}",
-            hint="Another port: --port (or NETWRIGHT_PORT); 0 takes a free one.",
+            hint=_MENDS.get(error.errno or 0, "An address of this machine: --host (or NETWRIGHT_HOST)."),
         ) from error
     return listener
 

@@ -6,8 +6,10 @@ transaction that writes, because a deferred one that has read is refused at once
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,26 +20,23 @@ from typing import Any
 from sqlalchemy import Connection, Dialect, Engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPICursor
-from sqlalchemy.exc import DatabaseError
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from service.clock import monotonic_s
-from service.errors import InvalidSpec, StorageBusy, StorageDamaged, StorageFull
+from service.errors import InvalidSpec, StorageBusy, StorageDamaged
 from service.storage.pulse import Pulse
 from service.storage.reserve import Reserve
+from service.storage.translate import AGAIN, translated
 from service.storage.url import connected
 
 BUSY_S = 30.0  # the longest wait for another process's transaction
 _WRITES, _BY_ITSELF = "writes", "by itself"
 _BEGINS = {None: "BEGIN", True: "BEGIN IMMEDIATE", _BY_ITSELF: None}
-_AGAIN = "Try again in a moment."
 _BUSY = f"busy_timeout={int(BUSY_S * 1000)}"
 _PRAGMAS = (
     "synchronous=FULL", "foreign_keys=ON", _BUSY, "cache_size=-8000", "case_sensitive_like=ON", "secure_delete=FAST",
 )  # fmt: skip
-_FULL = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE")
-_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _ONE_WRITER = 0x6E657477  # the name of PostgreSQL's advisory lock; with it, ids of events appear in their order
 
 
@@ -62,16 +61,16 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One consistent view; waits for nobody."""
-        with _translated(), self._engine.begin() as connection:
+        with translated(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def write(self, *, wait: bool = True) -> Iterator[Connection]:
         """All or nothing, durable when it returns. Raises StorageFull, and StorageBusy: at once, without `wait`."""
         if not self._turn.acquire(blocking=wait):
-            raise StorageBusy("the store is busy", hint=_AGAIN)
+            raise StorageBusy("the store is busy", hint=AGAIN)
         try:
-            with _translated():
+            with translated():
                 connection = self._writing or self._connected()
                 self._wait_for_others(connection, wait)
                 with self._transaction(connection):
@@ -108,7 +107,7 @@ class Database:
 
     def _wait_for_others(self, writing: Connection, wait: bool) -> None:
         if not wait and self.dialect != "sqlite":
-            raise StorageBusy("a database behind a network is always waited for", hint=_AGAIN)
+            raise StorageBusy("a database behind a network is always waited for", hint=AGAIN)
         if wait != self._waits:
             writing.connection.cursor().execute(f"PRAGMA {_BUSY if wait else 'busy_timeout=0'}")
             self._waits = wait
@@ -127,7 +126,7 @@ class Database:
     @contextmanager
     def remake(self) -> Iterator[Connection]:
         """The same for migrations, where tables are dropped and made anew without what refers to them being touched."""
-        with self._turn, _translated(), self._writer.connect() as connection:
+        with self._turn, translated(), self._writer.connect() as connection:
             self._foreign_keys(connection, "OFF")
             try:
                 with connection.begin():
@@ -144,16 +143,19 @@ class Database:
         return self.dialect != "sqlite" or Path(make_url(self.url).database or "").is_file()
 
     def prepare(self) -> None:
-        """Settings that the database keeps; called by one process at a time."""
+        """Settings that the database keeps; called by one process at a time. Raises PermissionError."""
         if self.dialect == "sqlite":
-            with _translated(), closing(self._engine.raw_connection()) as connection:
+            name = make_url(self.url).database or ""
+            if self.exists() and not os.access(name, os.W_OK):  # it would be found by the first who writes
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
+            with translated(), closing(self._engine.raw_connection()) as connection:
                 connection.cursor().execute("PRAGMA journal_mode=WAL")
 
     def copy(self, path: Path) -> None:
         """Writes the database of this moment as one file; those who write need not wait. Raises InvalidSpec."""
         if self.dialect != "sqlite":
             raise InvalidSpec(f"the store is in {self.dialect}", hint="Its own tools back it up: pg_dump, for one.")
-        with _translated(), self._engine.connect() as connection, closing(sqlite3.connect(path)) as copy:
+        with translated(), self._engine.connect() as connection, closing(sqlite3.connect(path)) as copy:
             driver = connection.connection.driver_connection
             assert isinstance(driver, sqlite3.Connection)
             driver.backup(copy)
@@ -189,7 +191,7 @@ class Database:
         if self.dialect != "sqlite":
             with self.read() as connection:
                 return statement(connection, values)
-        with self._watch, _translated():
+        with self._watch, translated():
             return statement.run(self._watcher(), self._engine.dialect, values)
 
     def _watcher(self) -> sqlite3.Cursor:
@@ -260,22 +262,6 @@ def _for_postgresql(engine: Engine) -> None:
     def begin(connection: Connection) -> None:
         if connection.get_execution_options().get(_WRITES):
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ONE_WRITER})")
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except (DatabaseError, sqlite3.DatabaseError) as error:
-        name = getattr(getattr(error, "orig", error), "sqlite_errorname", "")
-        if name.startswith("SQLITE_BUSY"):
-            raise StorageBusy("the store is busy", hint=_AGAIN) from error
-        if name in _DAMAGED:
-            hint = "`netwright check` says more; `netwright restore --replace` puts a backup in its place."
-            raise StorageDamaged("the database is damaged", hint=hint) from error
-        if name in _FULL:
-            raise StorageFull("the disk is full", hint="Delete data sets or jobs, or make room on the disk.") from error
-        raise
 
 
 def dumps(value: object) -> str:

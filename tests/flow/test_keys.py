@@ -13,6 +13,7 @@ import httpx
 import pytest
 from test_processes import until
 
+from service.cli import main
 from service.client import ApiError, Client
 
 LAYERS = [{"kind": "dense", "units": 3}]
@@ -57,3 +58,18 @@ def test_a_server_whose_callers_need_keys_may_listen_anywhere(serve: Callable[..
         assert http.get("/health/ready").status_code == 200
         assert http.get("/v1/jobs").status_code == 401
         assert http.get("/v1/jobs", headers={"Authorization": f"Bearer {words}"}).status_code == 200
+
+
+def test_only_making_a_key_makes_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "mistyped"
+    for words in (["list"], ["revoke", "key_1"], ["clear"]):
+        with pytest.raises(SystemExit) as left:
+            main(["keys", *words, "--data-dir", str(folder)])
+        assert left.value.code == 2
+        assert f"no store in {folder}" in capsys.readouterr().err
+    assert not folder.exists()
+    for words in (["create", "me"], ["clear"], ["list"]):
+        with pytest.raises(SystemExit) as left:
+            main(["keys", *words, "--data-dir", str(folder)])
+        assert left.value.code == 0
+    assert capsys.readouterr().err.endswith("No key was made: nobody needs one.\n")

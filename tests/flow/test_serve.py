@@ -25,11 +25,11 @@ LEAVES_S = 30.0  # 3 on an idle machine, as bench_start shows
 IDLE_RSS_MIB = 115  # 100 promised and measured by bench-first-light; other Pythons and allocators differ
 
 
-def _refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """What the command says as it leaves with 2."""
+def _refused(capsys: pytest.CaptureFixture[str], *words: str, code: int = 2) -> str:
+    """What the command says as it leaves with the code."""
     with pytest.raises(SystemExit) as left:
         main(words)
-    assert left.value.code == 2
+    assert left.value.code == code
     return capsys.readouterr().err
 
 
@@ -144,6 +144,39 @@ def test_an_unknown_setting_is_refused_with_the_nearest_name(
     said = _refused(capsys, "serve")
     assert "NETWRIGHT_WORKRES" in said
     assert "Did you mean 'NETWRIGHT_WORKERS'?" in said
+
+
+def test_all_that_is_wrong_in_the_settings_is_told_at_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"PROT": "1", "WORKERS": "-1", "LOG_LEVEL": "loud"}.items():
+        monkeypatch.setenv(f"NETWRIGHT_{name}", value)
+    said = _refused(capsys, "serve", "--port", "70000")
+    assert "unknown setting NETWRIGHT_PROT\n  Did you mean 'NETWRIGHT_PORT'?" in said
+    for name in ("PORT", "WORKERS", "LOG_LEVEL"):
+        assert f"setting NETWRIGHT_{name}: Input should be" in said
+
+
+def test_an_address_that_is_not_this_machines_is_not_answered_with_another_port(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = ("serve", "--host", "192.0.2.1", "--allow-remote", "--port", "0", "--data-dir", str(tmp_path / "data"))
+    said = _refused(capsys, *words)
+    assert "--host" in said
+    assert "--port" not in said
+
+
+@pytest.mark.parametrize("below", ["", "below"], ids=["file", "folder in a file"])
+@pytest.mark.parametrize("words", ["serve --port 0", "keys create me"])
+def test_a_data_folder_that_cannot_be_one_is_one_sentence(
+    words: str, below: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("not a folder", "ascii")
+    said = _refused(capsys, *words.split(), "--data-dir", str(tmp_path / "file" / below), code=1)
+    assert f"cannot use {tmp_path / 'file'}" in said
+    assert "it is not a folder\n" in said
+    assert "--data-dir" in said
+    assert len(said.splitlines()) == 2
 
 
 def test_the_version_is_told_without_importing_the_house(root: Path) -> None:

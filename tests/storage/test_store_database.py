@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from service.errors import InvalidSpec, StorageBusy
 from service.storage import Job, Store, database
 from service.storage.reserve import Reserve
+from service.storage.translate import translated
 
 
 @pytest.fixture
@@ -165,3 +167,15 @@ def test_a_url_that_is_no_store_is_refused_with_what_would_be_one(url: str, word
     with pytest.raises(InvalidSpec, match=word) as caught:
         database.Database(url, Reserve(folder / "reserve"))
     assert "postgresql+psycopg://" in (caught.value.hint or "")
+
+
+def test_a_database_that_may_not_be_written_is_told_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.db"
+    with closing(sqlite3.connect(path)) as ours:
+        ours.execute("CREATE TABLE kept (x)")
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as theirs:
+        with pytest.raises(PermissionError, match="readonly database") as refused, translated():
+            theirs.execute("INSERT INTO kept VALUES (1)")
+        assert refused.value.filename == "the database"
+    with pytest.raises(PermissionError, match="unable to open"), translated():
+        sqlite3.connect(tmp_path / "nowhere" / "theirs.db")
