@@ -218,11 +218,12 @@ def encode(rows: Any, told: Any) -> Any:
         rows = [row[how["name"]] if isinstance(row, dict) else row for row in rows]
         x = np.array(rows, how["dtype"]).reshape(len(rows), *how["shape"])
         return x if how["vocabulary"] is not None else x.astype(np.float32) * how["scale"] + how["offset"]
-    x = np.zeros((len(rows), how["width"]))
-    for at, feature in enumerate(how["features"]):
-        for i, row in enumerate(rows):
-            value = row[feature["name"]] if isinstance(row, dict) else row[at]
-            place(x[i], feature, value)
+    x, lone = np.zeros((len(rows), how["width"])), [each["type"] for each in how["features"]] == ["array"]
+    for i, row in enumerate(rows):
+        if lone and isinstance(row, list) and not (len(row) == 1 and isinstance(row[0], list)):
+            row = [row]
+        for at, feature in enumerate(how["features"]):
+            place(x[i], feature, row[feature["name"]] if isinstance(row, dict) else row[at])
     return x.astype(np.float32)
 
 

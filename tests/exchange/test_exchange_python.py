@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from exchange_models import DATA, ENDS, EXAMPLES, model_of, network_of, rows_of, table_of
 
-from service.data import MISSING, Preprocessor
+from service.data import MISSING, Preprocessor, Upload, read
 from service.exchange import predictor, to_python
 from service.specs.artifact import NetworkModel
 
@@ -82,4 +82,19 @@ def test_pictures(tmp_path: Path, end: list[Json]) -> None:
     found = ran(model, tmp_path, rows)
     assert [each["label"] for each in found] == [each["label"] for each in expected]
     for one, other in zip(found, expected, strict=True):
+        assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-6)
+
+
+def test_a_lone_array_comes_as_it_is_as_a_column_or_by_name(tmp_path: Path) -> None:
+    chance = np.random.default_rng(0)
+    sound = chance.normal(0, 900, (12, 6))
+    np.savez(tmp_path / "sound.npz", sound=sound, label=np.arange(12) % 2)
+    layers = [{"kind": "reshape", "shape": [6, 1]}, {"kind": "conv1d", "filters": 2, "kernel_size": 3},
+              {"kind": "flatten"}, {"kind": "dense", "units": 2}]  # fmt: skip
+    read([Upload("sound.npz", tmp_path / "sound.npz")], tmp_path / "parsed")
+    model = model_of(tmp_path, None, layers, target="label", loss="cross_entropy")
+    assert isinstance(model.preprocessor, Preprocessor)
+    rows: list[Any] = [sound[0].tolist(), [sound[1].tolist()], {"sound": sound[2].tolist()}]
+    expected = model.preprocessor.answers(model.bind()(model.preprocessor.rows(rows)))
+    for one, other in zip(ran(model, tmp_path, rows), expected, strict=True):
         assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-6)
