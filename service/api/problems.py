@@ -170,33 +170,45 @@ def _openai(problem: Problem) -> dict[str, Any]:
 
 
 def _listed(faults: Sequence[Fault], room: int) -> dict[str, Any]:
-    """As many faults as fit into `room` bytes, the first always, and how many there are when some are left out."""
+    """As many faults as fit into `room` bytes, the first always, and how many there are when some are left out.
+
+    What would be allowed is told in the room that the faults leave: it is a help, they are the answer.
+    """
     if not faults:
         return {}
     listed: list[dict[str, Any]] = []
     room -= len('"errors":[],"errors_total":1000000,')
     for fault in faults:
-        entry = _entry(fault, room if not listed else None)
-        room -= len(to_json(entry)) + 1
-        if room < 0 and listed:
+        entry = _entry(fault)
+        size = len(to_json(entry)) + 1
+        if size > room and listed:
             break
+        room -= size
         listed.append(entry)
+    told = faults[: len(listed)]
+    words = next((most for most in range(_WORDS, 0, -1) if sum(_allowed_bytes(each, most) for each in told) <= room), 0)
+    for entry, fault in zip(listed, told, strict=True):
+        if allowed := _allowed(fault, words):
+            entry["allowed"] = allowed
     left_out = {"errors_total": len(faults)} if len(listed) < len(faults) else {}
     return {"errors": listed, **left_out}
 
 
-def _entry(fault: Fault, room: int | None) -> dict[str, Any]:
+def _entry(fault: Fault) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "pointer": _short(fault.pointer, _POINTER_BYTES),
         "code": fault.code,
         "message": _short(fault.message, _MESSAGE_BYTES),
     }
-    if fault.hint:
-        entry["hint"] = _short(fault.hint, _HINT_BYTES)
-    allowed = [_short(word, _HINT_BYTES) for word in fault.allowed[:_WORDS]]
-    while allowed and room is not None and len(to_json(entry | {"allowed": allowed})) > room:
-        allowed.pop()
-    return entry | ({"allowed": allowed} if allowed else {})
+    return entry | ({"hint": _short(fault.hint, _HINT_BYTES)} if fault.hint else {})
+
+
+def _allowed(fault: Fault, most: int) -> list[str]:
+    return [_short(word, _HINT_BYTES) for word in fault.allowed[:most]]
+
+
+def _allowed_bytes(fault: Fault, most: int) -> int:
+    return len(to_json({"allowed": _allowed(fault, most)})) if fault.allowed else 0
 
 
 def _short(text: str, size: int) -> str:

@@ -60,6 +60,16 @@ def test_a_file_without_names_of_columns_is_told(load: Load) -> None:
     assert "no line of names" in told
 
 
+def test_a_class_may_be_called_as_its_column_when_numbers_stand_beside_it(load: Load) -> None:
+    found = load(a__csv="words,spam\n12,ham\n,ham\n90,spam\n").description
+    assert ([column.name for column in found.columns], found.rows, found.warnings) == (["words", "spam"], 3, [])
+
+
+def test_words_alone_name_their_columns_only_where_they_do_not_come_back(load: Load) -> None:
+    found = load(a__csv="red,big\nblue,small\nred,small\n").description
+    assert (found.rows, len(found.warnings)) == (3, 1)
+
+
 @pytest.mark.parametrize(
     ("name", "what", "hint"),
     [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -238,15 +238,23 @@ def _parsed(lines: list[str], delimiter: str) -> Rows:
 
 
 def _is_header(rows: Rows) -> bool:
-    """Names are no numbers, not missing, all different, and do not come back in their own columns."""
+    """Names are no numbers and not missing; they stand over numbers, or do not come back in their own columns."""
     first, rest = [value.strip() for value in rows[0]], rows[1:]
     if any(is_number(value) for value in first) or not any(first):
         return False
     if any(value in MISSING and value for value in first):
         return False
+    if any(_numbers(row[at].strip() for row in rest if at < len(row)) for at in range(len(first))):
+        return True  # one of the classes may be called as their column is
     return not any(
         value and value == row[at].strip() for row in rest for at, value in enumerate(first) if at < len(row)
     )
+
+
+def _numbers(values: Iterable[str]) -> bool:
+    """Whether what is there is numbers, one at least."""
+    told = [value for value in values if value not in MISSING]
+    return bool(told) and all(map(is_number, told))
 
 
 def _named(values: list[str]) -> tuple[list[str], list[str]]:
