@@ -81,8 +81,16 @@ def _default_features(
         warnings.append(f"columns without any value are left out: {', '.join(map(repr, empty[:10]))}")
     features = [column for column in rest if column.type != "text" and not is_empty(column)]
     if not features:
-        faults.add("/dataset/features", "no_features", "no column is left to learn from beside the target")
+        faults.add("/dataset/features", "no_features", "no column is left to learn from beside the target",
+                   _lone_hint(list(columns.values())))  # fmt: skip
     return features
+
+
+def _lone_hint(columns: Columns) -> str | None:
+    """What to do about a data set that has one column alone."""
+    if [column.type for column in columns] == ["image"]:
+        return "a zip tells what a picture shows by the folder it lies in"
+    return f"{columns[0].name!r} is the only column: what is to be told of it is another" if len(columns) == 1 else None
 
 
 def _named_features(

@@ -10,6 +10,7 @@ from service.data.faults import SpecFaults
 
 TargetKind = Literal["class", "binary", "number", "distribution"]
 
+TOLERANCE = 1e-3  # how far from 1 the sum of a distribution may be
 _WORDS = {"text": "free text", "image": "images", "sequence": "sequences"}
 
 
@@ -34,7 +35,29 @@ def goal(targets: Columns, kind: TargetKind, faults: SpecFaults) -> tuple[int, t
                        "use the loss cross_entropy for classes")  # fmt: skip
     if kind == "distribution" and sum(widths) < 2:
         faults.add(place, "one_column", "a distribution needs a column of its probability for each class")
+    elif kind == "distribution":
+        _check_shares(targets, place, faults)
     return sum(widths), target_names(targets) if kind == "distribution" else None
+
+
+def _check_shares(targets: Columns, place: str, faults: SpecFaults) -> None:
+    """What the columns' statistics tell already: a value that is no probability, means that do not sum to 1."""
+    for column in targets:
+        low, high = column.min or 0.0, column.max or 0.0
+        if low < 0 or high > 1 + TOLERANCE:
+            message = f"column {column.name!r} goes from {low:g} to {high:g}: these are no probabilities"
+            faults.add(place, "not_a_distribution", message, "each row's must be 0 or more and sum to 1")
+            return
+    total = sum((column.mean or 0.0) * math.prod(column.shape) for column in targets)
+    if abs(total - 1) > TOLERANCE and not any(column.missing for column in targets):
+        names = ", ".join(target_names(targets)[:5])
+        message = f"the columns {names} sum to {total:g} in the mean of all rows, not to 1"
+        hint = "yes or no for each of several columns is the loss binary_cross_entropy"
+        faults.add(place, "not_a_distribution", message, hint if _yes_or_no(targets) else None)
+
+
+def _yes_or_no(targets: Columns) -> bool:
+    return all(column.integer and column.max == 1 for column in targets)
 
 
 def target_names(targets: Columns) -> tuple[str, ...]:
@@ -58,9 +81,9 @@ def _classes(targets: Columns, kind: TargetKind, place: str, faults: SpecFaults)
                    "use the loss squared_error for numbers" if column.type == "number" else None)  # fmt: skip
         return 0, None
     found = len(column.classes)
-    if kind == "binary" and found != 2:
-        faults.add(place, "not_two_classes", f"column {column.name!r} has {found} classes; this loss needs two",
-                   "use the loss cross_entropy with a softmax" if found > 2 else None)  # fmt: skip
-    elif found < 2:
+    if found < 2:
         faults.add(place, "one_class", f"column {column.name!r} has one class only: there is nothing to learn")
+    elif kind == "binary" and found > 2:
+        faults.add(place, "not_two_classes", f"column {column.name!r} has {found} classes; this loss needs two",
+                   "use the loss cross_entropy with a softmax")  # fmt: skip
     return 1 if kind == "binary" else found, tuple(column.classes)

@@ -68,7 +68,10 @@ def _check_feature(column: ColumnDescription, spec: DatasetSpec, faults: SpecFau
     at = spec.features.index(column.name) if spec.features else None
     place = pointer("dataset", "features", *([] if at is None else [at]))
     if column.shape and column.missing:
-        faults.add(place, "not_finite", f"column {column.name!r} has {column.missing:,} values that are not finite")
+        message = f"column {column.name!r} has {column.missing:,} values that are not finite"
+        faults.add(
+            place, "not_finite", message, "fill them before the upload (numpy.nan_to_num), or leave such rows out"
+        )
     if spec.preprocess != "none":
         return
     hint = 'use "preprocess": "auto", or name the columns to learn from in "features"'

@@ -12,7 +12,7 @@ from service.data.columns import number_text
 from service.data.dataset import Column, Dataset, side_by_side
 from service.data.encoders import CategoryFeature, Codes, Flat, Whole
 from service.data.fit import fit_encoder, fit_target
-from service.data.goal import TargetKind
+from service.data.goal import TOLERANCE, TargetKind
 from service.data.layout import FloatType
 from service.data.letters import Letters
 from service.data.missing import drops
@@ -29,7 +29,6 @@ from service.errors import Fault, InvalidSpec
 from service.tensors import Array
 
 PIECE_NUMBERS = 1 << 21
-_TOLERANCE = 1e-3  # how far from 1 the sum of a distribution may be
 
 
 @dataclass(frozen=True)
@@ -236,7 +235,7 @@ def encode_target(dataset: Dataset, target: Target, ids: Ids, dtype: FloatType) 
 
 
 def _check_distribution(values: Floats, target: DistributionTarget, ids: Ids) -> None:
-    wrong = (values < 0).any(axis=1) | (np.abs(values.sum(axis=1) - 1.0) > _TOLERANCE)
+    wrong = (values < 0).any(axis=1) | (np.abs(values.sum(axis=1) - 1.0) > TOLERANCE)
     if wrong.any():
         row = int(ids[np.flatnonzero(wrong)[0]])
         message = f"{row_words(row)}: the columns {', '.join(target.columns)} are not probabilities that sum to 1"

@@ -9,8 +9,8 @@ import numpy as np
 from service.engine.arena import HUGE
 from service.engine.augmentation import augmenting, misfits
 from service.engine.contract import Shape, Signature
+from service.engine.doubts import doubts
 from service.engine.evaluate import CHUNK_ROWS
-from service.engine.layers import ACTIVATIONS
 from service.engine.network import kind_of, shape_of
 from service.engine.parallel import LANES
 from service.engine.program import slots_of
@@ -63,7 +63,7 @@ def plan(recipe: Recipe, signature: Signature, outputs: int, rows: int, max_byte
     needed = _bytes(recipe, signature, row, outputs, rows) if parameters <= MOST_PARAMETERS else 4 * parameters
     if parameters > MOST_PARAMETERS or (max_bytes is not None and needed > max_bytes):
         raise _too_large(layers, needed, max_bytes)
-    return Plan(layers, parameters, needed, row.flops, tuple(_warnings(recipe, row, rows)))
+    return Plan(layers, parameters, needed, row.flops, tuple(doubts(recipe, row, rows, outputs)))
 
 
 def _refused(faults: list[Fault]) -> InvalidSpec:
@@ -179,13 +179,3 @@ def _too_large(layers: tuple[PlannedLayer, ...], needed: int, allowed: int | Non
     message = f"this training would need {needed:,} bytes" + (f", and {allowed:,} are allowed" if allowed else "")
     fault = Fault(f"/network/layers/{worst.index}", "too_large", f"{worst.parameters:,} parameters in this layer")
     return TooLarge(message, hint="fewer units, or a smaller batch_size", faults=[fault])
-
-
-def _warnings(recipe: Recipe, row: RowPlan, rows: int) -> list[str]:
-    found = [f"layer {part.index}: {text}" for part in row.parts for text in part.plan.warnings]
-    advice = recipe.loss.advice(recipe.network.end if recipe.network.end in ACTIVATIONS else None)
-    if advice:
-        found.append(advice)
-    if recipe.training.batch_size > rows and not recipe.optimizer.whole_batch:
-        found.append(f"batch_size {recipe.training.batch_size} is more than the {rows} rows: every epoch is one step")
-    return found

@@ -51,6 +51,11 @@ class TrainingSpec(Spec):
         "Cut by units, a lone training of small batches gains most and one beside others loses a tenth.",
     )
 
+    def steps(self, rows: int) -> int:
+        """How many there are at most, of so many training rows."""
+        steps = -(-rows // self.batch_size) * self.epochs
+        return min(steps, self.max_steps or steps)
+
 
 class Recipe(Spec):
     """A network, what it is to make small, how it moves, and how long."""

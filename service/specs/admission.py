@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Literal
 
@@ -17,7 +18,7 @@ from service.specs.dataset import Source, source
 from service.specs.evaluation import admit_evaluation
 from service.specs.examples import signature_of
 from service.specs.fault import faults
-from service.specs.fork import check_repeated, started
+from service.specs.fork import check_repeated, spent, started
 from service.specs.initial import pinned
 from service.specs.job import JOB, ArpaJob, EvaluateJob, Job, MixtureJob, NgramJob, NgramJobSpec, SearchJob, TrainSpec
 from service.specs.letters import check_letters, letters
@@ -80,7 +81,7 @@ def _planned(spec: TrainSpec, store: Store, data: Source, limit_bytes: int) -> t
 
 def _train(spec: TrainSpec, store: Store, data: Source, limit_bytes: int) -> tuple[TrainSpec, JobPlan]:
     validation, test = (_part(spec.dataset, name, store) for name in ("validation", "test"))
-    said = spec.loss
+    loss, metrics = spec.loss, spec.metrics
     with inside("/spec"):
         spec, found = _outlined(spec, data, validation, test)
     with inside("/spec"), padding_told(found):
@@ -99,12 +100,13 @@ def _train(spec: TrainSpec, store: Store, data: Source, limit_bytes: int) -> tup
     spec = spec.model_copy(update=update)
     with inside("/spec"):
         spec = spec.model_copy(update={"go_on_from": started(spec, store)})
-    unsure = doubts(recipe.loss, found.spec, data.description) if said is None else []
+    unsure = doubts(recipe.loss, found.spec, data.description) if loss is None else []
     held_back = found.validation_rows + found.test_rows
     plan = JobPlan(
         tuple(map(asdict, planned.layers)), planned.parameters,
         planned.bytes + found.bytes * held_back // (found.rows + held_back), _seconds(spec, planned, found.rows),
-        (*found.warnings, *planned.warnings, *_unwatched(spec, found), *unsure), fits=True,
+        (*found.warnings, *planned.warnings, *_unwatched(spec, found), *_unscored(metrics, found), *unsure,
+         *spent(spec, found.rows)), fits=True,
     )  # fmt: skip
     return spec, plan
 
@@ -114,6 +116,13 @@ def _unwatched(spec: TrainSpec, found: Outline) -> list[str]:
     if early is None or early.monitor.startswith("train") or found.validation_rows:
         return []
     return [f"there is no validation part: early stopping watches train_loss, not {early.monitor}"]
+
+
+def _unscored(metrics: Sequence[str] | None, found: Outline) -> list[str]:
+    lost = [name for name in metrics or () if name != "accuracy"]  # which the steps tell of training rows too
+    if not lost or found.validation_rows or found.test_rows:
+        return []
+    return [f"there is no validation part and no test part: {', '.join(lost[:5])} will not be measured"]
 
 
 def _outlined(
@@ -170,8 +179,7 @@ def _part(dataset: DatasetSpec, name: Literal["validation", "test"], store: Stor
 def _seconds(spec: TrainSpec, planned: engine.Plan, rows: int) -> float:
     """A rough guess: products forward and backward, the optimizer's pass over the parameters, each step's own cost."""
     training = spec.training
-    steps = -(-rows // training.batch_size) * training.epochs
-    steps = min(steps, training.max_steps or steps)
+    steps = training.steps(rows)
     seconds = 3 * planned.flops_per_row * steps * training.batch_size / _FLOPS_PER_S
     seconds += steps * (_STEP_S + planned.parameters / _UPDATES_PER_S)
     return round(min(seconds, training.max_seconds or seconds), 2)

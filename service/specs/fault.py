@@ -112,7 +112,7 @@ def _locate(
     for number, part in enumerate(loc):
         last = number + 1 == len(loc)
         if isinstance(document, Mapping) and (part in document or (last and part in _fields(inside))):
-            document, next_inside = document.get(part), [each for m in _models(inside) for each in _field(m, part)]
+            document, next_inside = document.get(part), [each for a in inside for each in _below(a, part)]
         elif isinstance(document, list) and isinstance(part, int) and part < len(document):
             document, next_inside = document[part], [a for each in inside for a in get_args(each)]
         else:
@@ -121,6 +121,14 @@ def _locate(
         around = inside
         inside = _fitting([a for each in next_inside for a in _members(each)], document)
     return place, inside, around, document
+
+
+def _below(annotation: Annotation, name: str | int) -> list[Annotation]:
+    """What may stand under a name: a model's field, any value of a dictionary."""
+    origin: Annotation = get_origin(annotation)
+    if origin is dict:
+        return [get_args(annotation)[1]]
+    return [each for model in _models([annotation]) for each in _field(model, name)]
 
 
 def _members(annotation: Annotation) -> Iterator[Annotation]:

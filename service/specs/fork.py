@@ -68,6 +68,17 @@ def started(spec: TrainSpec, store: Store) -> GoOnFrom | None:
     return GoOnFrom(run=point.run, step=checkpoint.step, blob=checkpoint.blob)
 
 
+def spent(spec: TrainSpec, rows: int) -> list[str]:
+    """Warns of a checkpoint behind which nothing is left to train."""
+    point, steps = spec.go_on_from, spec.training.steps(rows)
+    if spec.verify is not None or point is None or point.step is None or point.step < steps:
+        return []
+    return [
+        f"the checkpoint stands at step {point.step:,}, and {spec.training.epochs:,} epochs end at step {steps:,}:"
+        " nothing more is trained; raise training.epochs"
+    ]
+
+
 def check_repeated(run_id: str | None, store: Store) -> None:
     """Raises InvalidSpec when there is no such run."""
     if run_id is not None:

@@ -45,7 +45,8 @@ def admit_search(job: SearchJob, store: Store, limit_bytes: int, plan: Plan) -> 
     resolved = search.model_dump(mode="json")
     resolved["train"]["dataset"] |= here
     trials = [_trial(spec, planned, here) for spec, planned in found]
-    return Admitted(resolved, row.id, max(trial.memory_bytes for trial in trials), _summed(plans), trials=tuple(trials))
+    summed = _summed(plans, _never_halved(search, [spec for spec, _ in found]))
+    return Admitted(resolved, row.id, max(trial.memory_bytes for trial in trials), summed, trials=tuple(trials))
 
 
 def values(search: SearchSpec) -> tuple[Candidate, ...]:
@@ -143,9 +144,9 @@ def _check_whole(search: SearchSpec) -> None:
         found.append(Fault("/spec/monitor", "not_by_epoch", message, search.monitor.replace("test_", "val_", 1)))
     if direction(search.monitor) is None:
         message = f"which end of {search.monitor!r} is best, its name does not tell"
-        found.append(
-            Fault("/spec/monitor", "no_direction", message, did_you_mean(search.monitor.partition("_")[2], _ENDS))
-        )
+        part, _, name = search.monitor.partition("_")
+        close = did_you_mean(search.monitor, [f"{part}_{end}" for end in _ENDS]) if did_you_mean(name, _ENDS) else None
+        found.append(Fault("/spec/monitor", "no_direction", message, close))
     held = {"val": search.train.dataset.validation, "test": search.train.dataset.test}
     if search.folds is not None:
         held["val"] = 1.0
@@ -191,11 +192,18 @@ def _trial(spec: TrainSpec, plan: JobPlan, here: dict[str, Any]) -> Trial:
     return Trial(resolved, spec.max_memory_bytes or 2 * plan.bytes + SLACK_BYTES)
 
 
-def _summed(plans: Sequence[JobPlan]) -> JobPlan:
+def _never_halved(search: SearchSpec, trials: Sequence[TrainSpec]) -> list[str]:
+    most = max(trial.training.epochs for trial in trials)
+    if search.halving is None or search.halving.least_epochs < most:
+        return []
+    return [f"halving begins after epoch {search.halving.least_epochs}, and trials end at {most}: none will end early"]
+
+
+def _summed(plans: Sequence[JobPlan], more: Sequence[str]) -> JobPlan:
     """Layers of the first, bytes of the largest, seconds of all."""
     largest = max(plans, key=lambda plan: plan.bytes)
     seconds = round(sum(plan.estimated_seconds for plan in plans), 2)
     warnings = dict.fromkeys(warning for plan in plans for warning in plan.warnings)
     return replace(
-        plans[0], bytes=largest.bytes, estimated_seconds=seconds, warnings=(f"{len(plans)} trainings", *warnings)
+        plans[0], bytes=largest.bytes, estimated_seconds=seconds, warnings=(f"{len(plans)} trainings", *more, *warnings)
     )

@@ -50,7 +50,9 @@ def test_a_thousand_long_faults_fit_into_a_kilobyte_and_are_counted() -> None:
 
 def test_no_fault_gives_way_to_what_would_have_been_allowed() -> None:
     words = tuple(f"word_{at}" for at in range(30))
-    faults = tuple(Fault(f"/spec/network/layers/{at}/kind", "unknown_kind", "unknown kind", None, words) for at in (0, 1))
+    faults = tuple(
+        Fault(f"/spec/network/layers/{at}/kind", "unknown_kind", "unknown kind", None, words) for at in (0, 1)
+    )
     told = document(Problem(422, "invalid_spec", "2 faults", None, faults), "/v1/jobs", "r" * 20)
     assert len(to_json(told)) <= MAX_BYTES
     assert [each["pointer"] for each in told["errors"]] == [each.pointer for each in faults]

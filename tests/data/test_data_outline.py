@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,27 @@ def spec(**fields: object) -> DatasetSpec:
 
 def outlined(data: Dataset, kind: TargetKind = "class", **fields: object) -> Outline:
     return outline(data.description, spec(**fields), kind)
+
+
+def test_a_column_alone_is_told_that_it_is(load: Load) -> None:
+    with pytest.raises(InvalidSpec) as caught:
+        outlined(load(a__csv="a\nx\ny\n"))
+    assert "'a' is the only column" in (caught.value.faults[0].hint or "")
+
+
+def test_one_class_is_told_alike_whatever_learns_it(load: Load) -> None:
+    data = load(a__csv="a,b\n1,x\n2,x\n")
+    kinds: tuple[TargetKind, ...] = ("class", "binary")
+    for kind in kinds:
+        with pytest.raises(InvalidSpec, match="one class only"):
+            outlined(data, kind)
+
+
+def test_what_is_not_finite_is_refused_with_what_to_do(load: Load, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.array([[1.0, np.nan]] * 4), y=[0, 1, 0, 1])
+    with pytest.raises(InvalidSpec, match="4 values that are not finite") as caught:
+        outlined(load(a__npz=(tmp_path / "a.npz").read_bytes()))
+    assert "nan_to_num" in (caught.value.faults[0].hint or "")
 
 
 @pytest.mark.parametrize(

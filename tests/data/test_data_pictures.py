@@ -68,6 +68,7 @@ def test_folders_are_classes_and_pixels_are_kept(tmp_path: Path, pillow: Any) ->
 def test_without_folders_there_are_only_pictures_and_colours_are_as_many_as_needed(tmp_path: Path, pillow: Any) -> None:
     data = upload(tmp_path, zipped({"a.png": png(GREY), "b.png": png(RGB)}))
     assert list(data.columns) == ["image"]
+    assert "no folders" in data.description.warnings[0]
     assert np.array_equal(data.column("image").values, [np.repeat(GREY[..., None], 3, 2), RGB])
 
 

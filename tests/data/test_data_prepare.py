@@ -156,7 +156,23 @@ def test_a_distribution_must_be_one(load: Load) -> None:
     assert found.train.y.tolist() == [[0.25, 0.75], [1, 0]]
     assert found.table.answers(np.array([[0.2, 0.8]]))[0]["label"] == "q"
     with pytest.raises(InvalidData, match="row 2"):
-        prepared(load(a__csv="a,p,q\n1,0.25,0.75\n2,1,1\n"), "distribution", target=["p", "q"])
+        prepared(load(a__csv="a,p,q\n1,0.5,0.5\n2,0,0.5\n3,1,0.5\n"), "distribution", target=["p", "q"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "told", "hint"),
+    [
+        ("1,0.25,0.75\n2,1,0.9\n", "sum to 1.45", None),
+        ("1,0.25,-0.5\n2,1,1\n", "'q' goes from -0.5", "0 or more"),
+        ("1,1,1\n2,0,1\n", "sum to 1.5", "binary_cross_entropy"),
+    ],
+)
+def test_what_cannot_be_a_distribution_is_refused_by_its_statistics(
+    load: Load, rows: str, told: str, hint: str | None
+) -> None:
+    with pytest.raises(InvalidSpec, match=told) as caught:
+        prepared(load(a__csv="a,p,q\n" + rows), "distribution", target=["p", "q"])
+    assert hint is None or hint in (caught.value.faults[0].hint or "")
 
 
 def test_a_separate_validation_set_is_read_by_the_trainings_words(load: Load) -> None:

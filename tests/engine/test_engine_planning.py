@@ -75,6 +75,34 @@ def test_a_doubtful_end_is_a_warning() -> None:
     assert any("logits" in warning for warning in it.warnings)
 
 
+def warned(*layers: dict[str, Any], rows: int = 100, **more: Any) -> list[str]:
+    return list(plan(recipe(*layers, **more), Signature((4,)), 3, rows).warnings)
+
+
+@pytest.mark.parametrize(("rows", "size", "doubted"), [(100, 1, 1), (97, 32, 1), (1, 32, 2), (100, 32, 0), (96, 32, 0)])
+def test_a_batch_of_one_row_has_no_variance_to_norm_by(rows: int, size: int, doubted: int) -> None:
+    layers = dense(8), {"kind": "batch_norm"}, dense(3)
+    assert len(warned(*layers, rows=rows, training={"batch_size": size})) == doubted
+    lone = warned(dense(8), {"kind": "layer_norm"}, dense(3), rows=rows, training={"batch_size": size})
+    assert not any("variance" in text for text in lone)
+
+
+def test_a_picture_has_places_to_norm_over_even_alone() -> None:
+    layers = {"kind": "batch_norm"}, {"kind": "flatten"}, dense(3)
+    assert plan(recipe(*layers, training={"batch_size": 1}), Signature((4, 4, 2)), 3, 100).warnings == ()
+
+
+def test_a_score_that_is_always_one_is_told() -> None:
+    assert warned(dense(3), metrics=["top_3_accuracy", "accuracy"]) == ["top_3_accuracy of 3 classes is always 1"]
+
+
+def test_a_batch_size_that_is_not_used_is_told() -> None:
+    whole: Any = {"optimizer": {"kind": "gradient_descent"}}
+    assert len(warned(dense(3), training={"batch_size": 16}, **whole)) == 1
+    assert warned(dense(3), training={"epochs": 2}, **whole) == []
+    assert warned(dense(3), training={"batch_size": 100}, **whole) == []
+
+
 def test_an_unknown_activation_gets_the_allowed_words() -> None:
     with pytest.raises(ValidationError) as caught:
         recipe(dense(3, "relo"))

@@ -141,3 +141,10 @@ def test_a_merge_patch_is_rfc_7396s() -> None:
         ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
     ]:
         assert specs.merged(target, patch) == result
+
+
+def test_a_fork_that_has_nothing_left_to_train_is_told(machine: Machine) -> None:
+    job = machine.until(machine.submit(digits(3)), "succeeded")
+    for patch, told in (({}, 1), ({"training": {"epochs": 2}}, 1), ({"training": {"epochs": 4}}, 0)):
+        admitted = specs.admit(specs.parse(specs.fork(machine.run(job), patch)), machine.store, 2_000_000_000)
+        assert sum("nothing more is trained" in warning for warning in admitted.plan.warnings) == told

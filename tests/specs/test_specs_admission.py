@@ -182,7 +182,10 @@ def test_early_stopping_on_a_part_that_is_not_there_is_told(store: Store) -> Non
         admitted(job(training=stopping, metrics=["f1"], dataset={"sample": "iris"} | part), store).plan.warnings
         for part in ({}, {"validation": 0.2})
     )
-    assert alone == ("there is no validation part: early stopping watches train_loss, not val_f1",)
+    assert alone == (
+        "there is no validation part: early stopping watches train_loss, not val_f1",
+        "there is no validation part and no test part: f1 will not be measured",
+    )
     assert held == ()
 
 

@@ -46,6 +46,8 @@ def test_a_good_job_has_no_faults() -> None:
          "it stands at /spec/optimizer/schedule/patience or /spec/training/early_stopping/patience"),
         (job(optimizer={"kind": "adam", "lr": 0.1}), "/spec/optimizer/lr", "unknown_field",
          "Did you mean 'learning_rate'?"),
+        (job(network={"layers": [DENSE | {"neurons": 3}]}), "/spec/network/layers/0/neurons", "unknown_field",
+         "Did you mean 'units'?"),
         (job(optimizer="adam"), "/spec/optimizer", "wrong_type", 'write {"kind": "adam"}'),
         (job(loss="mse"), "/spec/loss", "wrong_type", 'write {"kind": "squared_error"}'),
         (job(loss={"kind": "mae"}), "/spec/loss/kind", "unknown_kind", "Did you mean 'absolute_error'?"),
@@ -140,3 +142,16 @@ def test_a_wrong_value_is_repeated_but_not_at_length() -> None:
 
 def test_many_faults_are_cut_off() -> None:
     assert len(found(job(network={"layers": [{"kind": "no"}] * 900}))) == 100
+
+
+def test_faults_inside_a_dictionary_are_told_by_its_own_names() -> None:
+    ranges = {"optimizer.learning_rate": {"min": 0.1, "high": 1}}
+    train = job()["spec"]
+    told = found(
+        {"type": "search", "spec": {"train": train, "candidates": {"kind": "random", "count": 2, "fields": ranges}}}
+    )
+    place = "/spec/candidates/fields/optimizer.learning_rate"
+    assert {(fault.pointer, fault.message, fault.hint) for fault in told} == {
+        (f"{place}/low", "'low' is missing", None),
+        (f"{place}/min", "unknown field 'min'", "Did you mean 'low'?"),
+    }

@@ -184,6 +184,14 @@ def test_halving_compares_candidates_epoch_by_epoch(store: Store) -> None:
         "least_epochs": 1,
         "factor": 3,
     }
+    late = admitted(store, search(held, candidates=rates, halving={"least_epochs": 50})).plan.warnings
+    assert any("none will end early" in warning for warning in late)
     assert refused(store, search(folds=3, halving={})) == {("/spec/halving", "nothing_to_compare")}
     tested = search({"sample": "iris", "test": 0.2}, candidates=rates, monitor="test_loss", halving={"factor": 2})
     assert refused(store, tested) == {("/spec/monitor", "not_by_epoch")}
+
+
+def test_a_name_whose_best_end_is_unknown_may_be_misspelt(store: Store) -> None:
+    with pytest.raises(InvalidSpec) as caught:
+        admitted(store, search(folds=2, monitor="val_accurracy"))
+    assert caught.value.faults[0].hint == "Did you mean 'val_accuracy'?"

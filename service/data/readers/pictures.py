@@ -70,12 +70,14 @@ def read_pictures(sources: Sequence[Source], spool: Spool) -> Read:
     finally:
         for archive in archives:
             archive.close()
-    columns = [pixels.finish("image")]
-    if labels:
+    columns, told = [pixels.finish("image")], list[str]()
+    if not labels:
+        told.append("the pictures lie in no folders, so that nothing says what they show: there is no column 'label'")
+    else:
         words = Words(spool, frozenset())
         words.add(labels)
         columns.append(words.finish("label", "category"))
-    return len(members), columns, []
+    return len(members), columns, told
 
 
 def _library() -> Any:
