@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncGenerator, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from starlette.responses import Response
 
 from service import clock
@@ -22,10 +22,21 @@ from service.errors import Conflict, Fault, InvalidSpec, NotFound
 from service.ngram import SENTENCE_END, Finished, Generated, Options, Sampling
 from service.serving import Choice, TextModel, complete, stream
 
+T = TypeVar("T")
 router = APIRouter(prefix="/v1/completions", tags=["text"])
 Text = Annotated[str, Field(max_length=1_000_000)]
 Stop = Annotated[str, Field(min_length=1, max_length=200)]
-Zero = Annotated[float, Field(ge=0, le=0, description="Only 0: there are no penalties.")]
+
+
+def _nothing(value: T) -> T:
+    """What OpenAI's clients send for "as always". Raises ValueError for all else."""
+    if value:
+        raise ValueError("these models know nothing of the kind; leave it out")
+    return value
+
+
+Nothing = AfterValidator(_nothing)
+Zero = Annotated[float, Nothing, Field(description="Only 0: there are no penalties.")]
 _PIECES = {"description": "With `stream` as server-sent events, ended by [DONE]", "content": {"text/event-stream": {}}}
 _STREAM: Documented = {200: _PIECES}
 
@@ -58,10 +69,10 @@ class CompletionRequest(Explained):
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     ignore_end: bool = False
-    suffix: Literal[""] | None = None
+    suffix: Annotated[Text, Nothing] | None = None
     presence_penalty: Zero | None = 0.0
     frequency_penalty: Zero | None = 0.0
-    logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
+    logit_bias: Annotated[dict[str, float], Nothing] | None = None
     user: Annotated[str, Field(max_length=1_000)] | None = None
 
     def prompts(self) -> list[str]:

@@ -84,7 +84,10 @@ def _event_file(here: Context, run: storage.Run) -> Response:
 def _written(path: Path, format: Format) -> bytes:
     found = tensors.read(path)
     if artifact.kind_of(found) != "network":
-        raise Conflict(f"a text model has no {format} form", hint="Export it as a bundle, or as safetensors.")
+        raise Conflict(
+            f"a text model has no {format} form",
+            hint="Export it as a bundle, as safetensors, or an n-gram model as arpa.",
+        )
     return _WRITERS[format](artifact.unpack(found))
 
 

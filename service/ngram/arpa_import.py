@@ -32,12 +32,12 @@ class _Lines:
     logs: array[float] = field(default_factory=lambda: array("f"))
     weights: array[float] = field(default_factory=lambda: array("f"))
 
-    def next(self) -> bytes:
-        """The next line without its end. Raises InvalidData at the end of the file."""
+    def next(self, awaited: str = "\\end\\") -> bytes:
+        """The next line without its end. Raises InvalidData at the end of the file, where it should not be yet."""
         for line in self.lines:
             self.number += 1
             return line.rstrip(b"\r\n")
-        raise InvalidData("the ARPA file ends too early: \\end\\ is missing")
+        raise InvalidData(f"the ARPA file ends too early: {awaited} is missing")
 
     def wrong(self, what: str) -> InvalidData:
         return InvalidData(f"line {self.number} of the ARPA file: {what}")
@@ -69,7 +69,7 @@ def import_arpa(lines: Iterable[bytes], reading: Reading = Reading()) -> Iterato
 
 def _sizes(source: _Lines) -> list[int]:
     """How many n-grams of each order the header says there are."""
-    while (line := source.next()) != b"\\data\\":
+    while (line := source.next("\\data\\")) != b"\\data\\":
         if source.number > 1000:
             raise source.wrong("no \\data\\ so far")
     sizes: list[int] = []
@@ -121,6 +121,8 @@ def _read_line(source: _Lines, order: int, fields: list[bytes], numbers: dict[by
 def _taken(source: _Lines, order: int) -> Rows:
     ids = np.array(source.words, np.uint32).reshape(-1, order)
     taken = Rows(ids, np.array(source.logs, np.float32), np.array(source.weights, np.float32))
+    if (taken.log10 > 0).any():
+        raise source.wrong(f"a log10 p among the {order}-grams above is more than 0")
     if not (np.isfinite(taken.log10) | np.isneginf(taken.log10)).all() or not np.isfinite(taken.backoff).all():
         raise source.wrong(f"a value among the {order}-grams above is not finite")
     source.words, source.logs, source.weights = array("I"), array("f"), array("f")

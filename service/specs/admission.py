@@ -146,10 +146,20 @@ def _ngram(spec: NgramJobSpec, store: Store, data: Source) -> tuple[NgramJobSpec
         held, last = (None if part is None else part.open() for part in parts)
         with inside("/spec"):
             told = text_parts(data.open(), spec.dataset, validation=held, test=last).warnings
+    told = (*told, *_unheeded(spec))
     size = data.bytes if text is None else len(text)
     planned = ngram.plan(ngram_spec(spec), size, b"" if text is None else bytes(text[:_SAMPLE_BYTES]))
     seconds = round(0.1 + size * spec.order / _NGRAM_BYTES_PER_S, 1)
     return spec, JobPlan((), 0, planned.bytes, seconds, (*told, *planned.warnings), fits=True)
+
+
+def _unheeded(spec: NgramJobSpec) -> list[str]:
+    """What the spec says that counting does not look at."""
+    said = [name for name in ("features", "target", "window", "missing", "dates") if getattr(spec.dataset, name)]
+    told = [f"an n-gram model only reads a text: dataset.{name} changes nothing" for name in said]
+    if spec.tune_cache and not spec.dataset.validation:
+        told.append("there is no validation part to tune a cache on: tune_cache changes nothing")
+    return told
 
 
 def recipe_of(spec: TrainSpec) -> Recipe:

@@ -26,6 +26,9 @@ _ELSEWHERE = {
     "batch": "batch_size", "n_epochs": "epochs", "num_epochs": "epochs",
     "max_epochs": "epochs", "iterations": "max_steps", "betas": "beta1", "eps": "epsilon",
     "instances": "rows", "inputs": "rows", "data": "rows", "y": "target", "label": "target", "labels": "target",
+    "kn": "kneser_ney", "interpolated_kneser_ney": "kneser_ney", "mkn": "modified_kneser_ney", "wb": "witten_bell",
+    "laplace": "add_k", "lidstone": "add_k", "add_one": "add_k", "additive": "add_k", "alpha": "k", "gamma": "k",
+    "whitespace": "word", "cutoff": "prune", "cutoffs": "prune", "min_count": "prune",
     "n": "order", "run_id": "run", "patch": "spec",
     "max_length": "max_tokens", "prompt": "text", "dataset_id": "id", "model_id": "model",
 }  # fmt: skip

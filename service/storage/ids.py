@@ -28,5 +28,12 @@ def new(prefix: str) -> str:
 
 
 def absent(what: str, name: str) -> NotFound:
-    """There is no `what` of this name; with a hint when it is the id of something else."""
-    return NotFound(f"no {what} {name}", hint=_OTHERS.get((what, name[:4])))
+    """There is no `what` of this name; the hint says when it is the id of something else, or where to look."""
+    return NotFound(f"no {what} {name}", hint=_OTHERS.get((what, name[:4])) or _where(what, name))
+
+
+def _where(what: str, name: str) -> str:
+    at = min((name.find(sign) for sign in "@:" if sign in name), default=0)
+    if what == "model" and at:
+        return f"GET /v1/models/{name[:at]} tells its versions and aliases."
+    return f"GET /v1/{what}s lists what there is."

@@ -220,8 +220,17 @@ async def test_errors_of_text_routes_are_openais_as_well(tmp_path: Path) -> None
     async with serving(tmp_path) as api:
         missing = problem(await api.http.post("/v1/completions", json={"model": "nothing", "prompt": "a"}), 404)
         assert missing["error"] == {
-            "message": "no model nothing", "type": "invalid_request_error", "param": None, "code": "not_found",
+            "message": "no model nothing. GET /v1/models lists what there is.",
+            "type": "invalid_request_error", "param": None, "code": "not_found",
         }  # fmt: skip
+        other = problem(await api.http.post("/v1/completions", json={"model": "m@live", "prompt": "a"}), 404)
+        assert other["hint"] == "GET /v1/models/m tells its versions and aliases."
+        penalties = {"presence_penalty": 0.5, "frequency_penalty": 0, "suffix": "b", "logit_bias": {"5": 1}}
+        unknown = problem(await api.http.post("/v1/completions", json={"model": "m", **penalties}), 422)
+        assert [each["pointer"] for each in unknown["errors"]] == ["/suffix", "/presence_penalty", "/logit_bias"]
+        assert {each["message"] for each in unknown["errors"]} == {
+            "these models know nothing of the kind; leave it out"
+        }
         hot = problem(await api.http.post("/v1/completions", json={"model": "m", "temperature": 3}), 422)
         assert hot["error"]["param"] == "temperature"
         run_id = await counted(api)

@@ -148,7 +148,8 @@ def test_reserved_words_a_file_lacks_are_added() -> None:
         (b"-0.3 <s> a -0.05", b"-0.9 b </s>", "two 2-grams"),
         (rb"\3-grams:", rb"\4-grams:", "line 17 .*3-grams"),
         (b"-0.1 <s> a b", b"", "line 18 "),
-        (rb"\data\ ".strip(), b"", "too early"),
+        (rb"\data\ ".strip(), b"", "too early: .data. is missing"),
+        (b"-0.7 a -0.2", b"0.1 a -0.2", "among the 1-grams above is more than 0"),
         (rb"\end\ ".strip(), b"-0.1 a a b", "expected .*end"),
     ],
 )

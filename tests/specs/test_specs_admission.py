@@ -189,6 +189,19 @@ def test_early_stopping_on_a_part_that_is_not_there_is_told(store: Store) -> Non
     assert held == ()
 
 
+def test_what_counting_does_not_look_at_is_told(store: Store) -> None:
+    def warned(**dataset: Any) -> tuple[str, ...]:
+        document = count(**dataset)
+        document["spec"] |= {"tune_cache": True, "sentences": "paragraph"}
+        return admitted(document, store).plan.warnings
+
+    assert warned(validation=0.1) == ()
+    assert warned(target="text") == (
+        "an n-gram model only reads a text: dataset.target changes nothing",
+        "there is no validation part to tune a cache on: tune_cache changes nothing",
+    )
+
+
 def test_a_network_too_large_is_refused_before_anything_is_allocated(store: Store) -> None:
     admitted(job(), store)
     huge = parse(job({"kind": "dense", "units": 200_000}, {"kind": "dense", "units": 200_000}, SOFTMAX))
