@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, get_origin
 
 from fastapi import APIRouter
 from fastapi.exceptions import RequestValidationError
@@ -33,11 +34,14 @@ def lenient(path: str) -> bool:
 
 
 def strict(routers: Iterable[APIRouter]) -> None:
-    """Has every route without parameters refuse a query. Those with parameters have them in a model, which does."""
+    """Has every route without parameters refuse a query, and those with parameters refuse one that is given twice.
+
+    What is unknown to those is refused by their models.
+    """
     for router in routers:
         for route in router.routes:
-            if isinstance(route, APIRoute) and not isinstance(route.app, _Bare) and not names(route):
-                route.app = route.app if lenient(route.path) else _Bare(route.app)
+            if isinstance(route, APIRoute) and not isinstance(route.app, _Bare | _Once) and not lenient(route.path):
+                route.app = _Once(route.app, _lists(route)) if names(route) else _Bare(route.app)
 
 
 class _Bare:
@@ -51,6 +55,36 @@ class _Bare:
             given = dict.fromkeys(QueryParams(scope["query_string"]))
             raise RequestValidationError([{"type": "extra_forbidden", "loc": ("query", name)} for name in given])
         await self._app(scope, receive, send)
+
+
+class _Once:
+    """ASGI: a route that takes each parameter once, but for those that are lists."""
+
+    def __init__(self, app: ASGIApp, lists: Collection[str]) -> None:
+        self._app, self._lists = app, lists
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if b"&" in scope["query_string"]:
+            given = [name for name, _ in QueryParams(scope["query_string"]).multi_items() if name not in self._lists]
+            twice = [name for name in dict.fromkeys(given) if given.count(name) > 1]
+            if twice:
+                raise RequestValidationError([{"type": "given_twice", "loc": ("query", name)} for name in twice])
+        await self._app(scope, receive, send)
+
+
+def _lists(route: object) -> frozenset[str]:
+    """Those parameters of a route that may be given several times."""
+    found: dict[str, Any] = {}
+    for field in getattr(getattr(route, "dependant", None), "query_params", ()):
+        fields = getattr(field.field_info.annotation, "model_fields", None) or {field.alias: field.field_info}
+        found |= {name: each.annotation for name, each in fields.items()}
+    return frozenset(name for name, annotation in found.items() if get_origin(annotation) is list)
+
+
+def placed(fault: Fault) -> Fault:
+    """Of a request without a body: what is wrong stands in its query."""
+    told = not fault.pointer or fault.pointer.startswith(("/query/", "/path/", "/header/"))
+    return fault if told else replace(fault, pointer=f"/query{fault.pointer}")
 
 
 def names(route: object) -> list[str]:
@@ -67,6 +101,8 @@ def fault(error: Mapping[str, Any], known: Sequence[str]) -> Fault:
     """What FastAPI says of a query, path or header value, in our words; pointers start with where it stood."""
     pointer = "".join(f"/{part}" for part in error["loc"])
     name = str(error["loc"][-1])
+    if error["type"] == "given_twice":
+        return Fault(pointer, "twice", f"{name} is given more than once", "One value is taken here.")
     if error["type"] == "extra_forbidden":
         return Fault(pointer, "unknown_field", f"no parameter {name!r} here", _hint(name, known), tuple(known))
     code = code_of(str(error["type"]))

@@ -113,9 +113,9 @@ INTERNAL = Problem(
 def document(problem: Problem, path: str, request_id: str) -> dict[str, Any]:
     """The body: RFC 9457's members and ours; under /v2 and the text routes what their own clients read."""
     if path.startswith("/v2"):
-        return {"error": " ".join(_sentences(problem))}
+        return {"error": _text(problem)}
     if path.startswith(mlflow_errors.PREFIXES):
-        return {"error_code": mlflow_errors.code_of(_most_precise(problem)), "message": " ".join(_sentences(problem))}
+        return {"error_code": mlflow_errors.code_of(_most_precise(problem)), "message": _text(problem)}
     body: dict[str, Any] = {
         "type": f"urn:netwright:problem:{problem.code}",
         "title": HTTPStatus(problem.status).phrase,
@@ -142,15 +142,25 @@ def _placed(problem: Problem) -> str:
     if len(problem.faults) != 1 or problem.detail != problem.faults[0].message:
         return problem.detail
     pointer = problem.faults[0].pointer
-    return problem.detail if pointer.rpartition("/")[2] in problem.detail else f"{pointer}: {problem.detail}"
+    name = pointer.rpartition("/")[2]
+    told = name in problem.detail and not name.isdecimal()  # a place in a list may be any number of the sentence
+    return problem.detail if told else f"{pointer}: {problem.detail}"
 
 
 def _sentences(problem: Problem) -> Iterator[str]:
-    yield _short(problem.detail, _DETAIL_BYTES)
+    yield _short(_placed(problem), _DETAIL_BYTES)
     for fault in problem.faults[:3]:
-        yield _short(f"{fault.pointer}: {fault.message}", _MESSAGE_BYTES)
-    if problem.hint:
-        yield _short(problem.hint, _HINT_BYTES)
+        if fault.message != problem.detail:
+            yield _short(f"{fault.pointer}: {fault.message}" if fault.pointer else fault.message, _MESSAGE_BYTES)
+    hint = problem.hint or next((fault.hint for fault in problem.faults if fault.hint), None)
+    if hint:
+        yield _short(hint, _HINT_BYTES)
+
+
+def _text(problem: Problem) -> str:
+    """All of it in one line, for those who read no more."""
+    *before, last = _sentences(problem)
+    return " ".join([*(each if each.endswith((".", "…")) else f"{each}." for each in before), last])
 
 
 def _openai(problem: Problem) -> dict[str, Any]:
@@ -249,6 +259,8 @@ def install(app: FastAPI) -> None:
 
 async def _on_service_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)
+    if request.method == "GET":
+        error.faults = tuple(map(parameters.placed, error.faults))
     return refuse(error, request.url.path, request_id_of(request))
 
 

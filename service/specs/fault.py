@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -24,10 +26,13 @@ _CODES = {
 }  # fmt: skip
 _END = {"too_short": "least", "too_long": "most"}
 _OBJECTS = ("model_type", "model_attributes_type", "dict_type")
-_FORMS = {
-    "^ds_[": 'a data set\'s id begins with ds_ (GET /v1/datasets); a sample is {"sample": "iris"}',
-    "^run_": "a run's id begins with run_ (GET /v1/runs)",
-}  # by the pattern's first five characters
+_NO_ID = "is no id of that kind"
+_FORMS: Mapping[str, tuple[str, str | None]] = {
+    "^ds_[": (_NO_ID, 'a data set\'s id begins with ds_ (GET /v1/datasets); a sample is {"sample": "iris"}'),
+    "^run_": (_NO_ID, "a run's id begins with run_ (GET /v1/runs)"),
+    "^[^\\x": ("should hold no control characters", None),
+    "^[Hh]": ("should begin with http:// or https://", None),
+}  # what is said, and a hint, by the pattern's first five characters
 _MOST = 100  # faults in one answer
 _SHOWN = 40  # characters of a wrong value that are repeated to its sender
 
@@ -38,7 +43,17 @@ def faults(error: ValidationError, model: type[BaseModel] | TypeAdapter[Any], do
     found = [_fault(each, root, document) for each in error.errors(include_url=False)[:_MOST]]
     better = [fault.pointer for fault in found if fault.code != "wrong_type"]
     every = [fault.pointer for fault in found]
-    return tuple({(fault.pointer, fault.code): fault for fault in found if not _echo(fault, better, every)}.values())
+    kept = [_whole(fault, found) for fault in found if not _echo(fault, better, every)]
+    return tuple({(fault.pointer, fault.code): fault for fault in kept}.values())
+
+
+def _whole(fault: Fault, found: Sequence[Fault]) -> Fault:
+    """Of a union of words and something else, which pydantic tells of one by one, both in one sentence."""
+    others = [each.message for each in found if (each.pointer, each.code) == (fault.pointer, "wrong_type")]
+    if fault.code != "unknown_word" or not others:
+        return fault
+    other = others[0].partition(", not ")[0]
+    return replace(fault, message=f"{other} or {fault.message.removeprefix('should be ')}")
 
 
 def _echo(fault: Fault, better: Sequence[str], every: Sequence[str]) -> bool:
@@ -61,7 +76,7 @@ def code_of(kind: str) -> str:
 
 def said(message: str) -> str:
     """Pydantic's sentence as one that goes on behind a name."""
-    return message.replace("Input should", "should")
+    return re.sub(r"\b(?:Input|String|List|Dictionary) should", "should", message, count=1)
 
 
 def pointer(place: Iterable[str | int]) -> str:
@@ -78,7 +93,8 @@ def _fault(error: ErrorDetails, root: Annotation, whole: object) -> Fault:
     words = _allowed(kind, inside, around, place)
     hint = _hint(error, code, place, words, inside, value)
     if kind == "extra_forbidden":
-        hint = home(str(place[-1]), _models(_fitting(_members(root), whole)), whole, _inner) or hint
+        elsewhere = home(str(place[-1]), _models(_fitting(_members(root), whole)), whole, _inner)
+        hint = f"{hint} Or {elsewhere}" if hint and elsewhere else elsewhere or hint
     return Fault(pointer(place), code, _message(error, place), hint, tuple(words))
 
 
@@ -88,7 +104,7 @@ def _hint(
     """What the sender may have meant."""
     kind, sent = error["type"], error["input"]
     if kind == "string_pattern_mismatch":
-        return _FORMS.get(error["ctx"]["pattern"][:5])
+        return _FORMS.get(error["ctx"]["pattern"][:5], (None, None))[1]
     if kind == "union_tag_not_found" and isinstance(value, Mapping) and isinstance(value.get("type"), str):
         return f'it is called "kind" here: {{"kind": {json.dumps(value["type"][:_SHOWN])}}}'
     if kind in _OBJECTS and isinstance(sent, str):
@@ -206,7 +222,7 @@ def _message(error: ErrorDetails, place: list[str | int]) -> str:
     if kind in _OBJECTS:
         words = "should be an object"
     if kind == "string_pattern_mismatch" and error["ctx"]["pattern"][:5] in _FORMS:
-        words = "is no id of that kind"
+        words, _ = _FORMS[error["ctx"]["pattern"][:5]]
     return f"{said(words)}{_shown(error['input'], kind)}"
 
 

@@ -237,7 +237,13 @@ async def test_unknown_parameters_are_refused_with_a_hint(tmp_path: Path) -> Non
         assert sorted(pointers(answer)) == ["/query/limit", "/query/statsu"]
         hints = {each["pointer"]: each.get("hint", "") for each in answer.json()["errors"]}
         assert "status" in hints["/query/statsu"]
-        assert pointers(await api.http.get("/v1/jobs?after=rubbish")) == ["/after"]
+        assert pointers(await api.http.get("/v1/jobs?after=rubbish")) == ["/query/after"]
+
+
+async def test_a_parameter_that_takes_one_value_is_not_given_twice(tmp_path: Path) -> None:
+    async with serving(tmp_path) as api:
+        answer = await api.http.get("/v1/runs?status=failed&status=running&metric=loss<1&metric=loss>0")
+        assert (answer.status_code, pointers(answer)) == (422, ["/query/status"])
 
 
 async def test_a_word_of_the_query_that_is_none_is_told_with_those_there_are(tmp_path: Path) -> None:

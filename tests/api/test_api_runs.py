@@ -57,7 +57,7 @@ async def test_runs_are_filtered_and_sorted_by_their_best(tmp_path: Path) -> Non
         assert await ids("tag=y") == [none]
         dataset = api.store.runs.get(good).dataset_id
         assert await ids(f"dataset={dataset}") == [waiting, none, poor, good]
-        assert pointers(await api.http.get("/v1/runs?sort=worst.loss")) == ["/sort"]
+        assert pointers(await api.http.get("/v1/runs?sort=worst.loss")) == ["/query/sort"]
 
 
 async def test_runs_are_searched_for_in_mlflows_language_or_by_simple_bounds(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ async def test_runs_are_searched_for_in_mlflows_language_or_by_simple_bounds(tmp
         assert await ids(metric=["val_accuracy<0.7", "best.val_accuracy>=0.6"], spec="optimizer.kind=adam") == [poor]
         assert await ids(filter=words, sort="-spec.training.epochs") == [poor, good]
         refused = await api.http.get("/v1/runs", params={"filter": "metric.loss >> 1 and tags.a = 5"})
-        assert pointers(refused) == ["/filter", "/filter"]
+        assert pointers(refused) == ["/query/filter", "/query/filter"]
         assert "at character 14" in refused.json()["errors"][0]["message"]
         assert pointers(await api.http.get("/v1/runs", params={"metric": "val_accuracy"})) == ["/query/metric"]
         assert pointers(await api.http.get("/v1/runs", params={"spec": "optimizer>adam"})) == ["/query/spec"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import BaseModel, Field, ValidationError
@@ -159,3 +159,34 @@ def test_faults_inside_a_dictionary_are_told_by_its_own_names() -> None:
         (f"{place}/low", "'low' is missing", None),
         (f"{place}/min", "unknown field 'min'", "Did you mean 'low'?"),
     }
+
+
+class Columns(BaseModel):
+    steps: list[int]
+    times: list[int] = []
+    model_config = {"extra": "forbid"}
+
+
+class Logged(BaseModel):
+    series: dict[Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$")], Columns] = {}
+    metrics: dict[str, float | Literal["NaN"]] = {}
+    model_config = {"strict": True}
+
+
+@pytest.mark.parametrize(
+    ("document", "pointer", "message", "hint"),
+    [
+        ({"series": {"loss": {}}}, "/series/loss/steps", "'steps' is missing", None),
+        ({"series": {"loss": {"steps": [], "time": []}}}, "/series/loss/time", "unknown field 'time'",
+         "Did you mean 'times'?"),
+        ({"series": {"a\nb": {"steps": []}}}, "/series/a\nb", 'should hold no control characters, not "a\\nb"', None),
+        ({"metrics": {"loss": "1.5"}}, "/metrics/loss", "should be a valid number or 'NaN', not \"1.5\"", None),
+    ],
+)  # fmt: skip
+def test_faults_inside_objects_with_any_keys_have_their_place(
+    document: dict[str, Any], pointer: str, message: str, hint: str | None
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Logged.model_validate(document)
+    (told,) = faults(caught.value, Logged, document)
+    assert (told.pointer, told.message, told.hint) == (pointer, message, hint)
