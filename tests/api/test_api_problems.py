@@ -14,7 +14,8 @@ from api_server import DENSE, Api, pointers, problem, serving, train_spec
 from fastapi import APIRouter
 from pydantic_core import to_json
 
-from service.api.problems import INTERNAL, MAX_BYTES, STATUS, Problem, document, problem_of
+from service.api.dialects import MAX_BYTES, Problem, document
+from service.api.problems import INTERNAL, STATUS, problem_of
 from service.errors import Fault, RunError, ServiceError
 
 pytestmark = pytest.mark.anyio
