@@ -49,6 +49,7 @@ class Lesson:
     def learn(self) -> Finished | None:
         """To the end, or to a cancel (None). Raises GivenBack with the state published."""
         reporter = self.work.reporter
+        reporter.tell(phase="training")
         step = 0
         for event in self.training:
             if isinstance(event, Finished):
@@ -75,7 +76,7 @@ class Lesson:
             case Started(parameters, steps_per_epoch, total_steps):
                 self._began_at, self._began_s = 0.0, monotonic_s()
                 shape = {"parameters": parameters, "steps_per_epoch": steps_per_epoch, "total_steps": total_steps}
-                tell(events=[("training", shape)], phase="training")
+                tell(events=[("training", shape)])
             case Epoch(epoch, step, scores):
                 news = self._news("epoch", {"epoch": epoch, "step": step, "scores": scores})
                 tell(step=step, events=news, **self._progress(step))

@@ -136,6 +136,23 @@ def test_states_that_are_always_due_keep_no_model_from_being_published(
     assert len(machine.events(job, "improved")) > 1
 
 
+def test_an_attempt_that_goes_on_says_that_it_trains(build: Build) -> None:
+    machine = build(start=False)
+    job = machine.submit(digits(LONG))
+    for _ in range(2):
+        attempt, phases = machine.store.runs.claim(process.owner_of(os.getpid()), 60), set[str]()
+        assert attempt is not None
+
+        def trains(phases: set[str] = phases) -> bool:
+            phases.add(machine.store.jobs.get(job.id).phase)
+            return "training" in phases
+
+        execute(machine.store, attempt, machine.settings, trains)
+        assert "training" in phases
+        assert machine.store.jobs.get(job.id).status == "queued", "given back for the next attempt"
+    assert machine.events(job, "resumed")
+
+
 def test_old_checkpoints_are_forgotten(machine: Machine) -> None:
     job = machine.submit(digits(100_000))
     steps = set[int]()
