@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,16 @@ from pydantic_core import ErrorDetails
 from service.errors import Fault, InvalidSpec, did_you_mean
 
 PREFIX = "NETWRIGHT_"
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: "200000 100000" is two cores' time, "max 100000" all
+
+
+def cores(quota: Path = _QUOTA) -> int:
+    """How many cores this process may keep busy, not how many there are: a container has often fewer."""
+    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(OSError, ValueError):
+        most, period = quota.read_text("ascii").split()
+        mine = min(mine, max(1, int(most) // int(period)))
+    return mine
 
 
 class Settings(BaseModel):
@@ -24,9 +35,7 @@ class Settings(BaseModel):
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     allow_remote: bool = Field(default=False, description="Listen beyond this machine although nobody needs a key.")
     data_dir: Path = Field(default=Path("netwright-data"), description="Folder for everything the service writes.")
-    workers: int = Field(
-        default_factory=lambda: os.cpu_count() or 1, ge=0, le=256, description="Worker processes; one per core."
-    )
+    workers: int = Field(default_factory=cores, ge=0, le=256, description="Worker processes; one per core.")
     processes: int = Field(
         default=1, ge=1, le=64, description="Processes that answer requests; they share the models' memory."
     )

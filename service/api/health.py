@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
 
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from service import __version__, clock
+from service import __version__, clock, config
 from service.api.context import Here
 from service.api.replies import refuses, reply
 from service.api.views.operation import HealthView, SystemView
@@ -37,7 +36,7 @@ async def system(here: Here) -> Response:
     """The machine and what the service does with it."""
     counts = here.store.jobs.counts()
     view = SystemView(
-        version=__version__, python=platform.python_version(), cores=os.cpu_count() or 1, workers=here.workers(),
+        version=__version__, python=platform.python_version(), cores=config.cores(), workers=here.workers(),
         jobs_queued=counts.get("queued", 0), jobs_running=counts.get("running", 0), models_loaded=len(here.registry),
         models_bytes=here.registry.bytes, uptime_s=clock.monotonic_s() - _BEGAN_S,
     )  # fmt: skip

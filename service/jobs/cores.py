@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from service.clock import monotonic_s
+from service.config import cores
 from service.storage import Tally
 
 _NICE = 10  # a tenth of the share of whoever else wants the same core; all of a core that nobody wants
@@ -45,7 +46,7 @@ def processes(data_dir: Path, tally: Tally) -> Callable[[], int]:
     looks up. Who asks also gives way to the server while there are callers.
     """
     with suppress(OSError, ValueError):
-        cores = len(os.sched_getaffinity(0))
+        mine = cores()
         with _file(data_dir).open("rb") as file:
             busy = mmap.mmap(file.fileno(), 1, access=mmap.ACCESS_READ)
         asked, rank = Asked(lambda: sum(each.sum_s for name, each in tally.read().items() if name != "commit")), Rank()
@@ -53,7 +54,7 @@ def processes(data_dir: Path, tally: Tally) -> Callable[[], int]:
         def granted() -> int:
             callers = asked()
             rank.give_way(callers)
-            return 2 if 2 * max(busy[0], 1) <= cores and not callers else 1
+            return 2 if 2 * max(busy[0], 1) <= mine and not callers else 1
 
         return granted
     return lambda: 1

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import tomllib
 from pathlib import Path
 
-from service.config import PREFIX, load
+import pytest
+
+from service.config import PREFIX, cores, load
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
@@ -49,3 +52,24 @@ def test_its_health_check_is_a_program() -> None:
     assert (python, flag) == ("python", "-c")
     ast.parse(program)
     assert "/health/ready" in program
+
+
+@pytest.mark.parametrize(("quota", "share"), [("200000 100000", 2), ("150000 100000", 1), ("50000 100000", 1)])
+def test_a_container_has_the_cores_that_its_quota_pays_for(
+    quota: str, share: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    (tmp_path / "cpu.max").write_text(f"{quota}\n", "ascii")
+    assert cores(tmp_path / "cpu.max") == share
+    (tmp_path / "cpu.max").write_text("max 100000\n", "ascii")
+    assert cores(tmp_path / "cpu.max") == cores(tmp_path / "there is none") == 64
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system pins no process to cores")
+def test_a_process_that_is_pinned_to_one_core_counts_one() -> None:
+    mine = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(mine)})
+        assert cores() == load({}).workers == 1
+    finally:
+        os.sched_setaffinity(0, mine)
