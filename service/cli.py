@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -22,7 +23,7 @@ COMMANDS = {
     "keys": "service.keys",
     "worker": "service.jobs.worker",
 }
-_FOLDER = "All of the data folder, --data-dir (or NETWRIGHT_DATA_DIR), has to be its user's to read and write."
+_FOLDER = "All of the data folder, --data-dir (or NETWRIGHT_DATA_DIR), has to be user {}'s to read and write."
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -42,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> None:
         if error.filename is None:
             raise
         why = "it is not a folder" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
-        _say(f"cannot use {error.filename}: {why}", _FOLDER)
+        _say(f"cannot use {error.filename}: {why}", _FOLDER.format(os.geteuid()))
         sys.exit(1)
 
 

@@ -26,6 +26,7 @@ from service.storage.reserve import Reserve
 from service.storage.runs import Runs
 from service.storage.tally import Tally
 from service.storage.uploads import Uploads
+from service.storage.url import check_place
 from service.storage.webhooks import Webhooks
 
 
@@ -89,10 +90,15 @@ class Store:
 
 
 def open(url: str, data_dir: Path) -> Store:
-    """Opens the store in a folder, making or upgrading it first where that is due."""
+    """Opens the store in a folder, making or upgrading it first where that is due.
+
+    Raises InvalidSpec where there can be no database, PermissionError where this user may not write.
+    """
     make_folder(data_dir)
     reserve = Reserve(data_dir / "reserve")
-    store = _opened(Database(url, reserve), data_dir, reserve, lambda database: migrate.migrate(database, data_dir))
+    database = Database(url, reserve)
+    check_place(url)
+    store = _opened(database, data_dir, reserve, lambda database: migrate.migrate(database, data_dir))
     reserve.keep()
     return store
 

@@ -179,6 +179,42 @@ def test_a_data_folder_that_cannot_be_one_is_one_sentence(
     assert len(said.splitlines()) == 2
 
 
+@pytest.mark.parametrize("words", [("serve", "--port", "0"), ("keys", "create", "me")])
+def test_a_data_folder_of_somebody_else_is_one_sentence_that_says_who_asks(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    theirs, me = tmp_path / "theirs", os.geteuid()
+    theirs.mkdir(0o500)
+    if me == 0:
+        os.seteuid(65534)  # whom root's folders are closed to
+    try:
+        said = _refused(capsys, *words, "--data-dir", str(theirs), code=1)
+    finally:
+        os.seteuid(me)
+    assert f"cannot use {theirs}" in said
+    assert f"user {me or 65534}'s to read and write" in said
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("sqlite:///{0}/missing/x.db", "there is no folder {0}/missing for the database x.db"),
+        ("sqlite:///{0}", "{0} is a folder, not a database"),
+        ("sqlite://", "a database in memory is seen by one process alone"),
+        ("sqlite:///:memory:", "a database in memory is seen by one process alone"),
+        ("nonsense", "no URL of a database"),
+        ("mysql://host/name", "no store for mysql"),
+    ],
+)
+def test_a_database_that_cannot_be_is_one_sentence(
+    url: str, sentence: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NETWRIGHT_DATABASE_URL", url.format(tmp_path))
+    said = _refused(capsys, "serve", "--port", "0", "--data-dir", str(tmp_path / "data"))
+    assert sentence.format(tmp_path) in said
+    assert "sqlite:////folder/file.db" in said
+
+
 def test_the_version_is_told_without_importing_the_house(root: Path) -> None:
     code = "import sys; from service.cli import main\ntry: main(['--version'])\nexcept SystemExit: pass\n"
     heavy = "print(sorted({'numpy', 'pydantic', 'fastapi', 'sqlalchemy', 'httpx', 'rich'} & set(sys.modules)))"
