@@ -10,7 +10,7 @@ COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY migrations migrations
 COPY service service
 RUN python -m venv /opt/netwright \
- && /opt/netwright/bin/pip install --no-cache-dir -c constraints.txt ".[$EXTRAS]" \
+ && /opt/netwright/bin/pip install --no-cache-dir -c constraints.txt ".${EXTRAS:+[$EXTRAS]}" \
  && /opt/netwright/bin/pip uninstall --yes pip
 
 FROM python:${PYTHON}-slim
