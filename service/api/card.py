@@ -36,8 +36,8 @@ from service.storage import Resolved
 router = APIRouter(prefix="/v1/models", tags=["models"])
 MARKDOWN = "text/markdown"
 _SETTINGS = ("loss", "optimizer", "training", "metrics", "dtype", "order", "tokenizer", "smoothing", "prune")
-_PREDICTS = {"class": "one of {n} classes", "binary": "yes or no", "number": "{n} numbers",
-             "distribution": "a probability for each of {n}"}  # fmt: skip
+_PREDICTS = {"class": "one of {n} classes", "binary": "yes or no", "labels": "yes or no for each of {n} labels",
+             "number": "{n} numbers", "distribution": "a probability for each of {n}"}  # fmt: skip
 
 
 @router.get(
@@ -91,7 +91,8 @@ def _predicts(model: NetworkModel | None) -> str:
         return "the next word of a text"
     if not isinstance(model.preprocessor, Preprocessor):
         return "the next character of a text"
-    return _PREDICTS[model.loss.target].format(n=model.outputs)
+    several = model.loss.target == "binary" and model.outputs > 1
+    return _PREDICTS["labels" if several else model.loss.target].format(n=model.outputs)
 
 
 def _layers(model: NetworkModel) -> list[LayerView]:

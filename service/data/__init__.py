@@ -19,7 +19,7 @@ from service.data.read import Format, read, rows_sha256, rows_to_dataset
 from service.data.samples import SAMPLES, sample
 from service.data.sequences import Sequences, padded
 from service.data.spec import DatasetSpec, Reference
-from service.data.targets import BinaryTarget, ClassTarget, DistributionTarget, NumberTarget, Target
+from service.data.targets import BinaryTarget, ClassTarget, DistributionTarget, LabelsTarget, NumberTarget, Target
 from service.data.text_parts import TextParts, text_parts
 from service.data.windows import holds_text, outline_letters, prepare_letters
 from service.data.wishes import Wishes, parse_wishes
@@ -43,6 +43,7 @@ __all__ = [
     "Flat",
     "Format",
     "Histogram",
+    "LabelsTarget",
     "Letters",
     "Limits",
     "NumberFeature",

@@ -21,7 +21,7 @@ from service.data.preprocessor import Preprocessor
 from service.data.sequences import Sequences
 from service.data.spec import DatasetSpec
 from service.data.split import Ids, split_rows
-from service.data.targets import BinaryTarget, ClassTarget
+from service.data.targets import BinaryTarget, ClassTarget, LabelsTarget
 from service.tensors import Array
 
 PIECE_ROWS = 8192
@@ -59,7 +59,7 @@ class Applied:
         target, columns = self.preprocessor.target, self.dataset.columns
         names = (target.column,) if isinstance(target, ClassTarget | BinaryTarget) else target.columns
         faults = [absent(name, self.dataset) for name in names if name not in columns]
-        if not faults and not isinstance(target, ClassTarget | BinaryTarget):
+        if not faults and not isinstance(target, ClassTarget | BinaryTarget | LabelsTarget):
             faults = [wrong_type(name, columns[name], "numbers") for name in names if is_words(columns[name])]
         if faults:
             raise refusal(faults)
@@ -77,8 +77,8 @@ class Applied:
         """x and y of rows whose targets are there; those whose class the model does not know are left out."""
         dtype: FloatType = "float64" if self.preprocessor.dtype == "float64" else "float32"
         y = encode_target(self.dataset, self.preprocessor.target, ids, dtype)
-        if isinstance(self.preprocessor.target, ClassTarget | BinaryTarget):
-            known = y.reshape(-1) >= 0
+        if isinstance(self.preprocessor.target, ClassTarget | BinaryTarget | LabelsTarget):
+            known = y.reshape(len(y), -1).min(axis=1, initial=0) >= 0
             ids, y = ids[known], y[known]
         if isinstance(self.rows, SequenceRows):
             x, lengths = encode_sequences(self.rows.columns, self.rows.encoder, ids, self.rows.longest)

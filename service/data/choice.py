@@ -41,7 +41,7 @@ def check_split(
         place = "/dataset/split/column"
         if _known(spec.split.column, place, columns, faults) and columns[spec.split.column].shape:
             faults.add(place, "not_a_value", f"column {spec.split.column!r} holds arrays, which have no order")
-    if spec.stratified and (len(targets) > 1 or not classes):
+    if spec.stratified and (len(targets) > 1 or not classes or any(target.shape for target in targets)):
         message = "stratified splits need one target of classes"
         place, hint = (
             ("stratified", "leave it out") if isinstance(spec.split, Fold) else ("kind", 'take {"kind": "random"}')

@@ -12,15 +12,15 @@ import numpy as np
 from service.data.dataset import Column, Dataset, side_by_side
 from service.data.dates import PLAIN, DateFeature, DateParts, columns
 from service.data.encoders import ArrayFeature, CategoryFeature, Feature, Flat, NumberFeature, Whole, canonical
-from service.data.goal import target_names
 from service.data.layout import MOST_CATEGORIES, Layout, Slot
 from service.data.missing import Constant, Drop, OwnCategory, Policy, drops, indicated, number_for
+from service.data.names import target_names
 from service.data.outline import Outline
 from service.data.preprocessor import Encoder
 from service.data.sequences import Sequences, abreast
 from service.data.split import Ids
 from service.data.statistics import Floats, Moments
-from service.data.targets import BinaryTarget, ClassTarget, DistributionTarget, NumberTarget, Target
+from service.data.targets import BinaryTarget, ClassTarget, DistributionTarget, LabelsTarget, NumberTarget, Target
 from service.tensors import Array
 
 PIECE_NUMBERS = 1 << 21
@@ -189,6 +189,8 @@ def _filled(feature: CategoryFeature, policy: Policy | None, found: Mapping[str 
 def fit_target(dataset: Dataset, outline: Outline, ids: Ids, preprocess: str, warnings: list[str]) -> Target:
     """The target, its scaling found in the rows `ids`."""
     names = outline.spec.targets or []
+    if outline.target == "binary" and _are_labels(columns := [dataset.columns[name] for name in names]):
+        return _labels(columns, outline, ids, warnings)
     if outline.target in {"class", "binary"}:
         target = ClassTarget(names[0], outline.classes or ())
         seen = set(np.unique(target.codes(dataset.columns[names[0]], ids)).tolist())
@@ -202,6 +204,20 @@ def fit_target(dataset: Dataset, outline: Outline, ids: Ids, preprocess: str, wa
     scales = [one for column in columns for one in _target_scales(column, ids, preprocess == "none")]
     described = target_names([column.description for column in columns])
     return NumberTarget(tuple(names), described, tuple(s[0] for s in scales), tuple(s[1] for s in scales))
+
+
+def _are_labels(columns: Sequence[Column]) -> bool:
+    return len(columns) > 1 or bool(columns[0].description.shape)
+
+
+def _labels(columns: Sequence[Column], outline: Outline, ids: Ids, warnings: list[str]) -> LabelsTarget:
+    words = [(told[0], told[1]) for column in columns if (told := column.description.classes)]
+    target = LabelsTarget(tuple(outline.spec.targets or ()), outline.classes or (), tuple(words))
+    alike = (y := target.codes(columns, ids)).min(axis=0) == y.max(axis=0)
+    if alike.any():
+        same = [name for name, is_alike in zip(target.classes, alike.tolist(), strict=True) if is_alike]
+        warnings.append(f"labels that are the same in every row of the training part: {', '.join(same[:10])}")
+    return target
 
 
 def _target_scales(column: Column, ids: Ids, raw: bool) -> list[tuple[float, float]]:

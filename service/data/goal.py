@@ -7,6 +7,8 @@ from typing import Literal
 
 from service.data.choice import Columns, is_empty
 from service.data.faults import SpecFaults
+from service.data.labels import label_goal
+from service.data.names import target_names
 
 TargetKind = Literal["class", "binary", "number", "distribution"]
 
@@ -25,6 +27,8 @@ def goal(targets: Columns, kind: TargetKind, faults: SpecFaults) -> tuple[int, t
         if column.shape and column.missing:
             faults.add(place, "not_finite", f"column {column.name!r} has {column.missing:,} values that are not finite")
             return 0, None
+    if kind == "binary" and (len(targets) > 1 or targets[0].shape):
+        return label_goal(targets, place, faults)
     if kind in {"class", "binary"}:
         return _classes(targets, kind, place, faults)
     widths = [math.prod(column.shape) for column in targets]
@@ -60,18 +64,10 @@ def _yes_or_no(targets: Columns) -> bool:
     return all(column.integer and column.max == 1 for column in targets)
 
 
-def target_names(targets: Columns) -> tuple[str, ...]:
-    """A name for each number of the target: the column's, or the column's and a place."""
-    return tuple(
-        column.name if not column.shape else f"{column.name}[{at}]"
-        for column in targets
-        for at in range(math.prod(column.shape))
-    )
-
-
 def _classes(targets: Columns, kind: TargetKind, place: str, faults: SpecFaults) -> tuple[int, tuple[str, ...] | None]:
     if len(targets) > 1:
-        faults.add(place, "many_columns", f"classes are one column; {len(targets)} are named")
+        faults.add(place, "many_columns", f"classes are one column; {len(targets)} are named",
+                   "yes or no for each of them is the loss binary_cross_entropy")  # fmt: skip
         return 0, None
     column = targets[0]
     if column.classes is None:

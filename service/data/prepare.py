@@ -24,7 +24,7 @@ from service.data.spec import DatasetSpec, Reference
 from service.data.split import Ids, split_rows
 from service.data.statistics import Floats
 from service.data.steps import Lengths
-from service.data.targets import BinaryTarget, ClassTarget, DistributionTarget, NumberTarget, Target
+from service.data.targets import BinaryTarget, ClassTarget, DistributionTarget, LabelsTarget, NumberTarget, Target
 from service.errors import Fault, InvalidSpec
 from service.tensors import Array
 
@@ -138,8 +138,8 @@ class _Parts:
     def part(self, dataset: Dataset, ids: Ids, called: str) -> Part:
         """The rows `ids`; rows of a separate data set whose class is unknown are left out."""
         y = encode_target(dataset, self.preprocessor.target, ids, self.dtype)
-        if isinstance(self.preprocessor.target, ClassTarget | BinaryTarget):
-            known = y.reshape(-1) >= 0
+        if isinstance(self.preprocessor.target, ClassTarget | BinaryTarget | LabelsTarget):
+            known = y.reshape(len(y), -1).min(axis=1, initial=0) >= 0
             if not known.all():
                 words = (
                     f"{int((~known).sum()):,} rows of the {called} data set have classes that training does not know"
@@ -225,6 +225,8 @@ def encode_target(dataset: Dataset, target: Target, ids: Ids, dtype: FloatType) 
     if isinstance(target, BinaryTarget):
         codes = ClassTarget(target.column, target.classes).codes(dataset.columns[target.column], ids)
         return codes.astype(dtype)[:, None]
+    if isinstance(target, LabelsTarget):
+        return target.codes([dataset.columns[name] for name in target.columns], ids).astype(dtype)
     values = _numbers([dataset.columns[name] for name in target.columns], ids)
     if isinstance(target, NumberTarget):
         y = target.encode(values, dtype)

@@ -16,7 +16,15 @@ from service.data.encoders import ArrayFeature, CategoryFeature, Feature, Flat, 
 from service.data.flat_rows import read_flat
 from service.data.place import pointer, sent_row
 from service.data.sequences import Sequences, cut, read_sequences
-from service.data.targets import Answer, BinaryTarget, ClassTarget, DistributionTarget, NumberTarget, Target
+from service.data.targets import (
+    Answer,
+    BinaryTarget,
+    ClassTarget,
+    DistributionTarget,
+    LabelsTarget,
+    NumberTarget,
+    Target,
+)
 from service.data.whole_rows import finite, fits, read_whole
 from service.errors import Fault, InvalidData
 from service.tensors import Array
@@ -65,8 +73,13 @@ class Preprocessor:
 
     @property
     def classes(self) -> tuple[str, ...] | None:
-        """The classes' names in the order of the outputs; None for numbers."""
+        """The names of the classes, or of the labels, in the order of the outputs; None for numbers."""
         return self.target.classes
+
+    @property
+    def one_of(self) -> bool:
+        """Whether an answer is one of several classes."""
+        return not isinstance(self.target, NumberTarget | LabelsTarget)
 
     @property
     def units(self) -> tuple[float, ...]:
@@ -241,6 +254,7 @@ _FEATURES: dict[str, type[Feature]] = {
 _TARGETS: dict[str, type[Target]] = {
     "class": ClassTarget,
     "binary": BinaryTarget,
+    "labels": LabelsTarget,
     "number": NumberTarget,
     "distribution": DistributionTarget,
 }

@@ -17,6 +17,7 @@ from service.data.statistics import Floats
 from service.tensors import Array
 
 FEW = 100  # probabilities: so many are sorted sooner than NumPy is asked to
+_HALF = 0.5  # from which probability on a label is told
 Answer = dict[str, object]
 Ids = NDArray[np.int64]
 
@@ -151,8 +152,52 @@ class DistributionTarget:
         return ClassTarget("", self.classes).answers(y, top_k)
 
 
-Target = ClassTarget | BinaryTarget | NumberTarget | DistributionTarget
-Kind = Literal["class", "binary", "number", "distribution"]
+@dataclass(frozen=True)
+class LabelsTarget:
+    """Yes or no for each of several labels. y: (rows, labels) of 0 and 1; the network's: each label's probability.
+
+    `words`: of each column what it says for no and for yes; nothing of a column of arrays.
+    """
+
+    columns: tuple[str, ...]
+    classes: tuple[str, ...]
+    words: tuple[tuple[str, str], ...]
+    kind: ClassVar[str] = "labels"
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the network gives."""
+        return len(self.classes)
+
+    def codes(self, columns: Sequence[Column], ids: Ids) -> NDArray[np.int32]:
+        """(rows, labels): 1 for yes, 0 for no; negative where the value is missing or neither."""
+        if not self.words:
+            values = columns[0].values[ids].reshape(len(ids), -1)
+            return np.where(values == 1, 1, np.where(values == 0, 0, -2)).astype(np.int32)
+        told = zip(columns, self.words, strict=True)
+        return np.stack([ClassTarget("", words).codes(column, ids) for column, words in told], 1)
+
+    def numbers(self, y: Array) -> Array:
+        """(rows, labels): as the network gives them."""
+        return y
+
+    def answers(self, y: Array, top_k: int | None) -> list[Answer]:
+        """The labels that are likelier than not, and how likely each is (the `top_k` likeliest), likeliest first."""
+        ranked = self._ranked(y)
+        found = zip(self.labels(y), ranked, strict=True)
+        return [{"labels": labels, "probabilities": dict(likely[:top_k])} for labels, likely in found]
+
+    def labels(self, y: Array) -> list[list[str]]:
+        """Of each row those that are likelier than not, likeliest first."""
+        return [[name for name, p in likely if p is not None and p >= _HALF] for likely in self._ranked(y)]
+
+    def _ranked(self, y: Array) -> list[list[tuple[str, float | None]]]:
+        order = np.argsort(-y, axis=1, kind="stable").tolist()
+        return [[(self.classes[at], _finite(row[at])) for at in by] for by, row in zip(order, y.tolist(), strict=True)]
+
+
+Target = ClassTarget | BinaryTarget | LabelsTarget | NumberTarget | DistributionTarget
+Kind = Literal["class", "binary", "labels", "number", "distribution"]
 
 
 def _classified(names: Sequence[str], p: Sequence[float | None]) -> Answer:

@@ -88,8 +88,8 @@ def _end_faults(recipe: Recipe, row: RowPlan, outputs: int) -> list[Fault]:
         pointer += "/units"
     if not dims or dims[-1] != width:
         given = dims[-1] if dims else 0
-        what = {"class": f"{outputs} classes", "binary": "yes or no", "number": f"{outputs} targets",
-                "distribution": f"{outputs} outcomes"}[recipe.loss.target]  # fmt: skip
+        what = {"class": f"{outputs} classes", "binary": "yes or no" if outputs == 1 else f"{outputs} labels",
+                "number": f"{outputs} targets", "distribution": f"{outputs} outcomes"}[recipe.loss.target]  # fmt: skip
         message = f"the last layer gives {given} numbers, but {recipe.loss.name} of {what} needs {width}"
         return [Fault(pointer, "output_misfit", message, f"end with {width} units")]
     if len(dims) > 2 or (len(dims) == 2 and not row.shape.timed and row.shape.vocabulary is None):

@@ -9,13 +9,13 @@ from service.data import (
     ArrayFeature,
     BinaryTarget,
     CategoryFeature,
-    ClassTarget,
     DateFeature,
-    DistributionTarget,
     Flat,
+    LabelsTarget,
     NumberFeature,
     NumberTarget,
     Sequences,
+    Target,
     Whole,
 )
 from service.exchange.graph import LEARNED, Graph, Value
@@ -116,8 +116,11 @@ def _category(graph: Graph, feature: CategoryFeature, slots: int) -> str:
     return graph.one("Flatten", hot, axis=1)
 
 
-def answers(graph: Graph, y: Value, target: ClassTarget | BinaryTarget | NumberTarget | DistributionTarget) -> None:
-    """`values` in the target's own units; or `probabilities`, a column for each class, and the likeliest's `label`."""
+def answers(graph: Graph, y: Value, target: Target) -> None:
+    """`values` in the target's own units; or `probabilities`, a column for each class, and the likeliest's `label`.
+
+    Of several labels the probabilities alone.
+    """
     if isinstance(target, NumberTarget):
         wide = graph.one("Reshape", y.name, graph.constant([0, len(target.names)], "int64"))
         own = graph.one("Mul", graph.one("Cast", wide, to=TensorProto.DOUBLE),
@@ -130,6 +133,8 @@ def answers(graph: Graph, y: Value, target: ClassTarget | BinaryTarget | NumberT
         first = graph.one("Sub", graph.constant(1.0), name)
         name = graph.one("Concat", first, name, axis=1)
     graph.output("probabilities", name, TensorProto.FLOAT, [ROWS, len(target.classes)])
+    if isinstance(target, LabelsTarget):
+        return
     last = int(isinstance(target, BinaryTarget))  # exactly one half is the second
     best = graph.one("ArgMax", name, axis=1, keepdims=0, select_last_index=last)
     label = graph.one(

@@ -322,6 +322,12 @@ def outputs(x: Any) -> Any:
     return ACTIVATIONS[told["finish"]](y, {}) if told["finish"] else y
 
 
+def labelled(likely: dict[str, float]) -> dict[str, Any]:
+    """Of several labels those that are likelier than not."""
+    ranked = sorted(likely, key=lambda name: -likely[name])
+    return {"labels": [name for name in ranked if likely[name] >= 0.5], "probabilities": {n: likely[n] for n in ranked}}
+
+
 def predict(rows: Any) -> Any:
     """Named answers, one for each row."""
     told = opened()[1]
@@ -332,6 +338,8 @@ def predict(rows: Any) -> Any:
             return [{"value": value} for value in values[:, 0].tolist()]
         return [{"values": dict(zip(target["names"], row, strict=True))} for row in values.tolist()]
     names = target["classes"]
+    if target["kind"] == "labels":
+        return [labelled(dict(zip(names, row, strict=True))) for row in y.tolist()]
     if target["kind"] == "binary":
         y = np.concatenate([1 - y.reshape(-1, 1), y.reshape(-1, 1)], 1)[:, ::-1]
         names = names[::-1]

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from pydantic_core import to_json
 
-from service.data import Applied
+from service.data import Applied, LabelsTarget
 from service.serving.detail import Detail, answered
 from service.serving.registry import RowModel
 from service.tensors import Array
@@ -32,15 +32,22 @@ def _lines(model: RowModel, applied: Applied, ids: Ids | None, detail: Detail) -
 
 
 def _csv(model: RowModel, applied: Applied, ids: Ids | None, detail: Detail) -> Iterator[bytes]:
-    """row, label, probability and a column for each class's probability; or row and a column for each target."""
-    names, classes = model.preprocessor.named, model.preprocessor.classes
+    """row, label, probability and a column for each class's probability; or row and a column for each target.
+
+    Of several labels row, those that are told with semicolons between them, and each one's probability.
+    """
+    names, classes, target = model.preprocessor.named, model.preprocessor.classes, model.preprocessor.target
     tables = [f"probability_{name}" for name in names] if detail.probabilities else []
-    head = ["row", *names] if classes is None else ["row", "label", "probability", *tables]
+    told = ["labels"] if isinstance(target, LabelsTarget) else ["label", "probability"]
+    head = ["row", *names] if classes is None else ["row", *told, *tables]
     yield _text([head])
     for some in applied.pieces(ids):
         numbers = model.preprocessor.numbers(model.network(applied.x(some)))
         rows: list[list[object]] = [[row] for row in some.tolist()]
-        if classes is not None:
+        if isinstance(target, LabelsTarget):
+            for row, labels in zip(rows, target.labels(numbers), strict=True):
+                row.append(";".join(labels))
+        elif classes is not None:
             best = numbers.argmax(axis=1)
             chosen = numbers[np.arange(len(numbers)), best].tolist()
             for row, at, probability in zip(rows, best.tolist(), chosen, strict=True):

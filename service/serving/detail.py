@@ -66,7 +66,7 @@ def check(model: RowModel, detail: Detail, rows: int) -> None:
     faults = []
     if detail.logits and model.preprocessor.classes is None:
         faults.append(Fault("/logits", "no_logits", "a model of numbers has no logits"))
-    if detail.temperature != 1.0 and model.preprocessor.classes is None:
+    if detail.temperature != 1.0 and not model.preprocessor.one_of:
         faults.append(Fault("/temperature", "no_classes", "only models of classes have a temperature"))
     for at, name in enumerate(detail.layers):
         try:

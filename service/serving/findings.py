@@ -56,6 +56,8 @@ class Findings:
         elif self._target == "binary" and self._classes is not None and part.y.shape[1:] == (1,):
             both = np.concatenate([1 - y, y], axis=1)
             self._add_classes(part, part.y[:, 0].astype(np.int64), both, self._classes)
+        elif self._target == "binary" and self._classes is not None and part.y.shape == y.shape:
+            self._add_labels(part, y, self._classes)
         elif self._target == "number" and part.y.shape == y.shape:
             loss = ((y - part.y).astype(np.float64) ** 2).mean(axis=tuple(range(1, y.ndim)))
             self._keep(part, loss, lambda i: {"truth": self._own(part.y[i]), "answer": self._own(y[i])})
@@ -84,6 +86,16 @@ class Findings:
         if len(classes) <= MOST_CLASSES:
             counts = _counts(truth, y, len(classes))
             self._counts = counts if self._counts is None else self._counts + counts
+
+    def _add_labels(self, part: Part, y: Array, classes: Sequence[str]) -> None:
+        """Rows by the cross-entropy of all their labels; they have no confusion, which is of one class a row."""
+        p, names = y.astype(np.float64), np.array(classes, object)
+        loss = -np.log(np.maximum(np.where(part.y > 0.5, p, 1 - p), _TINY)).mean(axis=1)
+
+        def tell(i: int) -> dict[str, Any]:
+            return {"truth": names[part.y[i] > 0.5].tolist(), "answer": names[y[i] >= 0.5].tolist()}
+
+        self._keep(part, loss, tell)
 
     def _keep(self, part: Part, loss: Array, tell: Callable[[int], dict[str, Any]]) -> None:
         """The rows with the largest loss, worst first, by their number in the data set."""

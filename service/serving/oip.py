@@ -58,7 +58,8 @@ def outputs(model: RowModel) -> list[Kind]:
     width = len(model.preprocessor.named)
     if model.preprocessor.classes is None:
         return [Kind(VALUES, "FP32", (-1, width))]
-    return [Kind(PROBABILITIES, "FP32", (-1, width)), Kind(LABEL, BYTES, (-1, 1))]
+    probabilities = Kind(PROBABILITIES, "FP32", (-1, width))
+    return [probabilities, Kind(LABEL, BYTES, (-1, 1))] if model.preprocessor.one_of else [probabilities]
 
 
 def read(model: RowModel, given: Sequence[Tensor]) -> Array:

@@ -98,7 +98,7 @@ def _check_questions(spec: EvaluateSpec, preprocessor: Preprocessor | None) -> N
     """Raises InvalidSpec where a question does not fit the kind of model."""
     if spec.importance and (preprocessor is None or not preprocessor.is_table):
         raise _refusal("/spec/importance", "no_columns", "only models of tables have columns whose worth can be told")
-    if spec.temperature is not None and (preprocessor is None or preprocessor.classes is None):
+    if spec.temperature is not None and (preprocessor is None or not preprocessor.one_of):
         raise _refusal("/spec/temperature", "no_classes", "only models of classes have a temperature")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from pydantic import TypeAdapter
 
 from service.data import DatasetSpec, Description, outline
@@ -19,7 +21,7 @@ def loss_for(network: NetworkSpec, dataset: DatasetSpec, description: Descriptio
     units = getattr(end, "units", None)
     if activation == "softmax":
         return _loss("cross_entropy")
-    if activation == "sigmoid" and (units == 1 or (units is None and not isinstance(dataset.target, list))):
+    if activation == "sigmoid" and (units == 1 or _are_binary(description, dataset, alone=units is None)):
         return _loss("binary_cross_entropy")
     try:
         found = outline(description, dataset, "number")
@@ -31,6 +33,15 @@ def loss_for(network: NetworkSpec, dataset: DatasetSpec, description: Descriptio
     if numbered and units is not None and units > 1 and len(column.classes or ()) == units:
         return _loss("cross_entropy")
     return _loss("squared_error")
+
+
+def _are_binary(description: Description, dataset: DatasetSpec, *, alone: bool) -> bool:
+    """Whether sigmoids tell yes or no: of one target, whose faults are told then, or of several labels."""
+    if alone and not isinstance(dataset.target, list):
+        return True
+    with suppress(InvalidSpec):
+        return outline(description, dataset, "binary").outputs > 1
+    return False
 
 
 def doubts(loss: Loss, dataset: DatasetSpec, description: Description) -> list[str]:

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter
 
-from service.data import SAMPLES, Dataset, DatasetSpec, Upload, prepare, read, sample
+from service.data import SAMPLES, Dataset, DatasetSpec, Upload, prepare, read, rows_to_dataset, sample
 from service.engine import Loss, Network, NetworkSpec, Signature
 from service.engine.network import Compiled
 from service.specs import signature_of
 from service.specs.artifact import NetworkModel
 from service.tensors import Array
 
-__all__ = ["DATA", "ENDS", "EXAMPLES", "LAYERS", "drawn", "model_of", "network_of", "rows_of", "table_of"]
+__all__ = ["DATA", "ENDS", "EXAMPLES", "LAYERS", "drawn", "labels_of", "model_of", "network_of", "rows_of", "table_of"]
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
 sys.path.append(str(Path(__file__).parents[1] / "engine"))
@@ -69,8 +69,8 @@ def rows_of(example: LayerExample, rows: int) -> Array:
 
 
 def model_of(
-    folder: Path, file: str | None, layers: list[Any], *, target: str | None = None, kind: Any = "class", loss: str,
-    features: list[str] | None = None,
+    folder: Path, file: str | None, layers: list[Any], *, target: str | list[str] | None = None, kind: Any = "class",
+    loss: str, features: list[str] | None = None,
 ) -> NetworkModel:  # fmt: skip
     """An untrained network on a real table of ../shared/data, a sample, or what is parsed there already."""
     parsed = folder / "parsed"
@@ -91,3 +91,16 @@ def model_of(
 
 def table_of(folder: Path) -> Dataset:
     return Dataset.open(folder / "parsed")
+
+
+def labels_of(folder: Path) -> tuple[NetworkModel, list[Any]]:
+    """A model of three labels over a word and a number, and rows of both."""
+    chance = np.random.default_rng(3)
+    rows = [
+        {"x": x, "word": "uvw"[at % 3], "a": at % 2, "b": "yn"[at // 2 % 2], "c": at // 4 % 2}
+        for at, x in enumerate(chance.normal(size=24).round(3).tolist())
+    ]
+    rows_to_dataset(rows, folder / "parsed")
+    layers = [{"kind": "dense", "units": 5, "activation": "tanh"}, {"kind": "dense", "units": 3}]
+    model = model_of(folder, None, layers, target=["a", "b", "c"], kind="binary", loss="binary_cross_entropy")
+    return model, [{"x": row["x"], "word": row["word"]} for row in rows]

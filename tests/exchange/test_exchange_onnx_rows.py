@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exchange_models import DATA, ENDS, drawn, model_of, table_of
+from exchange_models import DATA, ENDS, drawn, labels_of, model_of, table_of
 from pydantic import TypeAdapter
 
 from service.data import Flat, Letters, Preprocessor, Upload, read
@@ -115,3 +115,11 @@ def test_letters_of_any_length_are_foretold(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, model.bind()(ids), atol=1e-5)
     (shorter,) = runs.run(["probabilities"], {"characters": ids[:, :5].astype(np.int64)})
     np.testing.assert_allclose(shorter, found[:, :5], atol=1e-6)
+
+
+def test_labels_have_a_probability_each(tmp_path: Path) -> None:
+    model, rows = labels_of(tmp_path)
+    runs = session(model)
+    assert [each.name for each in runs.get_outputs()] == ["probabilities"]
+    numbers, _ = ours(model, rows)
+    np.testing.assert_allclose(runs.run(None, columns(model, rows))[0], numbers, atol=1e-6)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exchange_models import DATA, ENDS, EXAMPLES, model_of, network_of, rows_of, table_of
+from exchange_models import DATA, ENDS, EXAMPLES, labels_of, model_of, network_of, rows_of, table_of
 
 from service.data import MISSING, Preprocessor, Upload, read
 from service.exchange import predictor, to_python
@@ -97,4 +97,13 @@ def test_a_lone_array_comes_as_it_is_as_a_column_or_by_name(tmp_path: Path) -> N
     rows: list[Any] = [sound[0].tolist(), [sound[1].tolist()], {"sound": sound[2].tolist()}]
     expected = model.preprocessor.answers(model.bind()(model.preprocessor.rows(rows)))
     for one, other in zip(ran(model, tmp_path, rows), expected, strict=True):
+        assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-6)
+
+
+def test_labels(tmp_path: Path) -> None:
+    model, rows = labels_of(tmp_path)
+    assert isinstance(model.preprocessor, Preprocessor)
+    expected = model.preprocessor.answers(model.bind()(model.preprocessor.rows(rows)))
+    for one, other in zip(ran(model, tmp_path, rows), expected, strict=True):
+        assert one["labels"] == other["labels"]
         assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-6)

@@ -78,6 +78,29 @@ def test_from_a_table_to_named_answers(client: Client, tmp_path: Path) -> None:
     assert sum(map(sum, confusion["counts"])) == 120
 
 
+def test_from_several_labels_to_those_that_hold(client: Client) -> None:
+    points = [(x / 10, y / 10) for x in range(-9, 10, 3) for y in range(-9, 10, 3)]
+    rows = [{"x": x, "y": y, "right": int(x > 0), "above": int(y > 0)} for x, y in points]
+    spec = {
+        "dataset": {"rows": rows, "target": ["right", "above"], "test": 0.2},
+        "network": {"layers": [{"kind": "dense", "activation": "sigmoid"}]},
+        "optimizer": {"kind": "adam", "learning_rate": 0.1},
+        "training": {"epochs": 60, "batch_size": 8}, "metrics": ["accuracy", "f1", "auc"],
+    }  # fmt: skip
+    run = client.wait(client.submit({"type": "train", "spec": spec})["id"])["run_id"]
+    assert client.metrics(run)["test_auc"]["last"] > 0.9
+    both, none = client.predict(run, [[0.8, 0.7], {"x": -0.8, "y": -0.7}])
+    assert (sorted(both["labels"]), none["labels"]) == (["above", "right"], [])
+    assert set(none["probabilities"]) == {"above", "right"}
+    table = {"content": "x,y\n0.8,-0.9\n", "headers": {"content-type": "text/csv"}}
+    answer = client._http.post(f"/v1/models/{run}/predict", **table).text.splitlines()
+    assert answer[0] == "row,labels,probability_right,probability_above"
+    assert answer[1].startswith("0,right,0.9")
+    told = client.ask("GET", f"/v2/models/{run}")["outputs"]
+    assert told == [{"name": "probabilities", "datatype": "FP32", "shape": [-1, 2]}]
+    assert client.ask("GET", f"/v1/models/{run}/card")["predicts"] == "yes or no for each of 2 labels"
+
+
 def test_a_cancelled_job_keeps_a_usable_model_and_predictions_go_on_meanwhile(client: Client, tmp_path: Path) -> None:
     dataset = client.upload(_points(tmp_path / "points.csv"))
     job = client.submit(_job(dataset["id"], epochs=100_000))

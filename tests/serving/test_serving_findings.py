@@ -51,6 +51,17 @@ def test_yes_or_no_is_two_classes() -> None:
     assert found["worst_rows"]["rows"][0]["probability"] == pytest.approx(0.8), "of its answer, no"
 
 
+def test_rows_of_labels_are_ranked_by_all_of_them() -> None:
+    y = [[0.9, 0.5], [0.2, 0.1]]
+    found = findings(lambda x, _: x, part(y, [[1.0, 0.0], [0.0, 1.0]]), "binary", ["red", "big"], "test")
+    # row 100: -(ln 0.9 + ln 0.5) / 2 = 0.399; row 101: -(ln 0.8 + ln 0.1) / 2 = 1.263
+    first, second = found["worst_rows"]["rows"]
+    assert (first["row"], first["truth"], first["answer"]) == (101, ["big"], [])
+    assert (second["row"], second["truth"], second["answer"]) == (100, ["red"], ["red", "big"])
+    assert [first["loss"], second["loss"]] == pytest.approx([1.2629, 0.3993], abs=1e-4)
+    assert "confusion" not in found
+
+
 def test_numbers_are_ranked_by_their_squared_error() -> None:
     found = findings(lambda x, _: x, part([[1.0], [5.0], [2.0]], [[1.0], [2.0], [0.0]]), "number", None, "test")
     assert [(row["row"], row["loss"]) for row in found["worst_rows"]["rows"]] == [(101, 9.0), (102, 4.0), (100, 0.0)]

@@ -18,6 +18,7 @@ from service.storage import Store
 LIMIT = 2_000_000_000
 SOFTMAX = {"kind": "dense", "units": 3, "activation": "softmax"}
 FLAT = {"kind": "flatten"}
+LABELS = [{"x": at / 7, "a": at % 2, "b": at // 2 % 2} for at in range(8)]
 
 
 @pytest.fixture
@@ -82,6 +83,9 @@ def test_inline_rows_become_a_data_set_that_the_spec_names(store: Store) -> None
             "squared_error",
         ),
         ([{"kind": "dense", "units": 1, "activation": "sigmoid"}], {"sample": "xor"}, "binary_cross_entropy"),
+        ([{"kind": "dense", "activation": "sigmoid"}], {"rows": LABELS, "target": ["a", "b"]}, "binary_cross_entropy"),
+        ([{"kind": "dense"}], {"rows": LABELS, "target": ["a", "b"]}, "squared_error"),
+        ([{"kind": "dense", "activation": "sigmoid"}], {"rows": LABELS, "target": ["a", "x"]}, "squared_error"),
         ([{"kind": "dense", "units": 1}, {"kind": "sigmoid"}], {"sample": "xor"}, "binary_cross_entropy"),
     ],
 )

@@ -118,6 +118,13 @@ class ClassPredictionView(View):
     probabilities: dict[str, float]
 
 
+class LabelsPredictionView(View):
+    """Of several labels those that are likelier than not, and how likely each is, likeliest first."""
+
+    labels: list[str]
+    probabilities: dict[str, float]
+
+
 class ValuePredictionView(View):
     """A number, in the target's own units."""
 
@@ -134,6 +141,7 @@ class DetailedPredictionView(View):
     """One of these with what was asked of it beside; a member stands where it was asked for."""
 
     label: str | None = None
+    labels: list[str] | None = None
     probability: float | None = None
     probabilities: dict[str, float] | None = None
     value: float | None = None
@@ -146,7 +154,9 @@ class PredictionsView(View):
     """One prediction a row, in the rows' order; `model` is the version that made them."""
 
     model: str
-    predictions: list[ClassPredictionView | ValuePredictionView | ValuesPredictionView | DetailedPredictionView]
+    predictions: list[
+        ClassPredictionView | LabelsPredictionView | ValuePredictionView | ValuesPredictionView | DetailedPredictionView
+    ]
 
 
 class AttributionView(View):

@@ -24,7 +24,7 @@ class BinaryCrossEntropy(LossSpec):
     finish: ClassVar[str | None] = "sigmoid"
 
     def width(self, outputs: int) -> int:
-        return 1 if outputs == 2 else outputs
+        return outputs
 
     def advice(self, last: str | None) -> str | None:
         if last in (None, "sigmoid"):
@@ -67,7 +67,7 @@ class Hinge(LossSpec):
     mixes: ClassVar[bool] = False
 
     def width(self, outputs: int) -> int:
-        return 1 if outputs == 2 else outputs
+        return outputs
 
     def advice(self, last: str | None) -> str | None:
         if last in (None, "tanh"):
