@@ -98,7 +98,11 @@ def test_features_keep_the_order_in_which_they_are_named(load: Load) -> None:
             {"target": "city"},
             [("/dataset/target", "not_two_classes", "use the loss cross_entropy with a softmax")],
         ),
-        ("class", {"target": ["label", "city"]}, [("/dataset/target", "many_columns", None)]),
+        (
+            "class",
+            {"target": ["label", "city"]},
+            [("/dataset/target", "many_columns", "yes or no for each of them is the loss binary_cross_entropy")],
+        ),
         ("distribution", {"target": "age"}, [("/dataset/target", "one_column", None)]),
         ("class", {"column": "note"}, [("/dataset/column", "not_text", None)]),
         (

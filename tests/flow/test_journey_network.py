@@ -92,7 +92,7 @@ def test_from_several_labels_to_those_that_hold(client: Client) -> None:
     both, none = client.predict(run, [[0.8, 0.7], {"x": -0.8, "y": -0.7}])
     assert (sorted(both["labels"]), none["labels"]) == (["above", "right"], [])
     assert set(none["probabilities"]) == {"above", "right"}
-    table = {"content": "x,y\n0.8,-0.9\n", "headers": {"content-type": "text/csv"}}
+    table: dict[str, Any] = {"content": "x,y\n0.8,-0.9\n", "headers": {"content-type": "text/csv"}}
     answer = client._http.post(f"/v1/models/{run}/predict", **table).text.splitlines()
     assert answer[0] == "row,labels,probability_right,probability_above"
     assert answer[1].startswith("0,right,0.9")
