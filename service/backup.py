@@ -33,8 +33,12 @@ def main(arguments: argparse.Namespace) -> int:
 def _target(arguments: argparse.Namespace) -> Iterator[BinaryIO]:
     """The file appears under its name when it is whole and on the disk, and not before."""
     if arguments.file == STREAM:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        try:
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still unwritten has nowhere to go
+            raise StorageFull(f"cannot write standard output: {error.strerror}") from error
         return
     path = arguments.file.absolute()
     if path.exists() and not arguments.replace:

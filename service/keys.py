@@ -9,17 +9,31 @@ from datetime import timedelta
 
 from service import clock, config, storage
 from service.config import Settings
-from service.errors import NotFound
+from service.errors import InvalidSpec, NotFound
 from service.storage import Key, Store
+
+_LONGEST, _MOST_DAYS = 100, 36_500
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Does one of create, list, revoke and clear. Raises NotFound for a key or a store that there is not."""
+    """Does one of create, list, revoke and clear.
+
+    Raises NotFound for a key or a store that there is not, InvalidSpec for a key that cannot be.
+    """
     settings = config.load(data_dir=arguments.data_dir)
+    if arguments.verb == "create":
+        _check(arguments)
     with closing(_opened(settings, new=arguments.verb == "create")) as store:
         for line in _DOES[arguments.verb](store, arguments):
             sys.stdout.write(line + "\n")
     return 0
+
+
+def _check(asked: argparse.Namespace) -> None:
+    if not (1 <= len(asked.name) <= _LONGEST and asked.name.isprintable()):
+        raise InvalidSpec(f"a key's name is one line of 1 to {_LONGEST} characters")
+    if asked.days is not None and not 1 <= asked.days <= _MOST_DAYS:
+        raise InvalidSpec(f"--days is a number from 1 to {_MOST_DAYS}", hint="Left out, the key is valid for ever.")
 
 
 def _opened(settings: Settings, *, new: bool) -> Store:

@@ -25,7 +25,13 @@ router = APIRouter(prefix="/v1/keys", tags=["service"])
 class KeyRequest(Body):
     """A key to be made."""
 
-    name: Annotated[str, Field(min_length=1, max_length=100, description="Whose it is, for you to know it by.")]
+    name: Annotated[
+        str,
+        Field(
+            min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$",
+            description="Whose it is, for you to know it by.",
+        ),
+    ]  # fmt: skip
     scope: Annotated[
         KeyScope,
         Field(description="read: look and predict; submit: also train, upload, publish; admin: also delete, and keys."),

@@ -39,9 +39,11 @@ class Received:
 def folder(data_dir: Path) -> Iterator[Path]:
     """A place for one upload on the store's disk."""
     root = data_dir / "tmp"
-    root.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="upload-", dir=root) as made:
-        yield Path(made)
+    with full_told():
+        root.mkdir(parents=True, exist_ok=True)
+        made = TemporaryDirectory(prefix="upload-", dir=root)
+    with made as path:
+        yield Path(path)
 
 
 async def receive(request: Request, into: Path, name: str) -> Received:
@@ -85,7 +87,8 @@ class _Sink:
         self._write()
         self.close()
         path = self._into / str(len(self._received.files))
-        self._file = open(path, "xb")  # noqa: SIM115
+        with full_told():
+            self._file = open(path, "xb")  # noqa: SIM115
         self._digests.append(hashlib.sha256())
         self._received.files.append(Upload(label(name), path))
 
@@ -113,9 +116,10 @@ class _Sink:
         return self._received
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            with full_told():  # what a full disk did not take is tried once more
+                file.close()
 
     def _write(self) -> None:
         with full_told():

@@ -113,7 +113,8 @@ class Jobs:
         Raises NotFound, Conflict when the job has ended otherwise.
         """
         target: Literal["cancelled", "paused"] = "cancelled" if how == "cancel" else "paused"
-        with self._database.write() as connection:
+        opened = self._database.clean if how == "cancel" else self._database.write  # what is cancelled can be deleted
+        with opened() as connection:
             job = job_view.one(connection, job_id)
             if job.status == target or job.stop_requested == "cancel":
                 return job

@@ -18,7 +18,7 @@ from typing import Any
 from service import clock
 from service.errors import Conflict, Fault, InvalidSpec, NotFound, StorageFull
 from service.storage import idempotency, ids
-from service.storage.durable import make_folder, sync_folder
+from service.storage.durable import full_told, make_folder, sync_folder
 from service.storage.rows import Idempotency
 
 KEPT_S = 24 * 3600  # since the last byte came
@@ -66,9 +66,10 @@ class Uploads:
             return self.get(upload_id)
         self.sweep()
         self._check_room(announced.bytes, most_bytes)
-        make_folder(self._folder / upload_id)
-        for name in ("data", "offset"):  # `_write` makes their names certain too
-            (self._folder / upload_id / name).touch(0o600)
+        with full_told():
+            make_folder(self._folder / upload_id)
+            for name in ("data", "offset"):  # `_write` makes their names certain too
+                (self._folder / upload_id / name).touch(0o600)
         self._write(upload_id, {"announced": asdict(announced), "request": request, "dataset_id": None})
         return self.get(upload_id)
 
@@ -151,12 +152,13 @@ class Uploads:
     def _write(self, upload_id: str, about: Mapping[str, object]) -> None:
         """Beside, fsynced, renamed, and the folder fsynced: all of it or what was there."""
         path = self._folder / upload_id
-        with open(path / "about.new", "w", encoding="utf-8") as file:
-            json.dump(about, file)
-            file.flush()
-            os.fsync(file.fileno())
-        (path / "about.new").rename(path / "about.json")
-        sync_folder(path)
+        with full_told():
+            with open(path / "about.new", "w", encoding="utf-8") as file:
+                json.dump(about, file)
+                file.flush()
+                os.fsync(file.fileno())
+            (path / "about.new").rename(path / "about.json")
+            sync_folder(path)
 
 
 class Appending:

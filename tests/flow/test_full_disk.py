@@ -39,6 +39,7 @@ def test_a_full_disk_is_told_nothing_is_half_written_and_no_restart_is_needed(se
             for _ in range(2):
                 refused(http.post("/v1/jobs", json=job(3), headers={"Idempotency-Key": "k"}))
             refused(http.post("/v1/datasets", files={"file": ("large.csv", TABLE * 10_000)}))
+            refused(http.post("/v1/datasets", files={"file": ("buffered.csv", TABLE * 400)}))  # fails at close as well
             refused(http.post("/v1/datasets", files={"file": ("small.csv", TABLE)}))
             refused(http.post("/v1/datasets", files={"file": ("grows.csv", "x\n" + ".5\n" * 1300)}))  # 4 bytes each
             rows = [{"x": at / 7, "y": at / 3} for at in range(1300)]

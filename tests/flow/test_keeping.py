@@ -109,6 +109,11 @@ def test_a_backup_goes_through_pipes_and_never_overwrites_unless_told(tmp_path: 
     )
     assert "1 runs" not in piped.stdout
     netwright("check", "--data-dir", tmp_path / "piped")
+    script = '"$0" -m service backup - --data-dir "$1/data" | true'
+    unread = subprocess.run(
+        ["sh", "-c", script, sys.executable, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert unread.stderr == "netwright: cannot write standard output: Broken pipe\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["backup.tar", "data", "piped"]
 
 

@@ -73,3 +73,16 @@ def test_only_making_a_key_makes_a_store(tmp_path: Path, capsys: pytest.CaptureF
             main(["keys", *words, "--data-dir", str(folder)])
         assert left.value.code == 0
     assert capsys.readouterr().err.endswith("No key was made: nobody needs one.\n")
+
+
+@pytest.mark.parametrize(
+    "words", [["me", "--days", "0"], ["me", "--days", "99999999"], ["two\nlines"], ["", "--days", "3"]]
+)
+def test_a_key_that_cannot_be_is_one_sentence(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["keys", "create", *words, "--data-dir", str(tmp_path / "data")])
+    assert left.value.code == 2
+    assert capsys.readouterr().err.startswith(("netwright: --days is a number", "netwright: a key's name is one line"))
+    assert not (tmp_path / "data").exists()

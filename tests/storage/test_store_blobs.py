@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import pytest
 
 from service import clock, storage, tensors
 from service.errors import InvalidData, StorageFull
-from service.storage import Attempt, Checkpoint, Idempotency, Job, Report, Store
+from service.storage import Announced, Attempt, Checkpoint, Idempotency, Job, Report, Store
 from service.storage.blobs import GRACE_S, STALE_S
 from service.storage.idempotency import KEPT_S
 
@@ -312,7 +313,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_refuses_what_is_new_lets_things_be_deleted_and_recovers(small_disk: Path) -> None:
     store = storage.open(f"sqlite:///{small_disk / 'store.db'}", small_disk)
     first = store.jobs.submit(type="train", spec={})
-    store.jobs.request_stop(first.id, "cancel")
     spec = {"text": "x" * 200_000}
     kept = []
 
@@ -328,7 +328,13 @@ def test_a_full_disk_refuses_what_is_new_lets_things_be_deleted_and_recovers(sma
     assert [job.id for job in store.jobs.list(limit=1000).data] == [*kept[::-1], first.id]  # nothing lost, nothing half
     with pytest.raises(StorageFull):
         store.blobs.put_bytes(os.urandom(1 << 20))
-    store.jobs.delete(first.id)  # the reserve makes it possible
+    with suppress(OSError), open(small_disk / "else", "wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+    with pytest.raises(StorageFull):
+        store.uploads.begin(Announced("a.csv", 100), 1_000)
+    store.jobs.request_stop(first.id, "cancel")  # the reserve makes it possible
+    store.jobs.delete(first.id)
     for job_id in kept:
         store.jobs.request_stop(job_id, "cancel")
         store.jobs.delete(job_id)
