@@ -13,6 +13,8 @@ from starlette.responses import Response
 from service import storage
 from service.api.bodies import Body, JsonBody
 from service.api.context import Context, Here, in_thread
+from service.api.metrics import refuse_unknown
+from service.api.points import Name
 from service.api.problems import InvalidJson, UnsupportedMedia
 from service.api.replies import refuses, reply
 from service.api.views.compare import ComparedMetricView, ComparedView, CompareView, DifferenceView
@@ -22,7 +24,6 @@ from service.storage import Run
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 _OF_TIME = frozenset({"rows_per_s"})  # another value every time, whatever was computed
-Name = Annotated[str, Field(max_length=200)]
 Parted = dict[str, dict[str, int | None]]  # by run and metric
 
 
@@ -43,9 +44,7 @@ async def compare(here: Here, asked: Annotated[CompareQuery, Depends(JsonBody(Co
 
 def _compared(here: Context, asked: CompareQuery) -> CompareView:
     known = here.store.runs.several(asked.runs)
-    for run_id in asked.runs:
-        if run_id not in known:
-            raise NotFound(f"no run {run_id}")
+    refuse_unknown(asked.runs, known)
     found = [known[run_id] for run_id in asked.runs]
     names = sorted({name for run in found for name in run.summary if asked.names is None or name in asked.names})
     parted = {run.id: _parted(here.store, found[0], run, names) for run in found[1:]}

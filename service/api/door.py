@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import log
-from service.api import coding, methods
+from service.api import coding, methods, mlflow_errors
 from service.api.problems import INTERNAL, refuse, respond
 from service.errors import TooLarge
 
@@ -100,7 +100,10 @@ class _Visit:
         await self._send(message)
 
     def _too_large(self) -> TooLarge:
-        hint = "Upload the rows as a data set and name its id." if self.scope["path"] not in UPLOADS else None
+        path: str = self.scope["path"]
+        hint = None if path in UPLOADS else "Upload the rows as a data set and name its id."
+        if path.endswith("/metrics") or path.startswith(mlflow_errors.PREFIXES):
+            hint = "Send fewer points at a time."
         return TooLarge(f"the body is larger than {self.cap:,} bytes", hint=hint)
 
 

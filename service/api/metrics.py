@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -41,7 +41,11 @@ class SeriesQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     names: Annotated[
-        str | None, Query(max_length=4_000, description="Metric names with commas between; all without.")
+        str | None,
+        Query(
+            max_length=16_000,
+            description="Metric names with commas between; all without. A name that the run does not have is left out.",
+        ),
     ] = None
     from_step: Annotated[int | None, Query(ge=0, lt=1 << 62)] = None
     to_step: Annotated[int | None, Query(ge=0, lt=1 << 62, description="Both ends belong to the range.")] = None
@@ -55,7 +59,7 @@ class SeriesQuery(BaseModel):
     ] = None
     after: Annotated[
         str | None,
-        Query(max_length=16_000, description="`next` of the answer before: only what is new since then comes."),
+        Query(max_length=32_000, description="`next` of the answer before: only what is new since then comes."),
     ] = None
     format: Annotated[Literal["json", "csv", "ndjson", "npz"], Query(description="npz: arrays for numpy.load.")] = (
         "json"
@@ -73,7 +77,7 @@ class MetricsQuery(Body):
     reduce: Reduce = "minmax"
     columns: Annotated[list[Column], Field(max_length=3)] = ["times"]
     digits: Annotated[int, Field(ge=1, le=MOST)] | None = None
-    after: Annotated[dict[str, Annotated[str, Field(max_length=16_000)]], Field(max_length=1_000)] = {}
+    after: Annotated[dict[str, Annotated[str, Field(max_length=500_000)]], Field(max_length=1_000)] = {}
 
 
 @router.get(
@@ -118,7 +122,9 @@ def _series(here: Context, run_id: str, query: SeriesQuery) -> tuple[bytes, str]
     names = None if query.names is None else [name for name in query.names.split(",") if name]
     chosen = _columns(query.columns)
     wanted = query.model_dump(include={"from_step", "to_step", "max_points", "reduce"})
-    found = _news(here, {run_id: query.after}, chosen, {"names": names, **wanted}, query.digits)[run_id]
+    found = _news(here, {run_id: query.after}, chosen, {"names": names, **wanted}, query.digits).get(run_id)
+    if found is None:
+        raise NotFound(f"no run {run_id}")
     if query.format == "json":
         return encode(_view(run_id, found, chosen)), "application/json"
     form = curves.FORMATS[query.format]
@@ -129,23 +135,32 @@ def _query(here: Context, asked: MetricsQuery) -> bytes:
     after = {run_id: asked.after.get(run_id) for run_id in asked.runs}
     wanted = asked.model_dump(include={"names", "from_step", "to_step", "max_points", "reduce"})
     found = _news(here, after, asked.columns, wanted, asked.digits)
+    refuse_unknown(asked.runs, found)
     return encode({"data": [_view(run_id, found[run_id], asked.columns) for run_id in asked.runs]})
 
 
 def _news(
     here: Context, after: dict[str, str | None], chosen: Sequence[str], wanted: dict[str, Any], digits: int | None
 ) -> dict[str, News]:
-    """Of every run that is asked for. Raises NotFound, TooLarge."""
+    """Of every run that is asked for and there. Raises TooLarge."""
     found = here.store.metrics.news(after, epochs=any(name != "times" for name in chosen), **wanted)
-    unknown = [run_id for run_id in after if run_id not in found]
-    if unknown:
-        raise NotFound(f"no run {unknown[0]}")
     if digits is None:
         return found
     return {
         run_id: replace(news, series={name: shortened(each, digits) for name, each in news.series.items()})
         for run_id, news in found.items()
     }
+
+
+def refuse_unknown(asked: Sequence[str], known: Collection[str]) -> None:
+    """Raises NotFound with every run that there is not."""
+    faults = [
+        Fault(f"/runs/{place}", "not_found", f"no run {run_id[:50]}")
+        for place, run_id in enumerate(asked)
+        if run_id not in known
+    ]
+    if faults:
+        raise NotFound(faults[0].message if len(faults) == 1 else f"{len(faults)} runs are not there", faults=faults)
 
 
 def _view(run_id: str, found: News, chosen: Sequence[str]) -> dict[str, Any]:

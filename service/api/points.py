@@ -100,9 +100,19 @@ def _columns(place: str, given: Columns, faults: list[Fault]) -> tuple[Any, ...]
             words = f"{len(column)} {name} for {len(given.steps)} steps"
             faults.append(Fault(f"{place}/{name}", "wrong_length", words))
     told = {each.step: float(each.value) for each in given.nonfinite}
+    if told:
+        _check_told(place, given, told, faults)
     values = given.values if None not in given.values else _filled(place, given, told, faults)
     times = () if given.times is None else (given.times,)
     return given.steps, values, *times
+
+
+def _check_told(place: str, given: Columns, told: Mapping[int, float], faults: list[Fault]) -> None:
+    """What is told as not finite stands as null in the values."""
+    nulls = {step for step, value in zip(given.steps, given.values, strict=False) if value is None}
+    for step in sorted(told.keys() - nulls):
+        words = f"step {step} is no null of the values"
+        faults.append(Fault(f"{place}/nonfinite", "not_null", words, "What is not finite is null there."))
 
 
 def _filled(place: str, given: Columns, told: Mapping[int, float], faults: list[Fault]) -> Sequence[float]:

@@ -52,9 +52,12 @@ def _work(here: Context) -> Iterator[str]:
     jobs, runs = here.store.jobs.counts(), here.store.runs.counts()
     by_state: list[tuple[Labels, float]] = [({"status": each}, runs.get(each, 0)) for each in get_args(Status)]
     yield from family("netwright_queue_depth", "gauge", "Jobs that wait for a worker.", [({}, jobs.get("queued", 0))])
-    yield from family("netwright_runs", "gauge", "Runs by state.", by_state)
+    yield from family("netwright_runs", "gauge", "Runs by state, external ones too.", by_state)
     yield from family(
-        "netwright_training_rows_per_second", "gauge", "All running runs together, each as of its last epoch.",
+        "netwright_workers_busy", "gauge", "Workers that have a run.", [({}, here.store.runs.busy_workers())]
+    )
+    yield from family(
+        "netwright_training_rows_per_second", "gauge", "All workers together, each as of its last epoch.",
         [({}, here.store.runs.rows_per_s())],
     )  # fmt: skip
     yield from family(

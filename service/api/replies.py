@@ -32,7 +32,7 @@ class ListQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    after: Annotated[str | None, Query(max_length=500, description="`next` of the piece before.")] = None
+    after: Annotated[str | None, Query(max_length=8_000, description="`next` of the piece before.")] = None
     limit: Annotated[int, Query(ge=1, le=1000)] = 20
 
 

@@ -16,10 +16,12 @@ def bound(text: str, entity: Literal["metric", "param"], pointer: str) -> Clause
     """`best.val_accuracy>0.9` or `optimizer.kind=adam`. Raises InvalidSpec."""
     found = _BOUND.fullmatch(text.strip())
     value = None if found is None else _plain(found.group(3).strip())
-    if found is None or value == "" or (entity == "metric" and not isinstance(value, float)):
+    twice = isinstance(value, str) and value[:1] in ("=", "<", ">")  # kind==adam
+    if found is None or value == "" or twice or (entity == "metric" and not isinstance(value, float)):
         example = "best.val_accuracy>0.9" if entity == "metric" else "optimizer.kind=adam"
         words = f"expected a name, a comparison and a value, found {text[:80]!r}"
-        raise InvalidSpec(words, faults=[Fault(pointer, "expected_bound", words, f"As in {example}.")])
+        fault = Fault(pointer, "expected_bound", words, f"As in {example}.", (*EQUAL, *ORDERED))
+        raise InvalidSpec(words, faults=[fault])
     if not isinstance(value, float) and found.group(2) in ORDERED:
         words = f"{found.group(1)[:50]!r} is compared with text by = and != only"
         raise InvalidSpec(words, faults=[Fault(pointer, "wrong_operator", words, None, EQUAL)])

@@ -52,7 +52,9 @@ def log(connection: Connection, run_id: str, said: Said) -> None:
 def check_open(kind: str, status: str) -> None:
     """Raises Conflict unless it is a running external run."""
     if kind != "external" or status != "running":
-        raise Conflict(f"a {status} {kind} run takes no metrics", hint="Only running external runs do.")
+        raise Conflict(
+            f"a {status} {kind} run takes no more metrics or parameters", hint="Only running external runs do."
+        )
 
 
 def end(

@@ -185,6 +185,8 @@ class _Reader:
             return float(number)
         text = self.take(_STRING)
         if text is None:
+            if self.text[self.at : self.at + 1] in ("'", '"'):
+                raise _Wrong(self.at, "expected_value", "this quote is not closed", "A quote within it stands twice.")
             hint = f"Put text in quotes: '{self.here()[1:-1]}'." if self.here()[1:2].isalpha() else None
             raise _Wrong(self.at, "expected_value", f"expected a number or text, found {self.here()}", hint)
         return _bare(text)

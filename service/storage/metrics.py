@@ -186,7 +186,7 @@ def _news(connection: Connection, rows: Sequence[Row[Any]], marks: Marks, ask: A
     if epochs and rows:
         known = Epochs(connection, rows[0].run_key)
         found = {name: replace(each, **known.of(each.steps)) for name, each in found.items()}
-    return News(found, increment.write({**marks, **{row.name: increment.mark(row) for row in rows}}))
+    return News(found, increment.write(marks, rows))
 
 
 def _keys(connection: Connection, run_ids: Sequence[str]) -> dict[int, str]:

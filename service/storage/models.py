@@ -153,6 +153,8 @@ def _of_run(connection: Connection, ref: str, run_id: str, *, latest: bool) -> R
         raise Conflict(f"{run_id} is an evaluation: it has no weights of its own", hint="Name the model it evaluated.")
     published = checkpoints.newest(connection, run.key, "model")
     blob = run.model_blob or (None if published is None else published.blob)
+    if blob is None and run.type == "external":
+        raise Conflict(f"{run_id} is external: it has no weights here", hint="Its program has them.")
     if blob is None:
         raise Conflict(f"{run_id} has no weights yet", hint="Wait for its first checkpoint.")
     state = checkpoints.newest(connection, run.key, "state") if latest and run.status not in FINAL else None

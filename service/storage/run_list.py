@@ -7,7 +7,7 @@ walk is asked for the conditions, until the page is full.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,12 +69,25 @@ def page(connection: Connection, conditions: Conditions, sort: str, after: str |
     descending, key = sort.startswith("-"), sort.removeprefix("-")
     search = _search(connection, conditions)
     if key == "created_at":
-        places = _by_creation(connection, search, descending, after, limit + 1)
+        (last,) = _place(after, sort, int)
+        places = _by_creation(connection, search, descending, last, limit + 1)
     else:
         order = _order(connection, key, descending)
-        places = _by_value(connection, search, order, after, limit + 1)
+        last, value = _place(after, sort, int, (float, int, str, type(None)))
+        places = _by_value(connection, search, order, last, value, limit + 1)
     found = run_view.several(connection, [key for key, *_ in places[:limit]])
-    return Page(found, cursor.encode(*places[limit - 1]) if len(places) > limit else None)
+    return Page(found, cursor.encode(*places[limit - 1], sort) if len(places) > limit else None)
+
+
+def _place(after: str | None, sort: str, *types: type | tuple[type, ...]) -> Sequence[Any]:
+    """Where the page before has ended; None of each at the beginning. Raises InvalidSpec for another order's cursor."""
+    if after is None:
+        return [None] * len(types)
+    *place, sorted_by = cursor.decode(after, *types, str)
+    if sorted_by != sort:
+        message = f"a cursor of runs sorted by {sorted_by[:50]}, not by {sort[:50]}"
+        raise InvalidSpec(message, faults=[Fault("/after", "invalid_cursor", message, "Begin without one.")])
+    return place
 
 
 def _search(connection: Connection, conditions: Conditions) -> Search:
@@ -120,20 +133,20 @@ def _by_field(connection: Connection, name: str, descending: bool) -> Order:
     return Order(_ordered_params.c.number, descending, _ordered_params.c.run_key, named)
 
 
-def _by_creation(connection: Connection, search: Search, descending: bool, after: str | None, limit: int) -> Places:
+def _by_creation(connection: Connection, search: Search, descending: bool, last: Any, limit: int) -> Places:
     query = select(runs.c.key).where(*search.of(runs.c.key))
     query = query.order_by(runs.c.key.desc() if descending else runs.c.key)
-    if after is not None:
-        (last,) = cursor.decode(after, int)
+    if last is not None:
         query = query.where(runs.c.key < last if descending else runs.c.key > last)
     return [tuple(row) for row in connection.execute(query.limit(limit))]
 
 
-def _by_value(connection: Connection, search: Search, order: Order, after: str | None, limit: int) -> Places:
+def _by_value(
+    connection: Connection, search: Search, order: Order, last_key: Any, last_value: Any, limit: int
+) -> Places:
     """(key, value) of the runs that have the value, in its order, then of those that have none, newest first."""
-    last_key, last_value = (None, None) if after is None else cursor.decode(after, int, (float, int, str, type(None)))
     found: Places = []
-    if after is None or last_value is not None:
+    if last_key is None or last_value is not None:
         found = _with_value(connection, search, order, last_key, last_value, limit)
         last_key = None
     if len(found) < limit:

@@ -40,6 +40,7 @@ from service.storage.rows import (
     Status,
     StoppedBy,
 )
+from service.storage.tables import attempts as lives
 from service.storage.tables import runs, series
 
 _ANY = 1 << 62
@@ -48,7 +49,10 @@ _COUNTS = select(runs.c.status, func.count()).group_by(runs.c.status)
 _SPEED_OF_ONE = (
     select(series.c.last).where(series.c.run_key == runs.c.key, series.c.name == "rows_per_s").scalar_subquery()
 )  # looked up run by run: few are running, and many have been
-_SPEED = select(func.coalesce(func.sum(_SPEED_OF_ONE), 0.0)).where(runs.c.status == "running")
+_SPEED = select(func.coalesce(func.sum(_SPEED_OF_ONE), 0.0)).where(
+    runs.c.status == "running", runs.c.type != "external"
+)
+_BUSY = select(func.count()).select_from(lives).where(lives.c.ended_at.is_(None))
 
 
 class Runs:
@@ -191,8 +195,13 @@ class Runs:
         with self._database.read() as connection:
             return dict(connection.execute(_COUNTS).all())
 
+    def busy_workers(self) -> int:
+        """How many workers have a run."""
+        with self._database.read() as connection:
+            return int(connection.execute(_BUSY).scalar_one())
+
     def rows_per_s(self) -> float:
-        """How fast the running runs train together, by what each told last: at the end of an epoch."""
+        """How fast our workers train together, by what each told last: at the end of an epoch."""
         with self._database.read() as connection:
             return float(connection.execute(_SPEED).scalar_one())
 

@@ -62,7 +62,9 @@ async def test_fewer_than_two_runs_and_unknown_ones_are_refused(tmp_path: Path) 
     async with serving(tmp_path) as api:
         run_id = await ran(api, {})
         assert pointers(await api.http.post("/v1/runs/compare", json={"runs": [run_id]})) == ["/runs"]
-        problem(await api.http.post("/v1/runs/compare", json={"runs": [run_id, "run_x"]}), 404)
+        for path in ("/v1/runs/compare", "/v1/metrics/query"):
+            told = problem(await api.http.post(path, json={"runs": ["run_x", run_id, "run_y"]}), 404)
+            assert [each["pointer"] for each in told["errors"]] == ["/runs/0", "/runs/2"]
 
 
 def series(points: dict[int, float]) -> Series:

@@ -83,7 +83,10 @@ async def test_what_makes_no_sense_is_refused_with_every_fault(tmp_path: Path) -
              {"/series/a~1b/values", "/series/a~1b/times"}),
             ({"series": {"a": {"steps": [1], "values": [None]}, "b": {"steps": [1], "values": [None]}}},
              {"/series/a/values/0", "/series/b/values/0"}),
+            ({"series": {"a": {"steps": [1], "values": [0.5], "nonfinite": [{"step": 1, "value": "NaN"}]}}},
+             {"/series/a/nonfinite"}),
             ({"series": {"a": {"steps": [0.5], "values": ["x"]}}}, {"/series/a/steps/0", "/series/a/values/0"}),
+            ({"series": {"a": {"values": [0.5]}}}, {"/series/a/steps"}),
             ({"step": 1, "metrics": {"a": 1.0}, "series": {"a": {"steps": [1], "values": [1.0]}}}, {"/metrics/a"}),
             ({"point": 1}, {"/point"}),
         ]  # fmt: skip
@@ -173,7 +176,49 @@ async def test_increments_go_on_from_a_cursor_and_an_unchanged_run_is_304(tmp_pa
         assert (loss["steps"], loss["values"], loss["continues"]) == ([2], [0.25], True)
         asked = {"runs": [run_id], "after": {run_id: second.json()["next"]}, "columns": []}
         assert (await api.http.post("/v1/metrics/query", json=asked)).json()["data"][0]["series"] == {}
-        assert pointers(await api.http.get(url, params={"after": "?"})) == ["/query/after"]
+        for rubbish in ("?", "W10", "W1tbMSwyXV1d", "W1tbMSwyLCIqKioiXV1d"):
+            assert pointers(await api.http.get(url, params={"after": rubbish})) == ["/query/after"], rubbish
+
+
+async def test_a_cursor_of_a_thousand_names_comes_back_and_that_of_another_run_says_nothing(tmp_path: Path) -> None:
+    async with serving(tmp_path) as api:
+        urls = [f"/v1/runs/{await created(api)}/metrics" for _ in range(2)]
+        names = [f"layer {i} {'x' * 200}" for i in range(1_000)]
+        for url in urls:
+            await api.http.post(url, json={"step": 0, "metrics": dict.fromkeys(names, 1.0)})
+        after = (await api.http.get(f"{urls[0]}/series")).json()["next"]
+        await api.http.post(urls[0], json={"step": 1, "metrics": {names[5]: 2.0}})
+        own, other = [(await api.http.get(f"{url}/series", params={"after": after})).json() for url in urls]
+        assert [(name, each["steps"]) for name, each in own["series"].items()] == [(names[5], [1])]
+        assert len(other["series"]) == 1_000
+
+
+async def test_a_step_that_comes_late_makes_a_reader_begin_anew(tmp_path: Path) -> None:
+    async with serving(tmp_path) as api:
+        url = f"/v1/runs/{await created(api)}/metrics"
+        await api.http.post(url, json={"series": {"loss": {"steps": [1, 9], "values": [1.0, 9.0]}}})
+        after = (await api.http.get(f"{url}/series")).json()["next"]
+        await api.http.post(url, json={"step": 5, "metrics": {"loss": 5.0}})
+        loss = (await api.http.get(f"{url}/series", params={"after": after})).json()["series"]["loss"]
+        assert (loss["steps"], loss["continues"]) == ([1, 5, 9], False)
+
+
+async def test_names_of_other_scripts_can_be_paged_through_and_too_much_at_once_has_its_hint(tmp_path: Path) -> None:
+    async with serving(tmp_path) as api:
+        for number in range(3):
+            await created(api, name="\u7cbe" * 190 + str(number), spec={"words": "\u7cbe" * 500})
+        for sort in ("name", "spec.words"):
+            first = (await api.http.get("/v1/runs", params={"limit": 2, "sort": sort})).json()
+            rest = await api.http.get("/v1/runs", params={"limit": 2, "sort": sort, "after": first["next"]})
+            assert len(rest.json()["data"]) == 1
+        run_id = first["data"][0]["id"]
+        sent = await api.http.post(
+            f"/v1/runs/{run_id}/metrics", content=b" " * 2_000_000, headers={"content-type": NPY}
+        )
+        told = problem(sent, 413)
+        assert told["hint"] == "Send fewer points at a time."
+        told = problem(await api.http.get(f"/v1/runs/{run_id}/export?format=safetensors"), 409)
+        assert "external" in told["detail"]
 
 
 async def test_a_long_answer_is_zipped_for_those_who_read_it_and_stays_the_same(tmp_path: Path) -> None:

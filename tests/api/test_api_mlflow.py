@@ -204,6 +204,9 @@ async def test_failures_are_told_in_mlflows_words(tmp_path: Path) -> None:
             body = {"run_id": run_id, "key": "a", "value": 1.0, "timestamp": 1, "step": step}
             refused(await http.post(f"{ROOT}/runs/log-metric", json=body), status, code)
         run_id = (await post(api, "runs/create"))["run"]["info"]["run_id"]
+        body = {"run_id": run_id, "key": "a\nb", "value": 1.0, "timestamp": 1, "step": 1}
+        said = refused(await http.post(f"{ROOT}/runs/log-metric", json=body), 422, "INVALID_PARAMETER_VALUE")
+        assert said == "/key: the metric's name 'a\\nb' holds control characters"
         await post(api, "runs/log-parameter", run_id=run_id, key="lr", value="1")
         body = {"run_id": run_id, "key": "lr", "value": "2"}
         refused(await http.post(f"{ROOT}/runs/log-parameter", json=body), 422, "INVALID_PARAMETER_VALUE")

@@ -39,9 +39,12 @@ async def test_the_queue_the_runs_and_their_rows_are_told(tmp_path: Path) -> Non
             await api.submit()
         for _ in range(2):
             api.store.runs.report(claim(api), Report(series={"rows_per_s": ([1, 2], [5.0, 100.0])}, step=2))
+        theirs = api.store.runs.create_external()
+        api.store.metrics.append(theirs.id, {"rows_per_s": ([1], [1e9])})
         found = await scraped(api)
+        assert value(found, "workers_busy") == 2
         assert value(found, "queue_depth") == 1
-        assert value(found, "runs", status="running") == 2
+        assert value(found, "runs", status="running") == 3
         assert value(found, "runs", status="failed") == 0
         assert value(found, "training_rows_per_second") == 200
         assert value(found, "events_total") == api.store.events.latest_id()

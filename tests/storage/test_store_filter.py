@@ -98,11 +98,12 @@ def test_bounds_find_what_they_say(filled: Store) -> None:
     assert names(specs=["optimizer=adam"]) == "a"
     assert names(specs=["optimizer.rate>=0.1", "optimizer!=adam"]) == "c"
     assert bound("a.b=c=d", "param", "") == Clause("param", "a.b", "=", "c=d")
-    for text in ("", "loss", "loss>", "loss>x", ">1", "best.unknown>1"):
+    for text in ("", "loss", "loss>", "loss>x", ">1", "best.unknown>1", "loss==1"):
         with pytest.raises(InvalidSpec):
             bound(text, "metric", "/query/metric")
-    with pytest.raises(InvalidSpec):
-        bound("optimizer>adam", "param", "/query/spec")
+    for text in ("optimizer>adam", "optimizer==adam", "optimizer<>adam"):
+        with pytest.raises(InvalidSpec):
+            bound(text, "param", "/query/spec")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +134,8 @@ def test_every_fault_is_told_with_its_place(text: str, told: list[tuple[int, str
 
 def test_hints_say_what_was_meant() -> None:
     wanted = {"metrix.a > 1": "metric", "statu = 'x'": "status", "status = 'FINISH'": "FINISHED", "tags.a = b": "'b'",
-              "metrics.a == 1": "=", "metrics.a > 1 or status = 'x'": "in ('a', 'b')"}  # fmt: skip
+              "metrics.a == 1": "=", "tags.a = 'b": "twice",
+              "metrics.a > 1 or status = 'x'": "in ('a', 'b')"}  # fmt: skip
     for text, word in wanted.items():
         with pytest.raises(InvalidSpec) as error:
             parse(text)

@@ -118,9 +118,13 @@ def test_an_unknown_order_is_refused_or_finds_no_such_metric(sort: str, store: S
 def test_the_cursor_of_another_order_is_refused(store: Store) -> None:
     for _ in range(3):
         external(store, [1.0])
-    cursor = store.runs.list(limit=1).next
-    with pytest.raises(InvalidSpec):
-        store.runs.list(sort="best.loss", after=cursor)
+    for sort, other in (
+        ("-created_at", "best.loss"), ("best.loss", "-best.loss"), ("best.loss", "best.norm"), ("name", "-created_at"),
+    ):  # fmt: skip
+        cursor = store.runs.list(limit=1, sort=sort).next
+        assert len(store.runs.list(sort=sort, after=cursor).data) == 2
+        with pytest.raises(InvalidSpec):
+            store.runs.list(sort=other, after=cursor)
 
 
 def test_a_list_leaves_out_the_reports_and_nothing_else(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
@@ -20,6 +21,7 @@ from service.errors import Fault, InvalidSpec
 from service.storage import DEFAULT_EXPERIMENT, EXPERIMENT, Idempotency, Said
 
 router = APIRouter(prefix="/runs")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 Step = Annotated[int, Field(ge=0, lt=LARGEST)]
 
 
@@ -161,4 +163,16 @@ def series_of(metrics: Sequence[Metric]) -> dict[str, tuple[Any, ...]]:
         steps.append(each.step)
         values.append(each.value)
         times.append(each.timestamp)
-    return dict(found)
+    _check_names(found)
+    return found
+
+
+def _check_names(names: Iterable[str]) -> None:
+    """Raises InvalidSpec for a metric that our own routes would not take."""
+    faults = [
+        Fault("/key", "invalid_name", f"the metric's name {name[:80]!r} holds control characters")
+        for name in names
+        if _CONTROL.search(name)
+    ]
+    if faults:
+        raise InvalidSpec(faults[0].message, faults=faults)

@@ -77,7 +77,7 @@ def _sort(order_by: list[str]) -> str:
     """Ours for MLflow's; what comes behind the first may only break ties as we do. Raises InvalidSpec."""
     sorts = [_one_sort(text) for text in order_by]
     if any(each.lstrip("-") != "started_at" for each in sorts[1:]):
-        words = "runs are sorted by one thing; the newest of equal ones come first"
+        words = "runs are sorted by one thing, and equal ones by when they began"
         raise InvalidSpec(words, faults=[Fault("/order_by", "too_many", words, "Leave the others out.")])
     return sorts[0] if sorts else "-started_at"
 
