@@ -4,7 +4,7 @@ from service.engine.assess import Assessment, better, metric_names, usual_metric
 from service.engine.attribution import Attributed, Attribution
 from service.engine.contract import LayerSpec, Shape, Signature, Spec
 from service.engine.diagnostics import Diagnosis, diagnose, gradient_by_time
-from service.engine.early_stopping import EarlyStopping
+from service.engine.early_stopping import EarlyStopping, unmeasured
 from service.engine.events import Epoch, Event, Finished, Improved, Measured, Started, Tick, Warned
 from service.engine.feed import Examples
 from service.engine.inference import Network
@@ -24,5 +24,5 @@ __all__ = [
     "Finished", "Improved", "Layer", "LayerSpec", "Loss", "Measured", "Network", "NetworkSpec", "Optimizer", "Plan",
     "PlannedLayer", "Recipe", "Schedule", "Shape", "Signature", "Spec", "Started", "State", "Stream", "Tick",
     "Training", "TrainingSpec", "Warned", "better", "completed", "diagnose", "gradient_by_time", "higher_is_better",
-    "metric_names", "plan", "resolve", "stream_faults", "usual_metrics", "weight_faults", "weights_of",
+    "metric_names", "plan", "resolve", "stream_faults", "unmeasured", "usual_metrics", "weight_faults", "weights_of",
 ]  # fmt: skip

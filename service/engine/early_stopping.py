@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from pydantic import Field
 
-from service.engine.contract import Spec
+from service.engine.contract import Spec, Target
+from service.engine.scores import fitting
+from service.errors import Fault, did_you_mean
+
+_BY_STEPS = ("loss", "accuracy")  # of rows trained on: other scores would need a pass over them
 
 
 class EarlyStopping(Spec):
@@ -36,3 +41,15 @@ class Best:
         if math.isfinite(value) and (gain > min_delta or gain == math.inf):
             return Best(value, step, 0)
         return replace(self, waited=self.waited + 1)
+
+
+def unmeasured(monitor: str, metrics: Sequence[str], target: Target, place: str, field: str) -> Fault | None:
+    """The fault at `place` of watching what no epoch of a training tells; `field`: where a score would be asked for."""
+    part, _, name = monitor.partition("_")
+    told = [each for each in ("loss", *metrics) if part != "train" or each in _BY_STEPS]
+    if name in told:
+        return None
+    known = tuple(f"{part}_{each}" for each in told)
+    can_be = name in fitting(target) and (part != "train" or name in _BY_STEPS)
+    hint = f"add {name!r} to {field}" if can_be else did_you_mean(monitor, known)
+    return Fault(place, "unknown_metric", f"nothing is measured under the name {monitor!r}", hint, known)

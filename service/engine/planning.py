@@ -10,6 +10,7 @@ from service.engine.arena import HUGE
 from service.engine.augmentation import augmenting, misfits
 from service.engine.contract import Shape, Signature
 from service.engine.doubts import doubts
+from service.engine.early_stopping import unmeasured
 from service.engine.evaluate import CHUNK_ROWS
 from service.engine.network import kind_of, shape_of
 from service.engine.parallel import LANES
@@ -131,17 +132,11 @@ def _cut_faults(recipe: Recipe, row: RowPlan, signature: Signature) -> list[Faul
 def _monitor_faults(recipe: Recipe) -> list[Fault]:
     """Early stopping must watch what is measured."""
     early = recipe.training.early_stopping
-    part, _, name = "train_loss".partition("_") if early is None else early.monitor.partition("_")
-    names = ["loss", *measured(recipe)]
-    if part == "train":  # told by the steps themselves; the others would need a pass over the rows
-        names = [each for each in names if each in ("loss", "accuracy")]
-    if early is None or name in names:
+    if early is None:
         return []
-    known = tuple(f"{part}_{each}" for each in names)
-    hint = f"add {name!r} to metrics" if part == "val" and name in fitting(recipe.loss.target) else None
-    message = f"nothing is measured under the name {early.monitor!r}"
-    hint = hint or did_you_mean(early.monitor, known)
-    return [Fault("/training/early_stopping/monitor", "unknown_metric", message, hint, known)]
+    place = "/training/early_stopping/monitor"
+    fault = unmeasured(early.monitor, measured(recipe), recipe.loss.target, place, "metrics")
+    return [] if fault is None else [fault]
 
 
 def _bytes(recipe: Recipe, signature: Signature, row: RowPlan, outputs: int, rows: int) -> int:

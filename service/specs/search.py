@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from service.data import Description, holds_text
+from service.engine import unmeasured
 from service.errors import Fault, InvalidSpec, did_you_mean
 from service.specs.admitted import SLACK_BYTES, Admitted, JobPlan
-from service.specs.advice import meant
 from service.specs.candidates import MOST_TRIALS, Candidate, placed
 from service.specs.dataset import Source, source
 from service.specs.fault import faults, pointer
@@ -160,15 +160,12 @@ def _check_whole(search: SearchSpec) -> None:
 
 
 def _check_measured(monitor: str, trials: Sequence[TrainSpec]) -> None:
-    """What trials are compared by must be told of each; `train_` has what its steps tell, as in early stopping."""
-    part, _, name = monitor.partition("_")
-    by_steps = part != "train" or name == "accuracy"
-    if name == "loss" or (by_steps and all(name in (each.metrics or ()) for each in trials)):
-        return
-    message = f"nothing is measured under the name {monitor!r}"
-    known = ["loss", *(trials[0].metrics or ())]
-    hint = meant(name, known) or (None if part == "train" else f"add {name!r} to train.metrics")
-    raise InvalidSpec(message, faults=[Fault("/spec/monitor", "unknown_metric", message, hint)])
+    """What trials are compared by must be told of each."""
+    for each in trials:
+        assert each.loss is not None, "resolved"
+        found = unmeasured(monitor, each.metrics or (), each.loss.target, "/spec/monitor", "train.metrics")
+        if found is not None:
+            raise InvalidSpec(found.message, faults=[found])
 
 
 def _check_rows(search: SearchSpec, description: Description) -> None:

@@ -60,14 +60,27 @@ def test_folds_alone_are_the_same_training_with_each_fold_held_back(store: Store
 
 @pytest.mark.parametrize(
     ("monitor", "hint"),
-    [("val_f1", "add 'f1' to train.metrics"), ("val_acc", "Did you mean 'accuracy'?"), ("train_f1", None)],
+    [
+        ("val_f1", "add 'f1' to train.metrics"),
+        ("val_acc", "Did you mean 'val_accuracy'?"),
+        ("train_f1", "Did you mean 'train_loss'?"),
+        ("val_r2", None),  # it is no score of classes
+    ],
 )
 def test_trials_cannot_be_compared_by_what_they_do_not_measure(store: Store, monitor: str, hint: str | None) -> None:
     with pytest.raises(InvalidSpec) as caught:
         admitted(store, search(folds=2, monitor=monitor))
     (fault,) = caught.value.faults
     assert (fault.pointer, fault.code) == ("/spec/monitor", "unknown_metric")
-    assert hint is None or fault.hint == hint
+    assert fault.hint == hint
+    watching = search(folds=2)
+    watching["spec"]["train"]["training"] = {"early_stopping": {"monitor": monitor}}
+    with pytest.raises(InvalidSpec) as caught:
+        admitted(store, watching)
+    (alike,) = caught.value.faults
+    assert alike.pointer == "/spec/train/training/early_stopping/monitor"
+    assert (alike.message, alike.allowed) == (fault.message, fault.allowed)
+    assert str(alike.hint).replace("to metrics", "to train.metrics") == str(fault.hint)
 
 
 def test_a_path_of_a_candidate_is_told_where_it_stands(store: Store) -> None:
