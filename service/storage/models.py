@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, func, insert, select
+from sqlalchemy import Row, and_, delete, func, insert, select
 
 from service.errors import Conflict, Fault, InvalidSpec, NotFound
-from service.storage import aliases, checkpoints, cursor, idempotency, ids, moment, references
+from service.storage import aliases, cursor, idempotency, ids, moment, references, resolution
 from service.storage.database import Database
-from service.storage.rows import FINAL, AliasMove, Idempotency, ModelVersion, Page, Resolved
-from service.storage.tables import model_versions, runs
+from service.storage.rows import AliasMove, Idempotency, ModelVersion, Page, Resolved
+from service.storage.tables import model_versions
 
 _NAME = re.compile(r"(?!run_)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MOVE_THEM = "Move those aliases first, or take them away."
@@ -33,8 +33,8 @@ class Models:
             before = idempotency.made(connection, f"models/{name}", idempotency_key)
             if before is not None:
                 with idempotency.looked_up("version"):
-                    return _version(_row(connection, name, int(before)))
-            blob = _of_run(connection, run_id, run_id, latest=False).blob
+                    return _version(resolution.version(connection, name, int(before)))
+            blob = resolution.of_run(connection, run_id, run_id, latest=False).blob
             of_name = select(func.coalesce(func.max(model_versions.c.version), 0) + 1).where(
                 model_versions.c.name == name
             )
@@ -76,8 +76,8 @@ class Models:
         never means another version.
         """
         with self._database.clean() as connection:
-            newest = _row(connection, name, None).version
-            gone = _row(connection, name, version).version if version is not None else None
+            newest = resolution.version(connection, name, None).version
+            gone = resolution.version(connection, name, version).version if version is not None else None
             pointing = [alias for alias, at in aliases.pointing(connection, name).items() if gone in (None, at)]
             if pointing:
                 users = references.words([f"{name}@{alias}" for alias in pointing])
@@ -100,7 +100,7 @@ class Models:
         _check(_ALIAS, alias, "/alias", "a letter first, then letters, digits, . _ -, and not 'latest'")
         with self._database.write() as connection:
             if version is not None:
-                _row(connection, name, version)
+                resolution.version(connection, name, version)
             return aliases.move(connection, name, alias, version, expected)
 
     def roll_back(self, name: str, alias: str, *, expected: int | None = None) -> AliasMove:
@@ -110,7 +110,7 @@ class Models:
             if before is None:
                 raise Conflict(f"{name}@{alias} never pointed anywhere else")
             try:
-                _row(connection, name, before)
+                resolution.version(connection, name, before)
             except NotFound as error:
                 raise Conflict(f"{name}:{before}, where {name}@{alias} pointed before, was deleted") from error
             return aliases.move(connection, name, alias, before, expected)
@@ -133,60 +133,7 @@ class Models:
         Raises NotFound; Conflict when the run has published no weights yet.
         """
         with self._database.read() as connection:
-            if ref.startswith("run_"):
-                run_id, _, which = ref.partition("@")
-                if which not in ("", "latest"):
-                    raise NotFound(f"no model {ref}", hint="Of a run there is only run_...@latest.")
-                return _of_run(connection, ref, run_id, latest=which == "latest")
-            row = _pointed(connection, ref)
-            kind = connection.execute(select(runs.c.type).where(runs.c.id == row.run_id)).scalar_one()
-            return Resolved(ref, row.run_id, kind, row.blob, row.name, row.version)
-
-
-def _of_run(connection: Connection, ref: str, run_id: str, *, latest: bool) -> Resolved:
-    run = connection.execute(
-        select(runs.c.key, runs.c.type, runs.c.model_blob, runs.c.status).where(runs.c.id == run_id)
-    ).one_or_none()
-    if run is None:
-        raise NotFound(f"no run {run_id}")
-    if run.type == "evaluate":
-        raise Conflict(f"{run_id} is an evaluation: it has no weights of its own", hint="Name the model it evaluated.")
-    published = checkpoints.newest(connection, run.key, "model")
-    blob = run.model_blob or (None if published is None else published.blob)
-    if blob is None and run.type == "external":
-        raise Conflict(f"{run_id} is external: it has no weights here", hint="Its program has them.")
-    if blob is None:
-        raise Conflict(f"{run_id} has no weights yet", hint="Wait for its first checkpoint.")
-    state = checkpoints.newest(connection, run.key, "state") if latest and run.status not in FINAL else None
-    newer = state is not None and published is not None and state.step > published.step
-    return Resolved(ref, run_id, run.type, blob, state=state.blob if state is not None and newer else None)
-
-
-def _pointed(connection: Connection, ref: str) -> Row[Any]:
-    name, at, alias = ref.partition("@")
-    if at:
-        last = aliases.last(connection, name, alias)
-        version = None if last is None else last.version
-        if version is None:
-            raise ids.absent("model", ref)
-        return _row(connection, name, version)
-    name, colon, number = ref.partition(":")
-    if colon:
-        if not number.isascii() or not number.isdigit() or len(number) > 9:
-            raise NotFound(f"no model {ref}", hint="A version is a number, as in name:3.")
-        return _row(connection, name, int(number))
-    return _row(connection, name, None)
-
-
-def _row(connection: Connection, name: str, version: int | None) -> Row[Any]:
-    """The row of a version; of the newest for None. Raises NotFound."""
-    query = select(model_versions).where(model_versions.c.name == name)
-    if version is not None:
-        query = query.where(model_versions.c.version == version)
-    row = connection.execute(query.order_by(model_versions.c.version.desc()).limit(1)).one_or_none()
-    if row is None:
-        raise ids.absent("model", name if version is None else f"{name}:{version}")
-    return row
+            return resolution.resolve(connection, ref)
 
 
 def _check(pattern: re.Pattern[str], word: str, pointer: str, allowed: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from service.errors import Conflict, InvalidSpec, NotFound, PreconditionFailed
-from service.storage import Attempt, Checkpoint, Idempotency, Job, Report, Resolved, Store
+from service.storage import Attempt, Checkpoint, Idempotency, Job, Report, Resolved, Store, Trial
 
 Publish = Callable[..., Checkpoint]
 
@@ -75,6 +75,76 @@ def test_a_run_still_training_serves_its_newest_model(
     assert store.models.resolve(attempt.run_id).key == model.blob
     store.runs.finish(attempt, "succeeded", model_blob=model.blob)
     assert store.models.resolve(f"{attempt.run_id}@latest").key == model.blob
+
+
+SEEN_BYTES = 110  # of a hint, in an answer
+
+
+def refusal(store: Store, ref: str, kind: type[NotFound | Conflict]) -> tuple[str, str]:
+    """What is said instead of resolving the reference: message and hint."""
+    with pytest.raises(kind) as caught:
+        store.models.resolve(ref)
+    assert len(caught.value.hint or "") <= SEEN_BYTES
+    return caught.value.message, caught.value.hint or ""
+
+
+def test_the_name_of_a_job_or_a_run_is_answered_with_the_run_to_say(store: Store, submit: Callable[..., Job]) -> None:
+    submit(name="flowers")
+    newest = submit(name="flowers")
+    (run_id,) = newest.run_ids
+    search = submit(type="search", name="wide", trials=(Trial({}), Trial({})))
+    for ref in ("flowers", "flowers:2", "flowers@production", newest.id):
+        message, hint = refusal(store, ref, NotFound)
+        assert message == f"no model {ref}"
+        assert f" say {run_id}," in hint
+    for ref in ("wide", search.id):
+        assert f"GET /v1/jobs/{search.id}/trials" in refusal(store, ref, NotFound)[1]
+    with pytest.raises(NotFound) as caught:
+        store.models.add_version("m", "flowers")
+    assert run_id in str(caught.value.hint)
+    assert refusal(store, "nothing", NotFound)[1] == "GET /v1/models lists what there is."
+
+
+def test_a_model_that_is_there_hides_the_run_of_its_name(store: Store, trained: Trained) -> None:
+    run_id, _ = trained()
+    store.models.add_version("flowers", run_id)
+    store.runs.patch(run_id, name="flowers")
+    assert refusal(store, "flowers:2", NotFound)[1] == "GET /v1/models/flowers tells its versions and aliases."
+
+
+def test_a_run_without_weights_says_what_to_wait_for(
+    store: Store, submit: Callable[..., Job], claim: Callable[[], Attempt]
+) -> None:
+    job = submit()
+    (run_id,) = job.run_ids
+    events = f"GET /v1/jobs/{job.id}/events?wait=30"
+    assert refusal(store, run_id, Conflict) == (
+        f"{run_id} has no weights yet: it is queued", f"Wait for its turn: {events} tells of it.",
+    )  # fmt: skip
+    store.jobs.request_stop(job.id, "pause")
+    assert refusal(store, run_id, Conflict)[1] == f"POST /v1/jobs/{job.id}/resume lets it go on."
+    store.jobs.resume(job.id)
+    attempt = claim()
+    message, hint = refusal(store, f"{run_id}@latest", Conflict)
+    assert message.endswith("it is running")
+    assert hint == f"Wait for its first epoch's end, `improved` in {events}."
+    store.runs.finish(attempt, "failed", error={"code": "diverged", "message": "m"})
+    assert refusal(store, run_id, Conflict) == (
+        f"{run_id} failed before it had weights", f"GET /v1/runs/{run_id} tells why.",
+    )  # fmt: skip
+
+
+def test_runs_that_never_have_weights_of_their_own_say_so(
+    store: Store, submit: Callable[..., Job], claim: Callable[[], Attempt]
+) -> None:
+    text = submit(type="ngram")
+    claim()
+    assert refusal(store, text.run_ids[0], Conflict)[1].startswith("Wait for its end: ")
+    cancelled, judged = submit(), submit(type="evaluate")
+    store.jobs.request_stop(cancelled.id, "cancel")
+    assert "was cancelled before" in refusal(store, cancelled.run_ids[0], Conflict)[0]
+    assert "is an evaluation" in refusal(store, judged.run_ids[0], Conflict)[0]
+    assert "is external" in refusal(store, store.runs.create_external(spec={}).id, Conflict)[0]
 
 
 def test_a_version_outlives_no_run_and_so_holds_it(store: Store, trained: Trained) -> None:
