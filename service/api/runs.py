@@ -128,7 +128,9 @@ async def worst_rows(here: Here, run_id: str) -> Response:
 @router.get("/{run_id}/diagnostics", response_model=DiagnosticsView, responses=refuses(NotFound))
 async def diagnostics(here: Here, run_id: str) -> Response:
     """The best weights layer by layer: norms, gradients, dead and saturated units, and the gradient by time step."""
-    return reply({"run": run_id, **_found(here, run_id, "diagnostics")})
+    found = _found(here, run_id, "diagnostics")
+    layers = [{"gradient_reach": None, **layer} for layer in found["layers"]]  # of runs older than the field, too
+    return reply({"run": run_id, "findings": [], **found, "layers": layers})
 
 
 _WHENCE = {

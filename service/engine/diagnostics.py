@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +22,9 @@ from service.engine.recipe import Recipe
 
 MOST_ROWS = 32
 _BOUNDS = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
+_FAINT = 0.01  # share of a gradient's size in time that still teaches something
+_LOST = 1e-4  # the same from layer to layer, where sizes differ by nature
+_MANY = 0.5  # share of units that are worth a word
 _NEAR = 0.01  # share of the way between the bounds that counts as at one
 
 
@@ -32,6 +35,7 @@ class LayerDiagnosis:
     `weight_norm`, `gradient_norm`: Euclidean, of all it trains, the gradient that of the mean loss. `dead_units`: share
     of the units behind a ReLU that are 0 for every row and place: nothing reaches their weights. `saturated`: share of
     the outputs of a sigmoid or tanh within 1 % of a bound. `gradient_by_time`: see `gradient_by_time`.
+    `gradient_reach`: how many steps before the last one it still has a hundredth of its largest size.
     """
 
     index: int
@@ -42,14 +46,16 @@ class LayerDiagnosis:
     dead_units: float | None
     saturated: float | None
     gradient_by_time: list[float] | None
+    gradient_reach: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Every layer, looked at on so many rows."""
+    """Every layer, looked at on so many rows. `findings`: what keeps some of it from learning, in words."""
 
     rows: int
     layers: tuple[LayerDiagnosis, ...]
+    findings: tuple[str, ...]
 
 
 def diagnose(
@@ -78,9 +84,44 @@ def diagnose(
                 dead_units=_dead(y) if y is not None and last == "relu" else None,
                 saturated=_saturated(y, *_BOUNDS[last]) if y is not None and last in _BOUNDS else None,
                 gradient_by_time=times.get(str(index)),
+                gradient_reach=_reach(times.get(str(index))),
             )
         )
-    return Diagnosis(len(some), tuple(found))
+    return Diagnosis(len(some), tuple(found), tuple(_findings(found)))
+
+
+def _reach(by_time: list[float] | None) -> int | None:
+    if not by_time or not all(map(math.isfinite, by_time)) or max(by_time) == 0:
+        return None
+    least = _FAINT * max(by_time)
+    return len(by_time) - 1 - next(at for at, size in enumerate(by_time) if size >= least)
+
+
+def _findings(layers: Sequence[LayerDiagnosis]) -> Iterator[str]:
+    """What a reader of these numbers would say."""
+    strongest = max((each.gradient_norm or 0.0 for each in layers), default=0.0)
+    for layer in layers:
+        name = f"layer {layer.index} ({layer.kind})"
+        if layer.gradient_norm is not None and layer.gradient_norm < _LOST * strongest:
+            yield f"{name}: its gradient is {layer.gradient_norm / strongest:.0e} of the largest, it hardly learns"
+        if (layer.dead_units or 0.0) >= _MANY:
+            yield f"{name}: {layer.dead_units:.0%} of its units are 0 for every row; a smaller rate, or leaky_relu"
+        if (layer.saturated or 0.0) >= _MANY:
+            yield f"{name}: {layer.saturated:.0%} of its outputs are at a bound, where little gradient passes"
+        if layer.gradient_by_time and layer.gradient_reach is not None:
+            yield from _in_time(name, layer.kind, layer.gradient_by_time, layer.gradient_reach)
+
+
+def _in_time(name: str, kind: str, by_time: list[float], reach: int) -> Iterator[str]:
+    steps = len(by_time) - 1
+    if by_time[0] > by_time[-1] / _FAINT > 0:
+        yield f"{name}: the gradient grows {by_time[0] / by_time[-1]:.0e}-fold over {steps} steps back; set clip_norm"
+    elif reach < steps:
+        other = "; lstm and gru can carry it further" if kind == "simple_rnn" else ""
+        yield (
+            f"{name}: {reach} steps back the last answer's gradient is down to a hundredth, of {steps} steps it sees:"
+            f" what was longer ago is hardly learned{other}"
+        )
 
 
 def gradient_by_time(

@@ -66,3 +66,41 @@ def test_the_gradient_by_time_of_a_sequence_answered_once_is_the_loss_s(kind: st
     dz = (1 / 3 - (rows.y == 0)) / 8
     assert by_time is not None
     assert by_time[-1] == pytest.approx(2e-9 * np.linalg.norm(dz), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("factor", "reach", "words"),
+    [
+        (0.5, 6, ["6 steps back"]),  # 0.5^6 = 0.016, 0.5^7 = 0.008
+        (0.9, 19, []),  # 0.9^19 = 0.14
+        (1.5, 19, ["set clip_norm"]),  # 1.5^19 = 2,217
+    ],
+)
+def test_a_reader_sees_how_far_back_a_recurrent_layer_learns(factor: float, reach: int, words: list[str]) -> None:
+    """Near 0 tanh is the line: each step back the gradient is the factor times as large."""
+    layers = [{"kind": "simple_rnn", "units": 4, "output": "last"}, {"kind": "dense", "units": 3}]
+    spec, signature = recipe(layers), Signature((20, 2))
+    rows = Examples(np.full((8, 20, 2), 1e-12, np.float32), np.arange(8, dtype=np.int32) % 3)
+    w = Training(spec, signature, 3, rows).weights(best=False)
+    w |= {name: np.zeros_like(w[name]) for name in ("0.bias_ih_l0", "0.bias_hh_l0", "1.bias")}
+    w["0.weight_hh_l0"] = factor * np.eye(4)
+    found = diagnose(spec, signature, 3, w, rows)
+    by_time = found.layers[0].gradient_by_time
+    assert by_time is not None
+    assert by_time[0] / by_time[-1] == pytest.approx(factor**19, rel=1e-6)
+    assert found.layers[0].gradient_reach == reach
+    told = [text for text in found.findings if text.startswith("layer 0 (simple_rnn)")]
+    assert len(told) == len(words)
+    assert all(word in text for word, text in zip(words, told, strict=True))
+
+
+def test_layers_that_hardly_learn_are_told_in_words() -> None:
+    layers: list[dict[str, Any]] = [{"kind": "dense", "units": 4, "activation": "relu"}, {"kind": "tanh"},
+                                    {"kind": "dense", "units": 3}]  # fmt: skip
+    rows = examples(20, 5)
+    w = {"0.weight": np.full((4, 5), 1e-9), "0.bias": np.array([-1.0, -1, 99, 99]),
+         "2.weight": np.ones((3, 4)), "2.bias": np.array([0.0, 1, 2])}  # fmt: skip
+    told = diagnose(recipe(layers), Signature((5,)), 3, w, rows).findings
+    assert any(text.startswith("layer 0 (dense): 50%") for text in told)
+    assert any(text.startswith("layer 0 (dense): its gradient") for text in told)
+    assert any(text.startswith("layer 1 (tanh): 50%") for text in told)

@@ -217,6 +217,9 @@ class LayerDiagnosisView(View):
         description="Norm of the last answer's gradient in a recurrent layer's state after each step: where it "
         "vanishes, nothing can be learned from what was so long ago."
     )
+    gradient_reach: int | None = Field(
+        description="How many steps before the last one that gradient still has a hundredth of its largest size."
+    )
 
 
 class DiagnosticsView(View):
@@ -225,3 +228,4 @@ class DiagnosticsView(View):
     run: str
     rows: int
     layers: list[LayerDiagnosisView]
+    findings: list[str] = Field(description="What keeps a layer from learning, in words; nothing is best.")
