@@ -36,7 +36,7 @@ class Lengths(BaseModel):
 class ColumnDescription(BaseModel):
     """One column: its type and statistics. A field that does not apply to the type is null.
 
-    `shape` is one row's; of sequences the longest row's.
+    `shape` is one row's; of sequences the longest row's. `resized`: whether pictures were scaled to it, as asked.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -55,6 +55,7 @@ class ColumnDescription(BaseModel):
     top: list[Counted]
     classes: list[str] | None
     lengths: Lengths | None = None
+    resized: bool | None = None
 
 
 class Description(BaseModel):

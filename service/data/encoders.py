@@ -236,7 +236,10 @@ class Flat:
 
 @dataclass(frozen=True)
 class Whole:
-    """Rows that are one array each, kept in their own type: what the network sees is x * scale + offset."""
+    """Rows that are one array each, kept in their own type: what the network sees is x * scale + offset.
+
+    `resized`: the pictures of training were scaled to this shape, and so are those of a prediction.
+    """
 
     name: str
     type: str
@@ -246,6 +249,7 @@ class Whole:
     vocabulary: int | None
     scale: float
     offset: float
+    resized: bool = False
 
     @cached_property
     def packer(self) -> Struct | None:

@@ -67,6 +67,7 @@ def _whole(dataset: Dataset, outline: Outline, ids: Ids, raw: bool) -> Whole:
         layout.vocabulary,
         scale,
         offset,
+        bool(described.resized),
     )
 
 

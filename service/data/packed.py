@@ -14,6 +14,7 @@ from service.errors import InvalidData
 from service.tensors import Array
 
 PICTURES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}
+MOST_PIXELS = 1 << 24
 _WHITE = 255
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _DEEP = ("I", "F")  # more than eight bits a channel
@@ -56,15 +57,25 @@ def _picture(data: bytes, kind: str, whole: Whole) -> Array:
         raise InvalidData(f"this server cannot read a {kind}", hint=hint) from error
     try:
         with Image.open(BytesIO(data), formats=(kind,)) as picture:
-            if picture.size != (width, height):
-                words = f"a {kind} of {picture.size[0]} x {picture.size[1]} pixels, expected {width} x {height}"
-                raise InvalidData(words, hint="resize it; what the model was trained on has that size")
+            _check_size(picture.size, (width, height), kind, whole)
             if picture.mode.startswith(_DEEP):
                 raise InvalidData(f"a {kind} of more than 8 bits a channel", hint="save it with 8 bits")
-            values = np.asarray(picture.convert(_MODES[channels]))
+            found = picture.convert(_MODES[channels])
+            if found.size != (width, height):
+                found = found.resize((width, height), Image.Resampling.BILINEAR)  # as the pictures of training were
+            values = np.asarray(found)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise InvalidData(f"a damaged {kind}") from error
     return _ranged(values.reshape(whole.raw), whole)
+
+
+def _check_size(size: tuple[int, int], expected: tuple[int, int], kind: str, whole: Whole) -> None:
+    if size != expected and not whole.resized:
+        words = f"a {kind} of {size[0]} x {size[1]} pixels, expected {expected[0]} x {expected[1]}"
+        hint = "resize it; pictures of any size are taken where those of training were uploaded with `resize`"
+        raise InvalidData(words, hint=hint)
+    if size[0] * size[1] > MOST_PIXELS:
+        raise InvalidData(f"a {kind} of {size[0]:,} x {size[1]:,} pixels, more than {MOST_PIXELS:,}")
 
 
 def _ranged(values: Array, whole: Whole) -> Array:

@@ -28,7 +28,7 @@ from service.specs.target import doubts, loss_for
 from service.specs.text import admit_arpa, admit_mixture, with_column
 from service.storage import Store
 
-_FLOPS_PER_S = 2e10  # of one core, products of middling size
+_FLOPS_PER_S = 3.5e10  # of one core, products of middling size
 _STEP_S = 5e-5  # what a step costs beside its products
 _UPDATES_PER_S = 4e8  # parameters that an optimizer moves
 _NGRAM_BYTES_PER_S = 4e7

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import struct
 import sys
 import tracemalloc
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.data import Dataset, DatasetSpec, Limits, Upload, Wishes, prepare, read
+from service.data import Dataset, DatasetSpec, Limits, Preprocessor, Upload, Wishes, prepare, read
 from service.errors import InvalidData, MissingExtra, RequestError, TooLarge
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -164,3 +165,38 @@ def test_without_the_extra_the_answer_says_what_is_missing(tmp_path: Path, monke
     with pytest.raises(MissingExtra) as caught:
         upload(tmp_path, zipped({"a/b.png": png(GREY)}))
     assert "netwright[images]" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("colour", ["L", "RGB"])
+def test_a_picture_to_tell_is_scaled_as_those_of_training_were(tmp_path: Path, pillow: Any, colour: str) -> None:
+    chance, files = np.random.default_rng(2), dict[str, bytes]()
+    for at, size in enumerate([(9, 7), (4, 3), (5, 12), (8, 6)]):
+        out = io.BytesIO()
+        pillow.fromarray(chance.integers(0, 256, (size[1], size[0], 3), np.uint8)).convert(colour).save(out, "PNG")
+        files["ab"[at % 2] + f"/{at}.png"] = out.getvalue()
+    data = upload(tmp_path, zipped(files), resize=(4, 3))
+    told = prepare(data, DatasetSpec(id="ds_1"), "class")
+    again = Preprocessor.from_json(json.loads(json.dumps(told.preprocessor.to_json())))
+    assert np.array_equal(again.rows(list(files.values())), told.train.x)
+
+
+def test_a_picture_of_another_size_is_refused_where_training_had_one(tmp_path: Path, pillow: Any) -> None:
+    told = prepare(
+        upload(tmp_path, zipped({"a/1.png": png(GREY), "b/2.png": png(GREY)})), DatasetSpec(id="ds_1"), "class"
+    )
+    assert isinstance(told.preprocessor, Preprocessor)
+    with pytest.raises(InvalidData, match="9 x 9 pixels, expected 4 x 3") as caught:
+        told.preprocessor.rows([png(np.zeros((9, 9), np.uint8))])
+    assert "`resize`" in (caught.value.faults[0].hint or "")
+
+
+def test_a_picture_of_too_many_pixels_is_not_unpacked(tmp_path: Path, pillow: Any) -> None:
+    data = upload(tmp_path, zipped({"a/1.png": png(GREY), "b/2.png": png(GREY)}), resize=(4, 3))
+    told = prepare(data, DatasetSpec(id="ds_1"), "class").preprocessor
+    assert isinstance(told, Preprocessor)
+    tracemalloc.start()
+    with pytest.raises(InvalidData, match="16,777,216"):
+        told.rows([png(np.zeros((2, 2), np.uint8), claim=(5000, 5000))])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5_000_000

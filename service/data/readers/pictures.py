@@ -8,12 +8,14 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import IO, Any
 
 import numpy as np
 
 from service.data.columns import Arrays, Words
+from service.data.packed import MOST_PIXELS
 from service.data.place import MOST_FAULTS, pointer, refusal, shown
 from service.data.readers import Read
 from service.data.readers.inflated import plain
@@ -27,7 +29,7 @@ _KINDS = ("PNG", "JPEG")
 _LITTER = ("__MACOSX/", ".DS_Store", "Thumbs.db")
 _MOST_MEMBERS = 500_000
 _DIRECTORY_BYTES = 1 << 26
-_PICTURE_BYTES, _PIXELS = 1 << 25, 1 << 24
+_PICTURE_BYTES = 1 << 25
 _CHANNELS = {"1": 1, "L": 1, "RGB": 3, "P": 3, "CMYK": 3, "YCbCr": 3, "RGBA": 4, "LA": 4, "PA": 4}
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _ZIP_ERRORS = (
@@ -70,7 +72,9 @@ def read_pictures(sources: Sequence[Source], spool: Spool) -> Read:
     finally:
         for archive in archives:
             archive.close()
-    columns, told = [pixels.finish("image")], list[str]()
+    column, told = pixels.finish("image"), list[str]()
+    resized = column.description.model_copy(update={"resized": sources[0].wishes.resize is not None})
+    columns = [replace(column, description=resized)]
     if not labels:
         told.append("the pictures lie in no folders, so that nothing says what they show: there is no column 'label'")
     else:
@@ -177,14 +181,14 @@ def _opened(image: Any, file: IO[bytes], info: zipfile.ZipInfo, at: int) -> Iter
     place = pointer("rows", at)
     try:
         with image.open(file, formats=_KINDS) as picture:
-            if picture.size[0] * picture.size[1] > _PIXELS:
-                raise oversized(f"{where}: {picture.size[0]:,} x {picture.size[1]:,} pixels, more than {_PIXELS:,}")
+            if picture.size[0] * picture.size[1] > MOST_PIXELS:
+                raise oversized(f"{where}: {picture.size[0]:,} x {picture.size[1]:,} pixels, more than {MOST_PIXELS:,}")
             if picture.mode not in _CHANNELS:
                 words = f"{where}: more than 8 bits a channel"
                 raise refusal([Fault(place, "unsupported_type", words, "save it with 8 bits a channel")])
             yield picture
     except (image.DecompressionBombError, image.DecompressionBombWarning) as error:
-        raise oversized(f"{where}: very many pixels, more than {_PIXELS:,}") from error
+        raise oversized(f"{where}: very many pixels, more than {MOST_PIXELS:,}") from error
     except (*_ZIP_ERRORS, OSError, SyntaxError, ValueError) as error:
         raise refusal([Fault(place, "damaged", f"{where}: cannot be read ({str(error)[:80]})")]) from error
 
