@@ -14,7 +14,7 @@ const IDLE_MS = 3000;
 const place = document.getElementById("run");
 const system = document.getElementById("system");
 const write = editor(begun);
-const list = jobs(document.getElementById("jobs"), heard);
+const list = jobs(document.getElementById("jobs"), heard, () => tell());
 let shown = null;
 let close = () => {};
 let timer = null;

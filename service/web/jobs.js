@@ -1,41 +1,55 @@
-// The list on the left: every job, its state and the best it has reached.
-import { get, latest } from "./api.js";
+// The list on the left: the newest jobs, and older ones as far as they are asked for; their state and the best they have reached.
+import { latest } from "./api.js";
 import { h, say } from "./dom.js";
 import { FINAL, ago, better, called, headline, score, words } from "./format.js";
+import { pieces } from "./pieces.js";
 
-const LIMIT = 40;
-
-/** Keeps the list true as long as the page is looked at. `onJobs` hears of every look. */
-export function jobs(element, onJobs) {
+/** Keeps the list true as long as the page is looked at. `onJobs` hears of every look; `again` asks for one now. */
+export function jobs(element, onJobs, again) {
   const list = h("ul", {});
   const empty = h("p", { class: "quiet" }, "Nothing yet. One click above starts something.");
-  element.append(h("h2", {}, "Jobs"), empty, list);
+  const older = h("button", { hidden: true, onclick: showOlder }, "Show older");
+  element.append(h("h2", {}, "Jobs"), empty, list, older);
+  const [fetchJobs, fetchRuns] = [pieces("jobs"), pieces("runs")];
   const rows = new Map();
   let best = new Map();
   let seen = "";
+  let wanted = 1;
+  let firstNew = null;
 
   const look = latest(async () => {
-    const { data } = await get(`jobs?limit=${LIMIT}`);
+    const { data, more } = await fetchJobs(wanted);
     const now = data.map((job) => `${job.id} ${job.status} ${job.progress}`).join();
     if (now !== seen) {
-      const runs = await get(`runs?limit=${LIMIT}`);
+      const runs = await fetchRuns(wanted);
       best = new Map();
       for (const run of runs.data) best.set(run.job_id, better(run.best, best.get(run.job_id)));
       seen = now;
     }
     show(data);
+    older.hidden = !more;
     onJobs(data);
   });
 
+  function showOlder() {
+    firstNew = list.children.length;
+    wanted += 1;
+    again();
+  }
+
   function show(data) {
     empty.hidden = data.length > 0;
-    const wanted = data.map((job) => {
+    const shown = data.map((job) => {
       if (!rows.has(job.id)) rows.set(job.id, row(job));
       rows.get(job.id).show(job, best.get(job.id));
       return rows.get(job.id).element;
     });
-    wanted.forEach((each, i) => each !== list.children[i] && list.insertBefore(each, list.children[i]));
-    while (list.children.length > wanted.length) list.lastChild.remove();
+    shown.forEach((each, i) => each !== list.children[i] && list.insertBefore(each, list.children[i]));
+    while (list.children.length > shown.length) list.lastChild.remove();
+    if (firstNew !== null && shown.length > firstNew) {
+      shown[firstNew].firstChild.focus(); // for whoever goes on by keys: the button has moved on
+      firstNew = null;
+    }
   }
 
   function mark(id) {

@@ -268,3 +268,27 @@ def test_a_server_that_wants_a_key_is_used_with_one(browser: Any, serve: Callabl
     ended(page, "iris")
     assert page.locator(".chart canvas").count() >= 2
     context.close()
+
+
+def test_older_jobs_are_shown_when_asked_for_and_stay_as_new_ones_come(page: Any, url: str) -> None:
+    spec = {"dataset": {"sample": "xor"}, "training": {"epochs": 1}, "network": {"layers": [{"kind": "dense"}]}}
+    for name in ("oldest", *(f"later {at}" for at in range(45)), "newest"):
+        job = httpx.post(f"{url}/v1/jobs", json={"type": "train", "name": name, "spec": spec}).json()["id"]
+    page.wait_for_selector("#jobs li:first-child:has-text('newest') .state[data-state=succeeded]")
+    assert page.locator("#jobs li").count() == 40
+    assert page.locator("#jobs li:has-text('oldest')").count() == 0
+    page.click("#jobs >> text=Show older")
+    page.wait_for_selector("#jobs li:has-text('oldest') >> text=train")  # with its score
+    assert page.evaluate("[...document.querySelectorAll('#jobs li a')].indexOf(document.activeElement)") == 40
+    page.click("#jobs li:has-text('oldest')")
+    ended(page, "oldest")
+    httpx.post(f"{url}/v1/jobs/{job}/fork", json={"name": "after all"})
+    page.wait_for_selector("#jobs li:first-child:has-text('after all')")
+    everyone = {each["id"] for each in httpx.get(f"{url}/v1/jobs?limit=1000").json()["data"]}
+    while page.locator("#jobs >> text=Show older").is_visible():
+        before = page.locator("#jobs li").count()
+        page.click("#jobs >> text=Show older")
+        page.wait_for_function("(n) => document.querySelectorAll('#jobs li').length > n", arg=before)
+    shown = [link.get_attribute("href")[1:] for link in page.locator("#jobs li a").all()]
+    assert len(shown) == len(set(shown))
+    assert set(shown) == everyone
