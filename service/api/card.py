@@ -46,7 +46,7 @@ _PREDICTS = {"class": "one of {n} classes", "binary": "yes or no", "labels": "ye
 )  # fmt: skip
 async def model_card(here: Here, ref: str, request: Request) -> Response:
     """What someone should know who did not train it; Markdown with `Accept: text/markdown`, or of a browser."""
-    card = await in_thread(_card, here, here.store.models.resolve(ref))
+    card = await in_thread(_card, here, here.store.models.resolve(ref), str(request.base_url).rstrip("/"))
     accept = request.headers.get("accept", "")
     if MARKDOWN in accept:
         return Response(markdown(card), media_type=MARKDOWN)
@@ -55,7 +55,7 @@ async def model_card(here: Here, ref: str, request: Request) -> Response:
     return reply(card)
 
 
-def _card(here: Context, found: Resolved) -> CardView:
+def _card(here: Context, found: Resolved, base: str) -> CardView:
     run, path = here.store.runs.get(found.run_id), here.store.blobs.path(found.blob)
     if not path.exists():
         raise NotFound("the model's file is gone")
@@ -72,7 +72,7 @@ def _card(here: Context, found: Resolved) -> CardView:
         data=_data(here, run, model), layers=layers, parameters=sum(each.parameters for each in layers),
         training=_training(here, run), warnings=list(run.report.get("warnings", [])), lineage=lineage(here, found, run),
         receipt=None if run.receipt is None else dict(run.receipt), weights_sha256=run.weights_sha256,
-        file_sha256=found.blob, file_bytes=path.stat().st_size, example=_example(here, found, run, model),
+        file_sha256=found.blob, file_bytes=path.stat().st_size, example=_example(here, found, run, model, base),
     )  # fmt: skip
 
 
@@ -141,11 +141,11 @@ def _training(here: Context, run: storage.Run) -> CardTrainingView:
     return CardTrainingView(settings=settings, stopped_by=stopped_by, best_step=best, seconds=took)
 
 
-def _example(here: Context, found: Resolved, run: storage.Run, model: NetworkModel | None) -> str:
-    """A request with a row of its own data set, if that is still there."""
+def _example(here: Context, found: Resolved, run: storage.Run, model: NetworkModel | None, base: str) -> str:
+    """A request to where the card was asked for, with a row of its own data set, if that is still there."""
     name = found.ref
     if model is None or not isinstance(model.preprocessor, Preprocessor):
-        return _curl("/v1/completions", {"model": name, "prompt": "The"})
+        return _curl(f"{base}/v1/completions", {"model": name, "prompt": "The"})
     row: Mapping[str, Any] | None = None
     data = dataset_of(here, run.dataset_id)
     if data is not None:
@@ -154,8 +154,8 @@ def _example(here: Context, found: Resolved, run: storage.Run, model: NetworkMod
         except (OSError, ServiceError):
             row = None
     names = [str(each["name"]) for each in model.preprocessor.features]
-    return _curl(f"/v1/models/{name}/predict", {"rows": [{each: row[each] if row else None for each in names}]})
+    return _curl(f"{base}/v1/models/{name}/predict", {"rows": [{each: row[each] if row else None for each in names}]})
 
 
-def _curl(path: str, body: object) -> str:
-    return f"curl localhost:8000{path} --json {shlex.quote(json.dumps(body))}"
+def _curl(url: str, body: object) -> str:
+    return f"curl {shlex.quote(url)} --json {shlex.quote(json.dumps(body))}"

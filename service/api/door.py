@@ -101,9 +101,12 @@ class _Visit:
 
     def _too_large(self) -> TooLarge:
         path: str = self.scope["path"]
-        hint = None if path in UPLOADS else "Upload the rows as a data set and name its id."
+        hint = "Upload the rows as a data set and name its id"
         if path.endswith("/metrics") or path.startswith(mlflow_errors.PREFIXES):
-            hint = "Send fewer points at a time."
+            hint = "Send fewer points at a time"
+        hint = f"{hint}; or the operator raises NETWRIGHT_MAX_BODY_BYTES."
+        if path in UPLOADS or path.startswith(PIECES):
+            hint = "The operator's NETWRIGHT_MAX_UPLOAD_BYTES decides."
         return TooLarge(f"the body is larger than {self.cap:,} bytes", hint=hint)
 
 

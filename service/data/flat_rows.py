@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from service.data.statistics import Floats
 from service.data.whole_rows import row_array
 from service.data.wishes import date_hint, seconds
 from service.tensors import Array
+
+_NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 
 Values = Sequence[Any]
 
@@ -149,7 +152,9 @@ def _number(at: int, value: Any, feature: NumberFeature | DateFeature, faults: R
         return np.nan
     if type(value) not in {int, float}:
         hint = date_hint(value, feature.name) if isinstance(value, str) else None
-        hint = hint or ("send null for a missing value" if isinstance(value, str) and feature.fills else None)
+        if hint is None and isinstance(value, str):
+            gap = "send null for a missing value" if feature.fills else None
+            hint = "send it without quotes" if _NUMBER.fullmatch(value) else gap
         faults.add(at, feature.name, "not_a_number", f"expected a number, got {shown(value)}", hint)
         return 0.0
     if abs(value) <= sys.float_info.max:  # false for NaN

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
-from service.errors import Conflict, Fault, InvalidSpec, NotFound
-from service.storage import events, params, series, tags
+from service.errors import Conflict, Fault, InvalidSpec
+from service.storage import events, ids, params, series, tags
 from service.storage.rows import FINAL, Status
 from service.storage.status import move
 from service.storage.tables import runs
@@ -94,7 +94,7 @@ def remove(connection: Connection, run_id: str) -> None:
 def _row(connection: Connection, run_id: str) -> Row[Any]:
     row = connection.execute(_RUN, {"run_id": run_id}).one_or_none()
     if row is None:
-        raise NotFound(f"no run {run_id}")
+        raise ids.absent("run", run_id)
     return row
 
 

@@ -14,7 +14,7 @@ from service.storage.rows import AliasMove, Idempotency, ModelVersion, Page, Res
 from service.storage.tables import model_versions
 
 _NAME = re.compile(r"(?!run_)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_MOVE_THEM = "Move those aliases first, or take them away."
+_MOVE_THEM = 'Move those aliases first, or take them away: PUT .../aliases/{alias} {"version": null}.'
 _ALIAS = re.compile(r"(?!latest$)[A-Za-z][A-Za-z0-9._-]{0,99}")
 
 

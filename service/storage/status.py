@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from service.errors import Conflict, NotFound
-from service.storage import events, moment, series, trials, webhooks
+from service.storage import events, ids, moment, series, trials, webhooks
 from service.storage.rows import FINAL, Status
 from service.storage.tables import checkpoints, jobs, runs, transitions
 
@@ -98,5 +98,5 @@ def _model(columns: Mapping[str, Any]) -> dict[str, Any]:
 def _refusal(connection: Connection, run_id: str, target: Status) -> Conflict | NotFound:
     status = connection.execute(select(runs.c.status).where(runs.c.id == run_id)).scalar_one_or_none()
     if status is None:
-        return NotFound(f"no run {run_id}")
+        return ids.absent("run", run_id)
     return Conflict(f"a {status} run cannot become {target}")

@@ -47,7 +47,7 @@ async def test_markdown_tells_the_same_and_its_example_works(tmp_path: Path) -> 
         accuracy = (await api.http.get(f"/v1/models/{run_id}/card")).json()["scores"]["test_accuracy"]
         assert f"| test\\_accuracy | {accuracy:.4g} |" in answer.text
         assert "| setosa |" in answer.text
-        _, _, after = answer.text.partition("```\ncurl localhost:8000")
+        _, _, after = answer.text.partition(f"```\ncurl {api.http.base_url}")
         path, _, body = after.partition("\n")[0].partition(" --json ")
         predicted = await api.http.post(path, content=body.strip("'"), headers={"content-type": "application/json"})
         assert predicted.json()["predictions"][0]["label"] == "setosa"

@@ -131,13 +131,18 @@ async def _dripping(body: bytes) -> AsyncIterator[bytes]:
 async def test_what_a_packed_body_holds_is_limited_as_plain_bodies_are(tmp_path: Path) -> None:
     bomb = gzip.compress(b" " * 50_000_000)
     async with serving(tmp_path, max_body_bytes=100_000, max_upload_bytes=5_000_000) as api:
-        for url, kind in (("/v1/jobs", "application/json"), ("/v1/datasets", "text/csv")):
+        for url, kind, setting in (
+            ("/v1/jobs", "application/json", "NETWRIGHT_MAX_BODY_BYTES"),
+            ("/v1/datasets", "text/csv", "NETWRIGHT_MAX_UPLOAD_BYTES"),
+        ):
             headers = {"Content-Type": kind, "Content-Encoding": "gzip"}
             tracemalloc.start()
             answer = await api.http.post(url, content=bomb, headers=headers)
             _, peak = tracemalloc.get_traced_memory()
             tracemalloc.stop()
-            assert problem(answer, 413)["code"] == "too_large"
+            refused = problem(answer, 413)
+            assert refused["code"] == "too_large"
+            assert setting in refused["hint"]
             assert peak < 12_000_000, "never all that it would become"
         empty = b"\x78\x9c" + b"\x00\x00\x00\xff\xff" * 40_000  # blocks that hold nothing
         answer = await api.http.post("/v1/jobs", content=_whole(empty), headers=JSON | {"Content-Encoding": "deflate"})

@@ -216,7 +216,7 @@ async def test_names_of_other_scripts_can_be_paged_through_and_too_much_at_once_
             f"/v1/runs/{run_id}/metrics", content=b" " * 2_000_000, headers={"content-type": NPY}
         )
         told = problem(sent, 413)
-        assert told["hint"] == "Send fewer points at a time."
+        assert told["hint"].startswith("Send fewer points at a time; ")
         told = problem(await api.http.get(f"/v1/runs/{run_id}/export?format=safetensors"), 409)
         assert "external" in told["detail"]
 

@@ -60,6 +60,9 @@ async def test_versions_and_aliases_lead_to_their_runs(tmp_path: Path) -> None:
         first = await trained(api)
         made = await api.http.post("/v1/models/flowers/versions", json={"run": first, "note": "a start"})
         assert (made.status_code, made.json()["version"]) == (201, 1)
+        job_id = api.store.runs.get(first).job_id
+        mistaken = problem(await api.http.post("/v1/models/flowers/versions", json={"run": job_id}), 404)
+        assert mistaken["hint"] == f"That is a job: say {first}, its run."
         assert made.headers["location"] == "/v1/models/flowers:1"
         assert (await api.http.put("/v1/models/flowers/aliases/live", json={"version": 1})).status_code == 200
         for ref in ("flowers", "flowers:1", "flowers@live"):

@@ -69,6 +69,13 @@ def test_a_date_where_seconds_are_expected_is_told_what_may_be_meant(load: Load)
         assert '"dates": {"age": {"parts": ["time"]}}' in hint
 
 
+def test_a_number_in_quotes_in_a_request_is_told_to_lose_them(load: Load) -> None:
+    preprocessor = model(load(a__csv=TABLE))
+    with pytest.raises(InvalidData) as caught:
+        preprocessor.rows([["35.5", "Oslo"], ["old", "Oslo"]])
+    assert [fault.hint for fault in caught.value.faults] == ["send it without quotes", "send null for a missing value"]
+
+
 def test_numbers_written_as_words_are_numbers(load: Load) -> None:
     preprocessor = model(load(a__csv=TABLE))
     other = load(b__jsonl='{"age": "35", "city": "Oslo"}\n{"age": "", "city": "Rome"}\n')
