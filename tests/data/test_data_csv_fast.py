@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.data import Upload, read
+from service.data import Upload, parse_wishes, read
 from service.data.columns import MISSING
 from service.data.readers import csv_ahead, csv_fast
 from service.data.readers.table import Table
@@ -34,7 +34,7 @@ ROWS = st.lists(st.lists(CELLS, min_size=3, max_size=3), min_size=1, max_size=40
 ENDS = st.sampled_from(["\n", "\r\n", "\n\n", "\r", "\n \n", "\n1,2\n"])
 
 
-def outcome(content: bytes, folder: Path, large: int) -> str:
+def outcome(content: bytes, folder: Path, large: int, types: str | None = None) -> str:
     """The sha256 of the data set, or what was told instead."""
     (folder / "upload").write_bytes(content)
     with pytest.MonkeyPatch.context() as patch:
@@ -43,7 +43,8 @@ def outcome(content: bytes, folder: Path, large: int) -> str:
             patch.setattr(csv_ahead, name, 200)
         patch.setattr(Source.blocks, "__defaults__", (200,))
         try:
-            return read([Upload("a.csv", folder / "upload")], folder / "parsed", "csv").sha256
+            wishes = parse_wishes(types, None)
+            return read([Upload("a.csv", folder / "upload")], folder / "parsed", "csv", wishes=wishes).sha256
         except RequestError as error:
             return str([(fault.pointer, fault.message) for fault in error.faults])
 
@@ -56,6 +57,24 @@ def test_fast_and_careful_reading_give_the_same_bytes(rows: list[list[str]], end
     content = (lines[0] + "\n" + end.join(lines[1:]) + "\n").encode()
     with tempfile.TemporaryDirectory() as folder:
         assert outcome(content, Path(folder), 0) == outcome(content, Path(folder), 1 << 40)
+
+
+@settings(deadline=None, max_examples=25)
+@given(ROWS, ENDS)
+def test_values_of_another_type_are_told_by_the_same_lines_either_way(rows: list[list[str]], end: str) -> None:
+    pytest.importorskip("pyarrow")
+    content = ("a,b,c\n" + end.join(",".join(row) for row in rows) + "\n").encode()
+    with tempfile.TemporaryDirectory() as folder:
+        told = [outcome(content, Path(folder), large, "b:number") for large in (0, 1 << 40)]
+        assert told[0] == told[1]
+
+
+def test_a_late_value_of_another_type_is_told_by_its_line_in_a_large_file_too(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    rows = "".join(f"{at},{at / 8}\n" + "\n" * (at % 7 == 0) for at in range(300))
+    content = f"a,b\n{rows}300,none of it\n".encode()
+    last = content.count(b"\n")
+    assert f"row 301 (line {last}), column 'b': expected a number" in outcome(content, tmp_path, 0, "b:number")
 
 
 @settings(deadline=None, max_examples=50)

@@ -50,8 +50,8 @@ def test_json_lines_obey_as_well(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("types", "place", "words"),
     [
-        ("zip:number,note:number", "/rows/0/note", "row 1, column 'note': expected a number, got 'a'"),
-        ("zip:date", "/rows/0/zip", "row 1, column 'zip': expected an ISO date"),
+        ("zip:number,note:number", "/rows/0/note", "row 1 (line 2), column 'note': expected a number, got 'a'"),
+        ("zip:date", "/rows/0/zip", "row 1 (line 2), column 'zip': expected an ISO date"),
         ("zap:number", "/types", "there is no column 'zap'"),
         ("zip:numbr", "/types", "expected `column:type`, got 'zip:numbr'"),
         ("zip", "/types", "expected `column:type`"),
@@ -64,6 +64,24 @@ def test_what_cannot_be_is_named(types: str, place: str, words: str, tmp_path: P
         upload(tmp_path, CSV, types)
     assert caught.value.faults[0].pointer == place
     assert words in caught.value.faults[0].message
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "places"),
+    [
+        ("a.csv", 'a,n\n"two\nlines",1\n\nx,two\ny,3\nz,four\n', ["row 2 (line 5)", "row 4 (line 7)"]),
+        ("a.csv", "\n1,two\n3,4\n", ["row 1 (line 2)"]),  # no line of names
+        ("a.jsonl", '{"n": 1}\n\n{"n": "two"}\n{"n": 3}\n{"n": "four"}\n', ["row 2 (line 3)", "row 4 (line 5)"]),
+        ("a.json", '[{"n": 1},\n{"n": "two"}]', ["row 2"]),  # lines mean nothing there
+    ],
+)
+def test_a_value_of_another_type_is_told_by_its_row_and_its_line(
+    name: str, content: str, places: list[str], tmp_path: Path
+) -> None:
+    column = "n" if '"' in content else "column_2"
+    with pytest.raises(InvalidData) as caught:
+        upload(tmp_path, content, f"{column}:number", name)
+    assert [fault.message.partition(", column")[0] for fault in caught.value.faults] == places
 
 
 def test_types_are_for_tables_and_sizes_for_pictures(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from service.data.columns import MISSING, is_number, zeros_ahead
 from service.data.place import MOST_FAULTS, pointer, refusal, row_words
 from service.data.readers import Read
-from service.data.readers.csv_ahead import WIDE, pieces
+from service.data.readers.csv_ahead import WIDE, Piece, pieces
 from service.data.readers.csv_fast import Coded, Cut, Hint
 from service.data.readers.table import Table
 from service.data.source import Source, check_names, oversized, unusable
@@ -69,6 +69,7 @@ def _read_one(source: Source, head: Head, table: Table) -> None:
             _drop_header(source, _records(source, piece.found.header, 1, 0, head) or [], head)
             fresh = False
         if columns is not None:
+            table.begin_piece(cache(partial(_piece_lines, source, piece, head)))
             _add_columns(table, head.names, columns)
             _check_rows(source, table)
             continue
@@ -81,6 +82,7 @@ def _read_one(source: Source, head: Head, table: Table) -> None:
             first += _drop_header(source, rows, head)
         rest, fresh = b"", False
         _check_lengths(rows, head.names, table.rows, first)
+        table.begin_piece(cache(partial(_row_lines, rows, first)))
         _add(table, head.names, [row for row in rows if row])
         _check_rows(source, table)
     if rest:
@@ -109,6 +111,23 @@ def _records(source: Source, text: bytes, line: int, before: int, head: Head, *,
 def _lines(row: list[str]) -> int:
     """How many lines of the file a record takes."""
     return 1 + sum(value.count("\n") for value in row)
+
+
+def _row_lines(rows: Rows, line: int) -> list[int]:
+    """Where each row begins; blank lines are none."""
+    begins = []
+    for row in rows:
+        if row:
+            begins.append(line)
+        line += _lines(row)
+    return begins
+
+
+def _piece_lines(source: Source, piece: Piece, head: Head) -> list[int]:
+    """The same of a block that pyarrow has cut: without the names, if they are in it."""
+    names = piece.found.header
+    line = piece.line() + names.count(b"\n")
+    return _row_lines(_records(source, piece.block()[len(names) :], line, 0, head) or [], line)
 
 
 def _add(table: Table, names: list[str], rows: Rows) -> None:

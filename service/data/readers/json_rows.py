@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from itertools import chain
 
 import numpy as np
@@ -11,7 +12,7 @@ import pydantic_core
 from service.data.place import MOST_FAULTS, pointer, refusal, row_words, shown
 from service.data.readers import Read
 from service.data.readers.lists import add_lists, odd
-from service.data.readers.table import Table
+from service.data.readers.table import Lines, Table
 from service.data.source import NO_WISHES, Source, check_names, oversized, unusable
 from service.data.spool import Spool
 from service.data.statistics import Floats
@@ -19,6 +20,7 @@ from service.data.wishes import Wishes
 from service.errors import Fault, InvalidData
 
 Rows = list[object]
+Piece = tuple[Rows, Lines | None]
 _NONE: frozenset[str] = frozenset()  # in JSON only null is missing
 _NUMBERS = {int, float, type(None)}
 _WORDS = {str, bool, *_NUMBERS}
@@ -32,16 +34,16 @@ def read_json_lines(sources: Sequence[Source], spool: Spool) -> Read:
 
 def read_json_array(sources: Sequence[Source], spool: Spool) -> Read:
     """A file is one array of rows, held whole. Raises InvalidData naming row and column, TooLarge."""
-    pieces = [_array(source) for source in sources]
+    pieces: list[Piece] = [(_array(source), None) for source in sources]
     return _read(lambda: iter(pieces), spool, sources[0].limits.columns, sources[0].wishes)
 
 
 def read_rows(rows: Rows, spool: Spool, most_columns: int) -> Read:
     """Rows at hand. Raises InvalidData naming row and column."""
-    return _read(lambda: iter([rows]), spool, most_columns)
+    return _read(lambda: iter([(rows, None)]), spool, most_columns)
 
 
-def _read(pieces: Callable[[], Iterator[Rows]], spool: Spool, most_columns: int, wishes: Wishes = NO_WISHES) -> Read:
+def _read(pieces: Callable[[], Iterator[Piece]], spool: Spool, most_columns: int, wishes: Wishes = NO_WISHES) -> Read:
     table = _pass(pieces(), Table(spool, _NONE, wishes=wishes.types), most_columns)
     if table.again:  # a word came late in a column of numbers: its spelling is needed from the start
         spool.clear()
@@ -51,8 +53,10 @@ def _read(pieces: Callable[[], Iterator[Rows]], spool: Spool, most_columns: int,
     return table.rows, table.finish(), []
 
 
-def _pass(pieces: Iterator[Rows], table: Table, most_columns: int) -> Table:
-    for rows in pieces:
+def _pass(pieces: Iterator[Piece], table: Table, most_columns: int) -> Table:
+    for rows, lines in pieces:
+        if lines is not None:
+            table.begin_piece(lines)
         columns = _columns(rows, table)
         if len(columns) > most_columns:
             raise oversized(f"there are more than {most_columns:,} columns")
@@ -125,7 +129,7 @@ def _word(value: object) -> str | None:
     return repr(value)
 
 
-def _line_pieces(source: Source) -> Iterator[Rows]:
+def _line_pieces(source: Source) -> Iterator[Piece]:
     before = 0
     for block, line in source.line_blocks():
         lines = [text for text in block.split(b"\n") if text.strip()]
@@ -134,7 +138,11 @@ def _line_pieces(source: Source) -> Iterator[Rows]:
             raise _bad_line(source, block, before, line)
         before += len(rows)
         if rows:
-            yield rows
+            yield rows, cache(partial(_row_lines, block, line))
+
+
+def _row_lines(block: bytes, line: int) -> list[int]:
+    return [number for number, text in enumerate(block.split(b"\n"), line) if text.strip()]
 
 
 def _parsed(text: bytes) -> Rows | None:

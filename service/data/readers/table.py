@@ -17,6 +17,8 @@ from service.errors import Fault, InvalidData, did_you_mean
 from service.tensors import Array
 
 Column = Numbers | Words | Arrays | Sequences
+Lines = Callable[[], Sequence[int]]
+"""The line of the file on which each row of a piece begins; asked for when one of them has a fault."""
 _NO_WISHES: Mapping[str, WishedType] = {}
 MOST_AXES = 2  # of a row that is a sequence: time, and the numbers of a step
 _TYPE_HINT = "mend the value, leave it empty, or ask for another type of the column"
@@ -44,6 +46,7 @@ class Table:
         self.again: set[str] = set()
         self.faults: list[Fault] = []
         self.rows = 0
+        self._lines: Lines | None = None
 
     @property
     def names(self) -> list[str]:
@@ -77,6 +80,10 @@ class Table:
         if isinstance(column, Arrays):
             return column.shape[1:]
         return column.step if isinstance(column, Sequences) else None
+
+    def begin_piece(self, lines: Lines) -> None:
+        """Where the next rows stand in their file; where nobody says it, faults name the row alone."""
+        self._lines = lines
 
     def add_numbers(self, name: str, values: Floats | Bytes) -> None:
         """The next piece of a column, as numbers; NaN is missing."""
@@ -146,6 +153,7 @@ class Table:
     def end_piece(self, rows: int) -> None:
         """Every column has got its next `rows` rows. Raises InvalidData when there are enough faults to tell."""
         self.rows += rows
+        self._lines = None
         if len(self.faults) >= MOST_FAULTS:
             raise refusal(self.faults)
 
@@ -180,24 +188,26 @@ class Table:
         return column
 
     def _converted(self, name: str, values: Sequence[str | None], convert: Callable[[str], float]) -> Floats:
-        """Words as the numbers that they were said to be. Raises InvalidData naming row and column."""
-        found, faults = np.full(len(values), np.nan), list[Fault]()
+        """Words as the numbers that they were said to be. Raises InvalidData naming row, line and column."""
+        found, wrong = np.full(len(values), np.nan), list[int]()
         for at, word in enumerate(values):
             if word is None or word.strip() in MISSING:
                 continue
             try:
                 found[at] = convert(word.strip())
             except (ValueError, OverflowError):
-                expected = (
-                    "a number" if convert is _number else "an ISO date such as 2024-02-29 or 2024-02-29T12:00:00Z"
-                )
-                words = f"{row_words(self.rows + at)}, column {name!r}: expected {expected}, got {shown(word)}"
-                faults.append(Fault(pointer("rows", self.rows + at, name), "wrong_type", words, _TYPE_HINT))
-                if len(faults) == MOST_FAULTS:
+                wrong.append(at)
+                if len(wrong) == MOST_FAULTS:
                     break
-        if faults:
-            raise refusal(faults)
+        if wrong:
+            expected = "a number" if convert is _number else "an ISO date such as 2024-02-29 or 2024-02-29T12:00:00Z"
+            raise refusal([self._unlike(name, at, expected, values[at]) for at in wrong])
         return found
+
+    def _unlike(self, name: str, at: int, expected: str, word: str | None) -> Fault:
+        row, line = self.rows + at, None if self._lines is None else self._lines()[at]
+        words = f"{row_words(row, line)}, column {name!r}: expected {expected}, got {shown(word)}"
+        return Fault(pointer("rows", row, name), "wrong_type", words, _TYPE_HINT)
 
     def _clash(self, name: str, what: str) -> InvalidData:
         message = (
