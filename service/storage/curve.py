@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, not_, se
 from service.storage import block, outline, reduce
 from service.storage.block import Points
 from service.storage.database import Prepared
-from service.storage.outline import STRETCH
+from service.storage.outline import STRETCH, Outline
 from service.storage.reduce import Reduce
 from service.storage.rows import Series
 from service.storage.tables import blocks
@@ -79,8 +79,17 @@ def _drawn(connection: Connection, row: Row[Any], tail: Points, ask: Ask) -> Ser
         bad = block.opened(_data(connection, _NONFINITE, row, ask), ends).points()
     bad = np.sort(bad[~np.isfinite(bad["value"])], order="step")
     found = np.concatenate(around)
-    chosen = reduce.of_stretches(found, bad, ask.reduce, ask.max_points)
+    far = reduce.standing_out(found, ask.max_points) if ask.reduce == "minmax" else reduce.NONE
+    together = np.split(far, np.flatnonzero(np.diff(far) > 1) + 1) if len(far) else []
+    inside = np.concatenate([ends[:0], *(_inside(connection, row, tail, found[each]) for each in together)])
+    chosen = reduce.of_stretches(found, bad, ask.reduce, ask.max_points, far, inside)
     return _series(row.name, chosen, int(found["n"].sum()), ask.reduce)
+
+
+def _inside(connection: Connection, row: Row[Any], tail: Points, stretches: Outline) -> Points:
+    """The points of stretches that follow each other."""
+    ask = Ask(int(stretches["first"]["step"][0]), int(stretches["last"]["step"][-1]))
+    return _cut(block.opened(_data(connection, _POINTS, row, ask), tail).points(), ask)
 
 
 def _data(connection: Connection, query: Prepared, row: Row[Any], ask: Ask) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 minmax  the lowest and the highest of every bucket, the first and the last of all, and a non-finite one of every bucket;
         a tenth goes to the lowest and the highest of all, so that spikes close to each other are told apart
+        (of a long series only those whose stretches stand out: the others are not opened)
 last    the last of every bucket
 mean    the mean of the finite values of every bucket, at the bucket's last step
 lttb    the points that keep the shape (largest triangle, three buckets: Steinarsson 2013)
@@ -16,9 +17,12 @@ from numpy.typing import NDArray
 
 from service.storage import outline
 from service.storage.block import Points
-from service.storage.outline import Outline
+from service.storage.outline import Outline, Places
 
 Reduce = Literal["minmax", "last", "mean", "lttb"]
+_STANDING_OUT = 10  # stretches that are opened for their highest points, and for their lowest
+_FAR, _SAMPLED = 2, 500  # beyond the outermost, as a multiple of what that is away from the median of so many
+NONE: Places = np.empty(0, np.intp)
 
 
 def _outermost(max_points: int) -> int:
@@ -33,13 +37,36 @@ def buckets(how: Reduce, max_points: int, nonfinite: bool) -> int:
     return max_points
 
 
-def of_stretches(stretches: Outline, bad: Points, how: Reduce, max_points: int) -> Points:
-    """From an outline; `bad` are its non-finite points. Buckets hold about equally many points."""
+def standing_out(stretches: Outline, max_points: int) -> Places:
+    """The few stretches whose lowest or highest is far outside of the others': they may hold more of that."""
+    some = np.flatnonzero(stretches["n"] > stretches["nonfinite"])
+    count = _outermost(max_points)
+    if not 0 < count < len(some):
+        return NONE
+    found = []
+    for heights in (-stretches["min"]["value"][some], stretches["max"]["value"][some]):
+        edge, usual = np.partition(heights, -count)[-count], np.median(heights[:: 1 + len(heights) // _SAMPLED])
+        with np.errstate(over="ignore"):
+            far = np.flatnonzero(heights > edge + _FAR * (edge - usual))
+        found.append(some[far[np.argsort(-heights[far], kind="stable")[:_STANDING_OUT]]])
+    return np.unique(np.concatenate(found))
+
+
+def of_stretches(
+    stretches: Outline, bad: Points, how: Reduce, max_points: int, opened: Places, inside: Points
+) -> Points:
+    """From an outline; `bad` are its non-finite points, `inside` all of the stretches that were opened.
+
+    Buckets hold about equally many points.
+    """
     position = np.cumsum(stretches["n"], dtype=np.int64)
     count = buckets(how, max_points, len(bad) > 0)
     bucket = (position - stretches["n"]) * count // position[-1]
-    finite = stretches[stretches["n"] > stretches["nonfinite"]]
-    peaks = _peaks(finite["min"], finite["max"], _outermost(max_points))
+    shut = stretches["n"] > stretches["nonfinite"]
+    shut[opened] = False
+    inside = inside[np.isfinite(inside["value"])]
+    low, high = (np.concatenate([stretches[end][shut], inside]) for end in ("min", "max"))
+    peaks = _peaks(low, high, _outermost(max_points))
     return _chosen(outline.joined(stretches, np.flatnonzero(np.diff(bucket, prepend=-1))), bad, how, peaks)
 
 

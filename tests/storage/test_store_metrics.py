@@ -233,7 +233,9 @@ def test_every_spike_of_a_long_series_survives_in_few_points(store: Store) -> No
         assert set(spikes.tolist()) <= set(store.metrics.series(run.id, max_points=max_points)["loss"].steps.tolist())
 
 
-@pytest.mark.parametrize(("n", "apart"), [(6_000, 1), (6_000, 9), (100_000, 1_000)])
+@pytest.mark.parametrize(
+    ("n", "apart"), [(6_000, 1), (6_000, 9), (100_000, 1_000), (300_000, 1), (300_000, 9), (300_000, 400)]
+)
 def test_spikes_of_one_height_that_are_close_to_each_other_all_survive(n: int, apart: int, store: Store) -> None:
     values = np.random.default_rng(0).random(n)
     spikes = 2_000 + apart * np.arange(10)
@@ -243,6 +245,20 @@ def test_spikes_of_one_height_that_are_close_to_each_other_all_survive(n: int, a
     for found in store.metrics.series(run.id, max_points=500).values():
         assert found.steps[np.abs(found.values) == 99.0].tolist() == spikes.tolist()
         assert len(found.steps) <= 500
+
+
+def test_spikes_in_the_tail_and_beside_what_is_not_finite_survive_in_a_long_series(store: Store) -> None:
+    values = np.sin(np.arange(300_500) / 9e3)
+    values[[5_000, 150_000, 300_495]] = np.nan, np.inf, -np.inf
+    spikes = {5_001: 9.0, 5_002: -9.0, 5_003: 9.0, 300_490: 8.0, 300_491: 8.0}
+    values[list(spikes)] = list(spikes.values())
+    run = store.runs.create_external()
+    store.metrics.append(run.id, {"loss": (np.arange(len(values)), values)})
+    found = store.metrics.series(run.id, max_points=500)["loss"]
+    assert {5_000, 150_000, 300_495, *spikes} <= set(found.steps.tolist())
+    assert len(found.steps) <= 500
+    assert len(np.unique(found.steps)) == len(found.steps)
+    np.testing.assert_array_equal(values[found.steps], found.values)
 
 
 def test_the_same_question_gives_the_same_bytes_twice(store: Store) -> None:
