@@ -16,6 +16,7 @@ from service.data.readers.csv_table import read_csv
 from service.data.readers.idx import is_idx, read_idx
 from service.data.readers.json_rows import read_json_array, read_json_lines, read_rows
 from service.data.readers.npy import read_npy, read_npz
+from service.data.readers.others import OTHERS
 from service.data.readers.pictures import holds_pictures, read_pictures
 from service.data.readers.text import read_text
 from service.data.readers.weights import is_weights, read_weights
@@ -46,14 +47,6 @@ _SUFFIXES = {
     "csv": "csv", "tsv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "json": "json",
     "npy": "npy", "npz": "npz", "txt": "text", "text": "text", "md": "text",
 }  # fmt: skip
-_SHEET = "a spreadsheet", "save the sheet as CSV (UTF-8)"
-_PICKLE = "a pickle, which may run anything", "save weights as safetensors, arrays as NPY or NPZ"
-_OTHERS = {
-    **dict.fromkeys(("xlsx", "xlsm", "xls", "ods", "numbers"), _SHEET),
-    **dict.fromkeys(("pkl", "pickle", "pt", "pth", "joblib"), _PICKLE),
-    **dict.fromkeys(("png", "jpg", "jpeg", "gif", "webp"), ("one picture", "send a zip of pictures, a folder a class")),
-    "onnx": ("a model, not data", "POST /v1/runs/import takes it"),
-}  # by the name's ending
 _MAGIC = {
     b"\x93NUMPY": "npy", b"PK\x03\x04": "npz", b"PK\x05\x06": "npz", PARQUET_MAGIC: "parquet",
     **dict.fromkeys(ARROW_MAGICS, "arrow"),
@@ -159,8 +152,8 @@ def _kind(rows: int, columns: list[Finished]) -> Kind:
 
 def guess_format(source: Source) -> str:
     """By the first bytes, then by the name, then by what a text looks like. Raises InvalidData when none fits."""
-    if source.suffix in _OTHERS:
-        what, hint = _OTHERS[source.suffix]
+    if source.suffix in OTHERS:
+        what, hint = OTHERS[source.suffix]
         raise unusable("unknown_format", f"{source.name} is {what}", hint)
     head = source.head(4096)
     if not head:

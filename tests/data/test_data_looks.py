@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Callable
 
 import pytest
@@ -76,6 +78,8 @@ def test_words_alone_name_their_columns_only_where_they_do_not_come_back(load: L
         ("a__xlsx", "is a spreadsheet", "save the sheet as CSV"),
         ("a__pt", "is a pickle", "safetensors"),
         ("a__png", "is one picture", "zip of pictures"),
+        ("a__wav", "is a sound", "JSON lines"),
+        ("a__mp4", "is a video", "NPZ"),
         ("a__onnx", "is a model", "/v1/runs/import"),
     ],
 )
@@ -83,3 +87,12 @@ def test_what_is_no_data_set_is_told_what_it_is_and_what_to_send(load: Load, nam
     with pytest.raises(InvalidData, match=what) as caught:
         load(**{name: b"PK\x03\x04" + bytes(90)})
     assert hint in (caught.value.hint or "")
+
+
+def test_a_zip_of_sounds_is_told_what_they_become(load: Load) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("dogs/1.wav", b"RIFF")
+    with pytest.raises(InvalidData, match=r"dogs/1\.wav', a sound") as caught:
+        load(a__zip=packed.getvalue())
+    assert "wave module" in (caught.value.faults[0].hint or "")

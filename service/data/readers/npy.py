@@ -21,6 +21,7 @@ from service.data.place import shown
 from service.data.readers import Read
 from service.data.readers.inflated import kept, plain
 from service.data.readers.numeric import numeric_column, same_rows
+from service.data.readers.others import OTHERS
 from service.data.source import BLOCK_BYTES, Source, check_names, oversized, unusable
 from service.data.spool import Spool
 from service.tensors import Array
@@ -111,7 +112,9 @@ def _check_members(source: Source, infos: list[zipfile.ZipInfo]) -> None:
     other = [info.filename for info in infos if not info.filename.endswith(".npy")]
     if other or not infos:
         found = f"holds {other[0][:60]!r}" if other else "is empty"
-        raise unusable("not_npz", f"{source.name} {found}; an NPZ holds .npy arrays only", "unpack it first")
+        what, hint = OTHERS.get(PurePath(other[0]).suffix[1:].lower(), ("", "unpack it first")) if other else ("", None)
+        rule = f"{what}; a zip holds pictures, or .npy arrays" if what else "an NPZ holds .npy arrays only"
+        raise unusable("not_npz", f"{source.name} {found}{', ' if what else '; '}{rule}", hint)
 
 
 def _member(source: Source, archive: zipfile.ZipFile, info: zipfile.ZipInfo, spool: Spool) -> _Stored:
