@@ -19,6 +19,8 @@ def choose(
     if description.kind == "text":
         faults.add("/dataset", "text", "a text has no columns to learn a target from", "train an n-gram model on it")
         return [], []
+    if spec.window is not None:
+        faults.add("/dataset/window", "not_text", "window is how many characters of a text a row has; these are rows")
     if spec.column is not None:
         faults.add("/dataset/column", "not_text", "column names a text column for text models; use features here")
     columns = {column.name: column for column in description.columns}

@@ -8,11 +8,14 @@ from service.engine.layers import ACTIVATIONS
 from service.engine.recipe import Recipe
 from service.engine.row import RowPlan
 
+_COLOURS = 4  # channels that a picture has at most
+
 
 def doubts(recipe: Recipe, row: RowPlan, rows: int, outputs: int) -> Iterator[str]:
     """A sentence for each thing that a reader of the plan should know."""
     for part in row.parts:
         yield from (f"layer {part.index}: {text}" for text in part.plan.warnings)
+    yield from _many_channels(row)
     advice = recipe.loss.advice(recipe.network.end if recipe.network.end in ACTIVATIONS else None)
     if advice:
         yield advice
@@ -27,6 +30,17 @@ def doubts(recipe: Recipe, row: RowPlan, rows: int, outputs: int) -> Iterator[st
         yield from _lone_rows(row, rows, size)
     if recipe.loss.target == "class":
         yield from _always_right(recipe, outputs)
+
+
+def _many_channels(row: RowPlan) -> Iterator[str]:
+    """A clip of pictures without an axis of channels has the shape of one picture of many."""
+    dims, first = row.shape.dims, row.parts[0].layer
+    if len(dims) == 3 and dims[-1] > _COLOURS and str(getattr(first, "kind", "")).endswith("2d"):
+        height, width, channels = dims
+        yield (
+            f"layer 0: rows are read as pictures of {height} x {width} with {channels} channels; clips of {height}"
+            f" pictures take a reshape to [{height}, {width}, {channels}, 1] and the 3d kind"
+        )
 
 
 def _lone_rows(row: RowPlan, rows: int, size: int) -> Iterator[str]:

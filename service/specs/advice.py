@@ -21,6 +21,7 @@ _ELSEWHERE = {
     "swish": "silu", "acc": "accuracy",
     "lr": "learning_rate", "p": "rate", "dropout_rate": "rate", "hidden_size": "units", "out_features": "units",
     "neurons": "units", "nodes": "units", "hidden_units": "units", "output_dim": "units", "dim": "units",
+    "negative_slope": "slope", "beta": "delta",
     "out_channels": "filters", "channels": "filters", "kernel": "kernel_size", "stride": "strides",
     "return_sequences": "output", "return_last": "output", "min": "low", "max": "high", "log": "scale",
     "batch": "batch_size", "n_epochs": "epochs", "num_epochs": "epochs",
@@ -33,6 +34,7 @@ _ELSEWHERE = {
     "max_length": "max_tokens", "prompt": "text", "dataset_id": "id", "model_id": "model",
 }  # fmt: skip
 """What Keras, PyTorch, scikit-learn and others call it."""
+_FOUND = ("input_shape", "input_dim", "input_size", "in_features", "in_channels", "n_inputs")
 _NOTHING = ("linear", "identity", "none")
 
 
@@ -41,6 +43,8 @@ def meant(word: str, words: Sequence[str]) -> str | None:
     named = _ELSEWHERE.get(word.lower())
     if named in words:
         return f"Did you mean {named!r}?"
+    if word.lower() in _FOUND:
+        return "leave it out: it follows from what comes in"
     if word.lower() in _NOTHING and "relu" in words:
         return "leave it out: without one a layer is linear"
     return did_you_mean(word, words)

@@ -111,6 +111,8 @@ def _hint(
         models = _models(inside)
         kinds = [word for model in models if "kind" in model.model_fields for word in _tags(model)]
         return as_object(sent, kinds, _fields(models))
+    if kind in _OBJECTS and isinstance(sent, list) and "rows" in _fields(inside):
+        return 'write {"rows": [...]}'
     wrong = str(place[-1]) if kind == "extra_forbidden" else error.get("ctx", {}).get("tag", sent)
     return meant(wrong, words) if isinstance(wrong, str) and code.startswith("unknown") else None
 

@@ -105,6 +105,7 @@ def test_features_keep_the_order_in_which_they_are_named(load: Load) -> None:
         ),
         ("distribution", {"target": "age"}, [("/dataset/target", "one_column", None)]),
         ("class", {"column": "note"}, [("/dataset/column", "not_text", None)]),
+        ("class", {"window": 20}, [("/dataset/window", "not_text", None)]),
         (
             "class",
             {"preprocess": "none"},

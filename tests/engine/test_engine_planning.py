@@ -92,6 +92,13 @@ def test_a_picture_has_places_to_norm_over_even_alone() -> None:
     assert plan(recipe(*layers, training={"batch_size": 1}), Signature((4, 4, 2)), 3, 100).warnings == ()
 
 
+def test_a_clip_without_channels_is_not_taken_for_a_picture_in_silence() -> None:
+    conv = {"kind": "conv2d", "filters": 2, "kernel_size": 3}
+    for dims, doubted in (((8, 16, 16), 1), ((16, 16, 3), 0)):
+        told = plan(recipe(conv, {"kind": "flatten"}, dense(3)), Signature(dims), 3, 100).warnings
+        assert sum("the 3d kind" in text for text in told) == doubted
+
+
 def test_a_score_that_is_always_one_is_told() -> None:
     assert warned(dense(3), metrics=["top_3_accuracy", "accuracy"]) == ["top_3_accuracy of 3 classes is always 1"]
 
