@@ -263,7 +263,7 @@ async def test_the_id_of_another_thing_is_told_as_what_it_is(tmp_path: Path) -> 
         assert "its run_id" in problem(await api.http.get(f"/v1/runs/{job['id']}"), 404)["hint"]
         assert "its job_id" in problem(await api.http.get(f"/v1/jobs/{job['run_id']}"), 404)["hint"]
         predict = await api.http.post(f"/v1/models/{job['id']}/predict", json={"rows": [[1, 2, 3, 4]]})
-        assert "its run_id names its model" in problem(predict, 404)["hint"]
+        assert f"say {job['run_id']}, its run" in problem(predict, 404)["hint"]
 
 
 async def test_what_we_did_not_expect_tells_the_caller_nothing_but_an_id(
