@@ -5,19 +5,23 @@ from __future__ import annotations
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+
 
 def offered(scope: Scope) -> list[str]:
-    """The methods of an address, for `Allow`."""
-    found: set[str] = set()
-    for route in scope["app"].router.routes:
-        if route.matches(scope)[0] is not Match.NONE:
-            found |= route.methods
+    """The methods of an address, for `Allow`. Each is tried: what is included in an included router has no list."""
+    found = {method for method in _METHODS if _answers(scope, method)}
     return sorted(found | ({"HEAD"} if "GET" in found else set()))
+
+
+def _answers(scope: Scope, method: str) -> bool:
+    asked = {**scope, "method": method}
+    return any(route.matches(asked)[0] is Match.FULL for route in scope["app"].router.routes)
 
 
 async def head(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
     """Answers HEAD."""
-    if any(route.matches(scope)[0] is Match.FULL for route in scope["app"].router.routes):
+    if _answers(scope, "HEAD"):
         await app(scope, receive, send)
         return
     over = False

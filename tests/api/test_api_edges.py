@@ -70,6 +70,8 @@ async def test_an_address_names_all_its_methods(tmp_path: Path) -> None:
             ("PUT", "/v1/jobs", "GET, HEAD, POST"),
             ("HEAD", "/v1/plans", "POST"),
             ("POST", "/v1/uploads/up_1", "DELETE, GET, HEAD, PATCH"),
+            ("GET", "/api/2.0/mlflow/runs/create", "POST"),
+            ("POST", "/api/2.0/mlflow/metrics/get-history", "GET, HEAD"),
         ):
             answer = await api.http.request(method, path)
             assert (answer.status_code, answer.headers["allow"]) == (405, allow)

@@ -172,6 +172,10 @@ async def test_experiments_are_those_made_and_those_that_runs_name(tmp_path: Pat
         assert await names() == ["Default", "by tag", "made"]
         assert await names(filter="name LIKE 'm%'") == await names(filter="tags.k = 'v'") == ["made"]
         assert await names(filter="attribute.name != 'made'", order_by=["name DESC"]) == ["by tag", "Default"]
+        assert await names(order_by=["attributes.creation_time DESC", "name DESC"]) == ["made", "by tag", "Default"]
+        for wrong in ({"order_by": ["color"]}, {"page_token": "x"}):
+            answer = await api.http.post(f"{ROOT}/experiments/search", json=wrong)
+            refused(answer, 422, "INVALID_PARAMETER_VALUE")
         page = await post(api, "experiments/search", max_results=2)
         assert await names(page_token=page["next_page_token"]) == ["made"]
         assert (await get(api, "experiments/get", experiment_id="0"))["experiment"]["name"] == "Default"
@@ -208,6 +212,13 @@ async def test_failures_are_told_in_mlflows_words(tmp_path: Path) -> None:
         said = refused(await http.post(f"{ROOT}/runs/log-metric", json=body), 422, "INVALID_PARAMETER_VALUE")
         assert said == "/key: the metric's name 'a\\nb' holds control characters"
         await post(api, "runs/log-parameter", run_id=run_id, key="lr", value="1")
+        body = {"run_id": run_id, "params": [{"key": "p", "value": "1"}, {"key": "p", "value": "2"}],
+                "metrics": [{"key": "a", "value": 1.0, "timestamp": 1}]}  # fmt: skip
+        refused(await http.post(f"{ROOT}/runs/log-batch", json=body), 422, "INVALID_PARAMETER_VALUE")
+        assert (await get(api, "runs/get", run_id=run_id))["run"]["data"].get("metrics", []) == []
+        refused(await http.post(f"{ROOT}/runs/log-batch", json={}), 422, "INVALID_PARAMETER_VALUE")
+        history = {"run_id": run_id, "metric_key": "a", "page_token": "x"}
+        refused(await http.get(f"{ROOT}/metrics/get-history", params=history), 422, "INVALID_PARAMETER_VALUE")
         body = {"run_id": run_id, "key": "lr", "value": "2"}
         refused(await http.post(f"{ROOT}/runs/log-parameter", json=body), 422, "INVALID_PARAMETER_VALUE")
         body = {"run_id": run_id, "status": "NOPE"}

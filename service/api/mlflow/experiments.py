@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
@@ -16,6 +18,10 @@ from service.errors import Fault, InvalidSpec, NotFound
 from service.storage import Clause, Experiment, matches, parse_filter
 
 router = APIRouter(prefix="/experiments")
+_ORDER = re.compile(
+    r"(?i)(?:attr(?:ibute)?s?\.)?[`\"]?(?P<key>name|experiment_id|creation_time|last_update_time)[`\"]?"
+    r"(?:\s+(?P<end>asc|desc))?"
+)
 
 
 class Create(Asked):
@@ -69,9 +75,10 @@ async def search(here: Here, asked: Annotated[Search, Depends(JsonBody(Search))]
     found = [each for each in here.store.experiments.list() if all(_holds(clause, each) for clause in clauses)]
     if asked.view_type == "DELETED_ONLY":
         found = []
-    if any("desc" in each.lower() for each in asked.order_by[:1]):
-        found.reverse()
-    start = int(asked.page_token) if asked.page_token.isdecimal() else 0
+    for text in reversed(asked.order_by):
+        key, descending = _order(text)
+        found.sort(key=key, reverse=descending)
+    start = shapes.behind(asked.page_token) or 0
     end = start + max(1, asked.max_results)
     more: dict[str, Any] = {"next_page_token": str(end)} if end < len(found) else {}
     return reply({"experiments": [shapes.experiment(each) for each in found[start:end]], **more})
@@ -82,6 +89,25 @@ def _named(here: Context, name: str) -> Experiment:
         if each.name == name:
             return each
     raise NotFound(f"no experiment {name[:100]!r}")
+
+
+def _order(text: str) -> tuple[Callable[[Experiment], tuple[float, str]], bool]:
+    """By which value, and whether from its end. Raises InvalidSpec."""
+    found = _ORDER.fullmatch(text.strip())
+    if found is None:
+        words = f"experiments are not sorted by {text[:50]!r}"
+        hint = "For instance name ASC or creation_time DESC."
+        raise InvalidSpec(words, faults=[Fault("/order_by", "unknown_sort", words, hint)])
+    by_name = found["key"].lower() in ("name", "experiment_id")
+    return (_name if by_name else _created), (found["end"] or "").lower() == "desc"
+
+
+def _name(each: Experiment) -> tuple[float, str]:
+    return 0.0, each.name
+
+
+def _created(each: Experiment) -> tuple[float, str]:
+    return 0.0 if each.created_at is None else each.created_at.timestamp(), ""
 
 
 def _holds(clause: Clause, each: Experiment) -> bool:

@@ -31,6 +31,10 @@ class OfRun(Asked):
 
     @property
     def run(self) -> str:
+        """Raises InvalidSpec when none is named."""
+        if not (self.run_id or self.run_uuid):
+            words = "'run_id' is missing"
+            raise InvalidSpec(words, faults=[Fault("/run_id", "missing", words)])
         return self.run_id or self.run_uuid
 
 
@@ -89,8 +93,9 @@ async def log_metric(here: Here, asked: Annotated[LogMetric, Depends(JsonBody(Lo
 async def log_batch(here: Here, asked: Annotated[LogBatch, Depends(JsonBody(LogBatch, numbers=True))]) -> Response:
     """All or nothing. A step that was logged before gets its new value."""
     tags, name, notes = shapes.tags_of(asked.tags)
-    params = {pair.key: pair.value for pair in asked.params}
-    return await _said(here, asked.run, Said(series_of(asked.metrics), params, tags, name=name, notes=notes))
+    return await _said(
+        here, asked.run, Said(series_of(asked.metrics), _params(asked.params), tags, name=name, notes=notes)
+    )
 
 
 @router.post("/log-parameter")
@@ -154,6 +159,16 @@ def _update(here: Context, asked: Update) -> dict[str, Any]:
         words = f"a run cannot be made {asked.status[:50]!r}"
         raise InvalidSpec(words, faults=[Fault("/status", "unknown_status", words, allowed=allowed)])
     return one(here, asked.run)
+
+
+def _params(pairs: Sequence[Pair]) -> dict[str, str]:
+    """Raises InvalidSpec for one with two values."""
+    found: dict[str, str] = {}
+    for place, pair in enumerate(pairs):
+        if found.setdefault(pair.key, pair.value) != pair.value:
+            words = f"the parameter {pair.key[:80]!r} has two values"
+            raise InvalidSpec(words, faults=[Fault(f"/params/{place}", "twice", words)])
+    return found
 
 
 def series_of(metrics: Sequence[Metric]) -> dict[str, tuple[Any, ...]]:

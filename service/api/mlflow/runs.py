@@ -48,8 +48,9 @@ async def history(
     max_results: Annotated[int | None, Field(ge=1)] = None, page_token: str = "",
 ) -> Response:  # fmt: skip
     """Every point, by step; pages go on behind the step that the token names."""
-    after = int(page_token) + 1 if page_token.isdecimal() else None
-    return await in_thread(_history, here, run_id or run_uuid, metric_key, max_results or MAX_HISTORY, after)
+    last = shapes.behind(page_token)
+    first = None if last is None else last + 1
+    return await in_thread(_history, here, run_id or run_uuid, metric_key, max_results or MAX_HISTORY, first)
 
 
 def one(here: Context, run_id: str) -> dict[str, Any]:

@@ -17,10 +17,12 @@ from pydantic import BaseModel, ConfigDict
 from service import storage
 from service.api.curves import word
 from service.api.replies import encode
+from service.errors import Fault, InvalidSpec
 from service.storage import DEFAULT_EXPERIMENT, EXPERIMENT, Experiment, Point, Run, spec_params
 from service.tensors import Array
 
 PREFIX = "/api/2.0/mlflow"
+_DIGITS = 20  # of a page's token
 DEFAULT_ID = "0"
 STATES: Mapping[str, storage.Status] = {"FINISHED": "succeeded", "FAILED": "failed", "KILLED": "cancelled"}
 LIFECYCLE = "mlflow.lifecycle_stage"
@@ -32,6 +34,14 @@ class Asked(BaseModel):
     """Base of what MLflow's clients send; what a newer client adds is left unread."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+def behind(page_token: str) -> int | None:
+    """The number in a page's token; None without one. Raises InvalidSpec when it is none of ours."""
+    if page_token and not (page_token.isdecimal() and page_token.isascii() and len(page_token) < _DIGITS):
+        words = f"{page_token[:50]!r} is no page's token"
+        raise InvalidSpec(words, faults=[Fault("/page_token", "invalid_cursor", words, "Give it as it came.")])
+    return int(page_token) if page_token else None
 
 
 class Pair(Asked):
