@@ -97,7 +97,9 @@ def _chosen(stretches: Outline, bad: Points, how: Reduce, peaks: tuple[Points, .
     if how == "mean":
         means = stretches["last"].copy()
         means["value"] = np.nan
-        means["value"][stretches["n"] > stretches["nonfinite"]] = finite["sum"] / (finite["n"] - finite["nonfinite"])
+        found, low, high = finite["sum"] / (finite["n"] - finite["nonfinite"]), finite["min"], finite["max"]
+        halfway = low["value"] / 2 + high["value"] / 2  # where the sum is beyond what a number can be
+        means["value"][stretches["n"] > stretches["nonfinite"]] = np.where(np.isfinite(found), found, halfway)
         return means
     ends = stretches["first"][:1], stretches["last"][-1:]
     return _by_step(*ends, *peaks, finite["min"], finite["max"], _first_of_each(bad, stretches["first"]["step"]))

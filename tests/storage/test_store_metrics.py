@@ -261,6 +261,15 @@ def test_spikes_in_the_tail_and_beside_what_is_not_finite_survive_in_a_long_seri
     np.testing.assert_array_equal(values[found.steps], found.values)
 
 
+def test_a_mean_of_the_largest_numbers_is_a_number(store: Store) -> None:
+    run, steps = store.runs.create_external(), np.arange(5_000)
+    store.metrics.append(run.id, {"high": (steps, np.full(5_000, 1.7e308)), "low": (steps, np.full(5_000, -1.7e308))})
+    for max_points in (5, 2_000):
+        found = store.metrics.series(run.id, max_points=max_points, reduce="mean")
+        assert set(found["high"].values) == {1.7e308}
+        assert set(found["low"].values) == {-1.7e308}
+
+
 def test_the_same_question_gives_the_same_bytes_twice(store: Store) -> None:
     run, steps = store.runs.create_external(), np.arange(100_000)
     store.metrics.append(run.id, {"loss": (steps, np.sin(steps / 700))})
