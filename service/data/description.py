@@ -37,6 +37,7 @@ class ColumnDescription(BaseModel):
     """One column: its type and statistics. A field that does not apply to the type is null.
 
     `shape` is one row's; of sequences the longest row's. `resized`: whether pictures were scaled to it, as asked.
+    `samples_per_s`: of sounds.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -56,6 +57,7 @@ class ColumnDescription(BaseModel):
     classes: list[str] | None
     lengths: Lengths | None = None
     resized: bool | None = None
+    samples_per_s: int | None = None
 
 
 class Description(BaseModel):

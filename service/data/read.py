@@ -13,11 +13,13 @@ from service.data.description import Description, Kind, Limits, Parsed, Upload
 from service.data.readers import Read
 from service.data.readers.arrow import ARROW_MAGICS, PARQUET_MAGIC, read_arrow
 from service.data.readers.csv_table import read_csv
+from service.data.readers.folders import holds
 from service.data.readers.idx import is_idx, read_idx
 from service.data.readers.json_rows import read_json_array, read_json_lines, read_rows
 from service.data.readers.npy import read_npy, read_npz
 from service.data.readers.others import OTHERS
-from service.data.readers.pictures import holds_pictures, read_pictures
+from service.data.readers.pictures import PICTURES, read_pictures
+from service.data.readers.sounds import SOUNDS, read_sounds
 from service.data.readers.text import read_text
 from service.data.readers.weights import is_weights, read_weights
 from service.data.source import NO_WISHES, Source, oversized, unusable
@@ -25,7 +27,9 @@ from service.data.spool import Spool, write
 from service.data.wishes import Wishes
 from service.errors import did_you_mean
 
-Format = Literal["csv", "jsonl", "json", "parquet", "arrow", "npy", "npz", "images", "idx", "text", "safetensors"]
+Format = Literal[
+    "csv", "jsonl", "json", "parquet", "arrow", "npy", "npz", "images", "sounds", "idx", "text", "safetensors"
+]
 Reader = Callable[[Sequence[Source], Spool], Read]
 
 FILE_FORMAT = "netwright.dataset/1"
@@ -38,6 +42,7 @@ READERS: dict[str, Reader] = {
     "npy": read_npy,
     "npz": read_npz,
     "images": read_pictures,
+    "sounds": read_sounds,
     "idx": read_idx,
     "text": read_text,
 }
@@ -160,7 +165,7 @@ def guess_format(source: Source) -> str:
         raise unusable("empty", f"{source.name} is empty")
     for magic, name in _MAGIC.items():
         if head.startswith(magic):
-            return "images" if name == "npz" and holds_pictures(source) else name
+            return _zipped(source) if name == "npz" else name
     if is_idx(head):
         return "idx"
     if is_weights(head, source.packed_bytes):
@@ -168,6 +173,11 @@ def guess_format(source: Source) -> str:
     if source.suffix in _SUFFIXES:
         return _json_format(head) if _SUFFIXES[source.suffix] == "json" else _SUFFIXES[source.suffix]
     return _text_format(source, head)
+
+
+def _zipped(source: Source) -> Format:
+    """What a zip holds, an NPZ's arrays if nothing else."""
+    return "images" if holds(source, PICTURES) else "sounds" if holds(source, SOUNDS) else "npz"
 
 
 def _json_format(head: bytes) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 _SHEET = "a spreadsheet", "save the sheet as CSV (UTF-8)"
 _PICKLE = "a pickle, which may run anything", "save weights as safetensors, arrays as NPY or NPZ"
-_SOUND = "a sound", "send samples: a list a row in JSON lines, or one array in NPZ; Python's wave module reads WAV"
+_SOUND = "a sound", "send a zip of WAV files, a folder a class; or samples, a list a row in JSON lines"
 _VIDEO = "a video", "send clips as one array in NPZ: (clips, frames, height, width, channels)"
 OTHERS = {
     **dict.fromkeys(("xlsx", "xlsm", "xls", "ods", "numbers"), _SHEET),

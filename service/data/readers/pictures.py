@@ -3,85 +3,43 @@
 from __future__ import annotations
 
 import math
-import struct
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import PurePosixPath
 from typing import IO, Any
+from zipfile import ZipInfo
 
 import numpy as np
 
-from service.data.columns import Arrays, Words
+from service.data.columns import Arrays
 from service.data.packed import MOST_PIXELS
 from service.data.place import MOST_FAULTS, pointer, refusal, shown
 from service.data.readers import Read
-from service.data.readers.inflated import plain
-from service.data.source import BLOCK_BYTES, Source, check_names, oversized, unusable
+from service.data.readers.folders import ZIP_ERRORS, Kind, Member, labelled, labels_of, members_of
+from service.data.source import BLOCK_BYTES, Source, oversized
 from service.data.spool import Spool
 from service.errors import Fault, MissingExtra
 from service.tensors import Array
 
-ENDINGS = (".png", ".jpg", ".jpeg")
+PICTURES = Kind("picture", "pictures", "PNG and JPEG", (".png", ".jpg", ".jpeg"))
 _KINDS = ("PNG", "JPEG")
-_LITTER = ("__MACOSX/", ".DS_Store", "Thumbs.db")
-_MOST_MEMBERS = 500_000
-_DIRECTORY_BYTES = 1 << 26
-_PICTURE_BYTES = 1 << 25
 _CHANNELS = {"1": 1, "L": 1, "RGB": 3, "P": 3, "CMYK": 3, "YCbCr": 3, "RGBA": 4, "LA": 4, "PA": 4}
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-_ZIP_ERRORS = (
-    zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError, LookupError,
-)  # fmt: skip
-
-Member = tuple[zipfile.ZipFile, zipfile.ZipInfo]
-
-
-def holds_pictures(source: Source) -> bool:
-    """Whether a zip holds pictures, by the first names that mean anything; an NPZ holds arrays."""
-    if source.packed:
-        return False
-    with open(source.path, "rb") as file:
-        try:
-            check_directory(source, file)
-            with zipfile.ZipFile(file) as archive:
-                return any(name.lower().endswith(ENDINGS) for name in archive.namelist())
-        except (*_ZIP_ERRORS, OSError, ValueError):
-            return False
 
 
 def read_pictures(sources: Sequence[Source], spool: Spool) -> Read:
     """Columns `image` and, where there are folders, `label`. Raises InvalidData, TooLarge, MissingExtra."""
-    image = _library()
-    archives = [_archive(source, spool) for source in sources]
-    try:
-        members = [(archive, info) for archive, source in zip(archives, sources, strict=True)
-                   for info in _infos(archive, source)]  # fmt: skip
-        if not members:
-            raise unusable("no_rows", "there is no picture in the zip")
-        labels = _labels(members)
-        shape = _shape(image, members, sources[0].wishes.resize)
+    image, resize = _library(), sources[0].wishes.resize
+    with members_of(sources, spool, PICTURES) as members:
+        labels_of(members)  # before any is opened
+        shape = _shape(image, members, resize)
         _check_bytes(sources, len(members), shape)
         pixels = Arrays(spool, shape, native=True)
         for piece in _pieces(image, members, shape):
             pixels.add(piece)
-    except (*_ZIP_ERRORS, OSError) as error:
-        raise unusable("damaged", f"the zip file cannot be read ({str(error)[:100]})") from error
-    finally:
-        for archive in archives:
-            archive.close()
-    column, told = pixels.finish("image"), list[str]()
-    resized = column.description.model_copy(update={"resized": sources[0].wishes.resize is not None})
-    columns = [replace(column, description=resized)]
-    if not labels:
-        told.append("the pictures lie in no folders, so that nothing says what they show: there is no column 'label'")
-    else:
-        words = Words(spool, frozenset())
-        words.add(labels)
-        columns.append(words.finish("label", "category"))
-    return len(members), columns, told
+    column = pixels.finish("image")
+    resized = replace(column, description=column.description.model_copy(update={"resized": resize is not None}))
+    return len(members), *labelled(members, resized, spool, PICTURES)
 
 
 def _library() -> Any:
@@ -93,62 +51,6 @@ def _library() -> Any:
         hint = 'install the extra: pip install "netwright[images]", or send arrays as NPZ or IDX'
         raise MissingExtra(message, hint=hint, faults=[Fault("/file", "missing_extra", message, hint)]) from error
     return Image
-
-
-def check_directory(source: Source, file: IO[bytes]) -> None:
-    """Raises TooLarge when the list of names at a zip's end alone would fill the memory; zipfile reads it whole."""
-    file.seek(max(0, file.seek(0, 2) - (1 << 16) - 22))
-    tail = file.read()
-    at = tail.rfind(b"PK\5\6")
-    size = int.from_bytes(tail[at + 12 : at + 16], "little") if at >= 0 else 0
-    wide = tail.rfind(b"PK\6\6", 0, max(at, 0))
-    if wide >= 0:
-        size = max(size if size != 0xFFFFFFFF else 0, int.from_bytes(tail[wide + 40 : wide + 48], "little"))
-    if size > _DIRECTORY_BYTES:
-        raise oversized(f"{source.name}: the names in the zip take more than {_DIRECTORY_BYTES:,} bytes")
-    file.seek(0)
-
-
-def _archive(source: Source, spool: Spool) -> zipfile.ZipFile:
-    file = plain(source, spool)
-    check_directory(source, file)
-    try:
-        return zipfile.ZipFile(file)
-    except (*_ZIP_ERRORS, OSError, ValueError) as error:
-        raise unusable("damaged", f"{source.name}: the zip file cannot be read ({str(error)[:100]})") from error
-
-
-def _infos(archive: zipfile.ZipFile, source: Source) -> Iterator[zipfile.ZipInfo]:
-    """The pictures, by the directory alone: nothing is inflated yet; a name is a label, never a path."""
-    infos = [info for info in archive.infolist() if not info.is_dir() and not _litter(info.filename)]
-    if len(infos) > _MOST_MEMBERS:
-        raise oversized(f"{source.name} holds more than {_MOST_MEMBERS:,} files")
-    most = source.limits.inflated(source.packed_bytes)
-    if (promised := sum(info.file_size for info in infos)) > most:
-        raise oversized(f"{source.name}: {source.packed_bytes:,} bytes inflate to {promised:,}, more than {most:,}")
-    for info in infos:
-        if info.filename.startswith("/") or ".." in PurePosixPath(info.filename).parts or "\\" in info.filename:
-            raise unusable("bad_name", f"{source.name} holds {shown(info.filename, 80)}: a path that leads elsewhere")
-        if not info.filename.lower().endswith(ENDINGS):
-            hint = "a zip of pictures holds PNG and JPEG only, in a folder for each class"
-            raise unusable("not_a_picture", f"{source.name} holds {shown(info.filename, 80)}", hint)
-        if info.file_size > _PICTURE_BYTES:
-            raise oversized(f"{shown(info.filename, 80)} is larger than {_PICTURE_BYTES:,} bytes")
-        yield info
-
-
-def _litter(name: str) -> bool:
-    return name.startswith(_LITTER[0]) or name.endswith(_LITTER[1:]) or PurePosixPath(name).name.startswith("._")
-
-
-def _labels(members: list[Member]) -> list[str]:
-    """Each picture's class: the folder it lies in; none when there are no folders."""
-    labels = [PurePosixPath(info.filename).parent.name for _, info in members]
-    if any(labels) and not all(labels):
-        name = members[labels.index("")][1].filename
-        raise unusable("no_class", f"{shown(name, 80)} lies in no folder, others do", "a folder is a class")
-    check_names({label for label in labels if label}, "the zip")
-    return labels if any(labels) else []
 
 
 def _shape(image: Any, members: list[Member], resize: tuple[int, int] | None) -> tuple[int, ...]:
@@ -175,7 +77,7 @@ def _shape(image: Any, members: list[Member], resize: tuple[int, int] | None) ->
 
 
 @contextmanager
-def _opened(image: Any, file: IO[bytes], info: zipfile.ZipInfo, at: int) -> Iterator[Any]:
+def _opened(image: Any, file: IO[bytes], info: ZipInfo, at: int) -> Iterator[Any]:
     """A picture whose head is read. Raises InvalidData naming it for what Pillow cannot read, TooLarge."""
     where = f"picture {at + 1}, {shown(info.filename, 80)}"
     place = pointer("rows", at)
@@ -189,7 +91,7 @@ def _opened(image: Any, file: IO[bytes], info: zipfile.ZipInfo, at: int) -> Iter
             yield picture
     except (image.DecompressionBombError, image.DecompressionBombWarning) as error:
         raise oversized(f"{where}: very many pixels, more than {MOST_PIXELS:,}") from error
-    except (*_ZIP_ERRORS, OSError, SyntaxError, ValueError) as error:
+    except (*ZIP_ERRORS, OSError, SyntaxError, ValueError) as error:
         raise refusal([Fault(place, "damaged", f"{where}: cannot be read ({str(error)[:80]})")]) from error
 
 
