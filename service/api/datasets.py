@@ -101,7 +101,7 @@ class PreviewQuery(Parameters):
 async def upload(
     request: Request, here: Here, query: Annotated[UploadQuery, Query()], idempotency_key: UploadKey = None
 ) -> Response:
-    """Takes CSV, JSON (lines), Parquet, Arrow, NPY, NPZ, IDX (.gz too), a zip of pictures, text or safetensors.
+    """Takes CSV, JSON (lines), Parquet, Arrow, NPY, NPZ, IDX (.gz too), zips of pictures or sounds, text, safetensors.
 
     Streamed to disk, then parsed.
     """

@@ -25,8 +25,8 @@ from service.serving import (
     Served,
     answers,
     detailed,
+    from_file,
     from_npy,
-    from_picture,
     from_raw,
     to_npy,
     to_raw,
@@ -38,7 +38,8 @@ MAX_ROWS = 100_000
 MAX_TOP_K = 1_000
 RAW_TYPE = "application/octet-stream"
 READERS: Mapping[str, Callable[[RowModel, bytes], Array]] = {
-    RAW_TYPE: from_raw, NPY_TYPE: from_npy, "image/png": from_picture, "image/jpeg": from_picture,
+    RAW_TYPE: from_raw, NPY_TYPE: from_npy, "image/png": from_file, "image/jpeg": from_file,
+    "audio/wav": from_file, "audio/x-wav": from_file,
 }  # fmt: skip
 WRITERS: Mapping[str, Callable[[RowModel, Array], bytes]] = {RAW_TYPE: to_raw, NPY_TYPE: to_npy}
 _BINARY: dict[str, Any] = {media: {"schema": {"type": "string", "format": "binary"}} for media in WRITERS}

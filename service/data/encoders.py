@@ -238,7 +238,8 @@ class Flat:
 class Whole:
     """Rows that are one array each, kept in their own type: what the network sees is x * scale + offset.
 
-    `resized`: the pictures of training were scaled to this shape, and so are those of a prediction.
+    `resized`: the pictures of training were scaled to this shape, and so are those of a prediction. `samples_per_s`:
+    the sounds of training had so many.
     """
 
     name: str
@@ -250,6 +251,7 @@ class Whole:
     scale: float
     offset: float
     resized: bool = False
+    samples_per_s: int | None = None
 
     @cached_property
     def packer(self) -> Struct | None:

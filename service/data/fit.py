@@ -44,7 +44,8 @@ def _sequences(columns: Sequence[Column], layout: Layout, ids: Ids, raw: bool) -
     names, steps = tuple(each.name for each in described), tuple(tuple(each.shape[1:]) for each in described)
     size = sum(map(math.prod, steps))
     mean, deviation = ((0.0,) * size, (1.0,) * size) if raw else _scales(_step_pieces(columns, layout, ids), size)
-    return Sequences(names, steps, mean, deviation, layout.shape[0], layout.dtype, layout.vocabulary)
+    rate = described[0].samples_per_s if len(described) == 1 else None
+    return Sequences(names, steps, mean, deviation, layout.shape[0], layout.dtype, layout.vocabulary, rate)
 
 
 def _step_pieces(columns: Sequence[Column], layout: Layout, ids: Ids) -> Iterator[Floats]:
@@ -68,6 +69,7 @@ def _whole(dataset: Dataset, outline: Outline, ids: Ids, raw: bool) -> Whole:
         scale,
         offset,
         bool(described.resized),
+        described.samples_per_s,
     )
 
 

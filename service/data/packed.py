@@ -10,6 +10,7 @@ from io import BytesIO
 import numpy as np
 
 from service.data.encoders import Whole
+from service.data.sound import MAGIC, heard
 from service.errors import InvalidData
 from service.tensors import Array
 
@@ -22,10 +23,12 @@ _DEEP = ("I", "F")  # more than eight bits a channel
 
 def unpack(value: str | bytes, whole: Whole) -> Array:
     """One row's array, (*raw). Raises InvalidData, without a place."""
-    data = _decoded(value) if isinstance(value, str) else value
+    data = plain_bytes(value)
     for magic, kind in PICTURES.items():
         if data.startswith(magic):
             return _picture(data, kind, whole)
+    if data.startswith(MAGIC) and len(whole.raw) == 2:
+        return _sound(data, whole)
     dtype = np.dtype(whole.dtype).newbyteorder("<")
     expected = math.prod(whole.raw) * dtype.itemsize
     if len(data) != expected:
@@ -36,9 +39,20 @@ def unpack(value: str | bytes, whole: Whole) -> Array:
     return np.frombuffer(data, dtype).astype(whole.dtype, copy=False).reshape(whole.raw)
 
 
-def _decoded(text: str) -> bytes:
-    """The bytes of base64, also of a data: URL."""
-    body = text.partition(";base64,")[2] if text.startswith("data:") else text
+def _sound(data: bytes, whole: Whole) -> Array:
+    frames, channels = whole.raw
+    found = heard(data, channels, whole.samples_per_s)
+    if len(found) != frames:
+        hint = "cut it or fill it up; sounds of any length are taken where those of training had several"
+        raise InvalidData(f"a WAV file of {len(found):,} samples, expected {frames:,}", hint=hint)
+    return found
+
+
+def plain_bytes(value: str | bytes) -> bytes:
+    """Of a file that was sent: as they are, or from base64, also of a data: URL. Raises InvalidData."""
+    if isinstance(value, bytes):
+        return value
+    body = value.partition(";base64,")[2] if value.startswith("data:") else value
     try:
         return base64.b64decode(body, validate=True)
     except (binascii.Error, ValueError) as error:

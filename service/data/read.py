@@ -193,7 +193,7 @@ def _text_format(source: Source, head: bytes) -> str:
     if start == b"[":
         return "jsonl" if all(line.rstrip().endswith(b"]") for line in lines) and len(lines) > 1 else "json"
     if b"\0" in head:
-        hint = "send CSV, JSON lines, Parquet, Arrow, NPY, NPZ, IDX, a zip of pictures or UTF-8 text"
+        hint = "send CSV, JSON lines, Parquet, Arrow, NPY, NPZ, IDX, a zip of pictures or sounds, or UTF-8 text"
         raise unusable("unknown_format", f"{source.name} is in no known format", hint)
     for mark in (b",", b"\t", b";"):
         counts = {line.count(mark) for line in lines}

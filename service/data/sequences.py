@@ -11,10 +11,13 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 
 from service.data.faults import RowFaults, check_keys
+from service.data.packed import plain_bytes
 from service.data.place import shown
+from service.data.sound import heard
 from service.data.statistics import Floats
 from service.data.steps import Lengths, Step, missteps, together
 from service.data.whole_rows import finite, fits
+from service.errors import InvalidData
 from service.tensors import Array
 
 _NO_GAPS = "a row has all its sequences"
@@ -35,6 +38,7 @@ class Sequences:
     longest: int
     dtype: str
     vocabulary: int | None
+    samples_per_s: int | None = None  # of sounds
 
     type: ClassVar[str] = "sequence"
     scale: ClassVar[float] = 1.0
@@ -153,13 +157,34 @@ def _sent(at: int, row: object, encoder: Sequences, known: frozenset[str], fault
     if isinstance(row, dict):
         if not {*encoder.names} <= row.keys() <= known:
             check_keys(at, row, list(encoder.names), known, faults, _NO_GAPS)
-        return [row[name] for name in encoder.names] if {*encoder.names} <= row.keys() else None
+        if not {*encoder.names} <= row.keys():
+            return None
+        values = [row[name] for name in encoder.names]
+        return _heard(at, values[0], encoder, faults, encoder.names[0]) if _is_sound(values[0], encoder) else values
+    if _is_sound(row, encoder):
+        return _heard(at, row, encoder, faults)
     found = encoder.bare(row)
     if found is None:
         several = ", ".join(map(repr, encoder.names))
         hint = f"an object with {several}, or a list of {'its steps' if len(encoder.names) == 1 else 'them, in order'}"
         faults.add(at, None, "not_a_row", f"expected an object or an array, got {shown(row)}", hint)
     return found
+
+
+def _is_sound(value: object, encoder: Sequences) -> bool:
+    """Whether a row is a file's bytes, or their base64 where sounds were learned."""
+    return isinstance(value, bytes) or (isinstance(value, str) and encoder.samples_per_s is not None)
+
+
+def _heard(at: int, value: Any, encoder: Sequences, faults: RowFaults, name: str | None = None) -> list[Any] | None:
+    """The samples of a WAV file as the only column's."""
+    step = encoder.steps[0]
+    try:
+        found = heard(plain_bytes(value), step[0] if step else 1, encoder.samples_per_s)
+    except InvalidData as error:
+        faults.add(at, name, "not_readable", error.message, error.hint)
+        return None
+    return [found.reshape(-1, *step).tolist()]
 
 
 def _tell(rows: Sequence[Any], sent: Sequence[list[Any] | None], encoder: Sequences, faults: RowFaults) -> NoReturn:

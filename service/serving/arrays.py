@@ -49,8 +49,8 @@ def from_npy(model: RowModel, data: bytes) -> Array:
     return model.preprocessor.array(x)
 
 
-def from_picture(model: RowModel, data: bytes) -> Array:
-    """x of one picture, a PNG or JPEG. Raises InvalidData."""
+def from_file(model: RowModel, data: bytes) -> Array:
+    """x of one file: a picture (PNG, JPEG) or a sound (WAV). Raises InvalidData."""
     return model.preprocessor.rows([data])
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import subprocess
 import sys
+import wave
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +107,33 @@ def test_a_layer_that_cannot_is_refused_at_the_door(standing: Any, data: Any) ->
     with Client(standing.url) as client, pytest.raises(ApiError) as caught:
         client.submit(job({"id": data["id"]}, {"layers": layers}))
     assert [error["pointer"] for error in caught.value.errors] == ["/spec/network/layers/0"]
+
+
+def hum(pitch: float, length: int) -> bytes:
+    """A WAV file of one tone."""
+    samples, file = 20_000 * np.sin(np.arange(length) * pitch), io.BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(samples.astype("<i2").tobytes())
+    return file.getvalue()
+
+
+def test_sounds_of_any_length_are_told_apart_and_asked_about_as_files(standing: Any, tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    with zipfile.ZipFile(tmp_path / "hums.zip", "w") as archive:
+        for at in range(60):
+            name, pitch = ("low", 0.2) if at % 2 else ("high", 1.2)
+            archive.writestr(f"{name}/{at}.wav", hum(pitch * random.uniform(0.9, 1.1), int(random.integers(60, 200))))
+    convolution = {"kind": "conv1d", "filters": 8, "kernel_size": 9, "padding": "same", "activation": "relu"}
+    network = {"layers": [convolution, {"kind": "global_max_pool"}, {"kind": "dense", "activation": "softmax"}]}
+    with Client(standing.url) as client:
+        hums = client.upload(tmp_path / "hums.zip")
+        assert (hums["kind"], hums["columns"][0]["samples_per_s"]) == ("sequence", 8000)
+        spec = {"dataset": {"id": hums["id"]}, "network": network, "optimizer": {"kind": "adam", "learning_rate": 0.02},
+                "training": {"epochs": 20, "batch_size": 10}}  # fmt: skip
+        run = client.wait(client.submit({"type": "train", "spec": spec})["id"])["run_id"]
+        for name, pitch in (("low", 0.2), ("high", 1.2)):
+            sound, path = hum(pitch, 333), f"/v1/models/{run}/predict"
+            answer = client.ask("POST", path, content=sound, headers={"content-type": "audio/wav"})
+            assert answer["predictions"][0]["label"] == name
+            assert client.predict(run, [{"sound": base64.b64encode(sound).decode()}]) == answer["predictions"]

@@ -1,13 +1,10 @@
-"""Reads a zip of WAV sounds, in folders called by their classes: their samples as they are, whole numbers."""
+"""Reads a zip of WAV sounds, in folders called by their classes: their samples, from -1 to 1."""
 
 from __future__ import annotations
 
-import math
-import wave
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import IO
+from dataclasses import replace
 from zipfile import ZipInfo
 
 import numpy as np
@@ -15,29 +12,15 @@ import numpy as np
 from service.data.columns import Arrays, Finished, Sequences
 from service.data.place import MOST_FAULTS, pointer, refusal, shown
 from service.data.readers import Read
-from service.data.readers.folders import ZIP_ERRORS, Kind, Member, labelled, labels_of, members_of
+from service.data.readers.folders import Kind, Member, labelled, labels_of, members_of
+from service.data.sound import Head, head_of, opened, samples_of
 from service.data.source import BLOCK_BYTES, Source, oversized
 from service.data.spool import Spool
-from service.errors import Fault
+from service.errors import Fault, InvalidData
 from service.tensors import Array
 
+_BYTES = 4  # of a sample
 SOUNDS = Kind("sound", "sounds", "WAV", (".wav",))
-_WIDE = 3  # bytes of a sample that no number of NumPy's has
-_SILENCE = 128  # of samples of one byte, which have no sign
-_DTYPES = {1: "int16", 2: "int16", 3: "int32", 4: "int32"}
-
-
-@dataclass(frozen=True)
-class _Head:
-    """What a sound's head says; sounds of one data set differ in `frames` alone."""
-
-    frames: int
-    channels: int
-    width: int
-    rate: int
-
-    def __str__(self) -> str:
-        return f"{self.rate:,} samples a second, {self.channels} channels, {8 * self.width} bits"
 
 
 def read_sounds(sources: Sequence[Source], spool: Spool) -> Read:
@@ -50,11 +33,11 @@ def read_sounds(sources: Sequence[Source], spool: Spool) -> Read:
     return len(members), *labelled(members, column, spool, SOUNDS)
 
 
-def _heads(members: list[Member]) -> list[_Head]:
-    heads, faults = list[_Head](), list[Fault]()
+def _heads(members: list[Member]) -> list[Head]:
+    heads, faults = list[Head](), list[Fault]()
     for at, (archive, info) in enumerate(members):
-        with archive.open(info) as file, _opened(file, info, at) as sound:
-            head = _Head(sound.getnframes(), sound.getnchannels(), sound.getsampwidth(), sound.getframerate())
+        with archive.open(info) as file, _placed(info, at), opened(file) as sound:
+            head = head_of(sound)
         heads.append(head)
         if (words := _misfit(head, heads[0], info)) is not None:
             message = f"sound {at + 1}, {shown(info.filename, 80)}: {words}"
@@ -66,40 +49,35 @@ def _heads(members: list[Member]) -> list[_Head]:
     return heads
 
 
-def _misfit(head: _Head, first: _Head, info: ZipInfo) -> str | None:
+def _misfit(head: Head, first: Head, info: ZipInfo) -> str | None:
     if not head.frames:
         return "it has no samples"
     if head.frames * head.channels * head.width > info.file_size:
         return f"its head tells of {head.frames:,} samples, which do not follow"
-    if (head.channels, head.width, head.rate) != (first.channels, first.width, first.rate):
-        return f"{head}; the first one has {first}"
+    if (head.channels, head.rate) != (first.channels, first.rate):
+        found, expected = (f"{each.rate:,} samples a second and {each.channels} channels" for each in (head, first))
+        return f"{found}, the first one has {expected}"
     return None
 
 
 @contextmanager
-def _opened(file: IO[bytes], info: ZipInfo, at: int) -> Iterator[wave.Wave_read]:
-    """A sound whose head is read. Raises InvalidData naming it."""
-    where, place = f"sound {at + 1}, {shown(info.filename, 80)}", pointer("rows", at)
+def _placed(info: ZipInfo, at: int) -> Iterator[None]:
+    """Names the sound that something is wrong with."""
     try:
-        with wave.open(file) as sound:
-            yield sound
-    except wave.Error as error:
-        words = f"{where}: cannot be read ({str(error)[:60]})"
-        hint = "save it as WAV of whole numbers (PCM), 16 bits"
-        raise refusal([Fault(place, "unsupported_type", words, hint)]) from error
-    except (*ZIP_ERRORS, OSError, ValueError) as error:
-        words = str(error)[:60] or "it ends too early"
-        raise refusal([Fault(place, "damaged", f"{where}: cannot be read ({words})")]) from error
+        yield
+    except InvalidData as error:
+        words = f"sound {at + 1}, {shown(info.filename, 80)}: {error.message}"
+        raise refusal([Fault(pointer("rows", at), "damaged", words, error.hint)]) from error
 
 
-def _check_bytes(sources: Sequence[Source], heads: Sequence[_Head]) -> None:
-    size = sum(head.frames * head.channels * np.dtype(_DTYPES[head.width]).itemsize for head in heads)
+def _check_bytes(sources: Sequence[Source], heads: Sequence[Head]) -> None:
+    size = sum(_BYTES * head.frames * head.channels for head in heads)
     most = sources[0].limits.inflated(sum(source.packed_bytes for source in sources))
     if size > most:
         raise oversized(f"{len(heads):,} sounds are {size:,} bytes of samples, more than {most:,}")
 
 
-def _column(members: list[Member], heads: list[_Head], spool: Spool) -> Finished:
+def _column(members: list[Member], heads: list[Head], spool: Spool) -> Finished:
     first, lengths = heads[0], np.array([head.frames for head in heads])
     alike = lengths.min() == lengths.max()
     step = () if first.channels == 1 and not alike else (first.channels,)
@@ -116,11 +94,11 @@ def _column(members: list[Member], heads: list[_Head], spool: Spool) -> Finished
     return replace(found, description=described)
 
 
-def _blocks(heads: list[_Head]) -> Iterator[slice]:
+def _blocks(heads: list[Head]) -> Iterator[slice]:
     """Sounds of about a block's bytes at a time."""
     start = held = 0
     for at, head in enumerate(heads):
-        size = 4 * head.frames * head.channels
+        size = _BYTES * head.frames * head.channels
         if held and held + size > BLOCK_BYTES:
             yield slice(start, at)
             start, held = at, 0
@@ -128,21 +106,7 @@ def _blocks(heads: list[_Head]) -> Iterator[slice]:
     yield slice(start, len(heads))
 
 
-def _samples(member: Member, head: _Head, at: int) -> Array:
-    """(frames, channels) of one sound, in the least type that holds them."""
+def _samples(member: Member, head: Head, at: int) -> Array:
     archive, info = member
-    with archive.open(info) as file, _opened(file, info, at) as sound:
-        data = sound.readframes(head.frames)
-        if len(data) != math.prod((head.frames, head.channels, head.width)):
-            raise wave.Error("it ends too early")
-    return _numbers(data, head.width).reshape(head.frames, head.channels)
-
-
-def _numbers(data: bytes, width: int) -> Array:
-    if width == 1:
-        return np.frombuffer(data, np.uint8).astype(np.int16) - _SILENCE
-    if width != _WIDE:
-        return np.frombuffer(data, f"<i{width}").astype(_DTYPES[width])
-    wide = np.zeros((len(data) // _WIDE, 4), np.uint8)
-    wide[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, _WIDE)
-    return wide.reshape(-1).view("<i4") >> 8
+    with archive.open(info) as file, _placed(info, at), opened(file) as sound:
+        return samples_of(sound, head)
