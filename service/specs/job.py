@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StringConstraints, TypeAdapter, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    TypeAdapter,
+    model_validator,
+)
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from service.data import DatasetSpec, PartName
@@ -25,6 +36,15 @@ class _Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+def _decodable(secret: str) -> str:
+    if secret.startswith("whsec_"):
+        try:
+            base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+        except binascii.Error as error:
+            raise ValueError("what follows whsec_ is not base64, as receivers will expect") from error
+    return secret
+
+
 class Webhook(_Spec):
     """Who is told when the job has succeeded, failed or been cancelled: one POST, again until the answer is 2xx.
 
@@ -32,7 +52,7 @@ class Webhook(_Spec):
     """
 
     url: Annotated[str, StringConstraints(max_length=2000, pattern=r"^[Hh][Tt][Tt][Pp][Ss]?://")]
-    secret: Annotated[str, StringConstraints(min_length=8, max_length=200)] | None = None
+    secret: Annotated[str, StringConstraints(min_length=8, max_length=200), AfterValidator(_decodable)] | None = None
 
 
 class _Job(_Spec):

@@ -147,6 +147,17 @@ def test_a_wrong_value_is_repeated_but_not_at_length() -> None:
     assert len(fault.message) < 120
 
 
+def test_a_webhook_is_called_at_a_url_and_signed_with_what_receivers_can_read() -> None:
+    document = job() | {"webhook": {"url": "ftp://example.com", "secret": "whsec_not base64"}}
+    told = {(fault.pointer, fault.message) for fault in found(document)}
+    assert told == {
+        ("/webhook/url", 'should begin with http:// or https://, not "ftp://example.com"'),
+        ("/webhook/secret", "what follows whsec_ is not base64, as receivers will expect"),
+    }
+    for secret in ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "any other text"):
+        parse(job() | {"webhook": {"url": "https://example.com", "secret": secret}})
+
+
 def test_many_faults_are_cut_off() -> None:
     assert len(found(job(network={"layers": [{"kind": "no"}] * 900}))) == 100
 
