@@ -134,6 +134,8 @@ async def diagnostics(here: Here, run_id: str) -> Response:
 
 
 _WHENCE = {
+    "confusion": "Models of classes have one, of rows held back (dataset.validation, dataset.test) or evaluated.",
+    "worst_rows": "Hold rows back: dataset.validation or dataset.test; or evaluate the model on some.",
     "importance": 'Submit {"type": "evaluate", "spec": {"model": ..., "importance": 5}}, of a model of a table.',
     "calibration": 'Submit {"type": "evaluate", "spec": {"model": ...}}, of a model of classes.',
 }
