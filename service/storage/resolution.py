@@ -45,7 +45,7 @@ def of_run(connection: Connection, ref: str, run_id: str, *, latest: bool) -> Re
         raise _absent(connection, "run", run_id, run_id)
     published = checkpoints.newest(connection, run.key, "model")
     blob = run.model_blob or (None if published is None else published.blob)
-    if blob is None:
+    if blob is None or run.type == "evaluate":  # which has the model's that it looked at
         raise _weightless(run)
     state = checkpoints.newest(connection, run.key, "state") if latest and run.status not in FINAL else None
     newer = state is not None and published is not None and state.step > published.step
