@@ -43,7 +43,7 @@ class Client:
     """Speaks to one server. Methods raise ApiError when the answer is an error, httpx.HTTPError when none came."""
 
     def __init__(self, url: str = "http://127.0.0.1:8000", *, key: str | None = None, timeout_s: float = 60.0) -> None:
-        self.url = url.rstrip("/")
+        self.url = url.rstrip("/").removesuffix("/v1")  # where OpenAI's client begins
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         self._http = httpx.Client(base_url=self.url, timeout=timeout_s, headers=headers)
 

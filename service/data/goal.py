@@ -22,7 +22,8 @@ def goal(targets: Columns, kind: TargetKind, faults: SpecFaults) -> tuple[int, t
     for column in targets:
         if is_empty(column) or column.type in _WORDS:
             what = "has no value in any row" if is_empty(column) else f"holds {_WORDS[column.type]}"
-            faults.add(place, "not_a_target", f"column {column.name!r} {what} and cannot be the target")
+            message = f"column {column.name!r} {what} and cannot be the target"
+            faults.add(place, "not_a_target", message, 'name the column to learn: "target": "..." of the dataset')
             return 0, None
         if column.shape and column.missing:
             faults.add(place, "not_finite", f"column {column.name!r} has {column.missing:,} values that are not finite")

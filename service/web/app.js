@@ -1,4 +1,4 @@
-// The page: what can be started above, what runs on the left, one of them on the right.
+// The page: what can be started, what runs, one of them large.
 import { get, latest, post } from "./api.js";
 import { h, say } from "./dom.js";
 import { editor } from "./editor.js";
@@ -77,6 +77,9 @@ const tell = latest(async () => {
 
 cards();
 document.body.append(write.element);
-addEventListener("hashchange", () => choose(location.hash.slice(1)));
+addEventListener("hashchange", () => {
+  choose(location.hash.slice(1));
+  if (place.offsetTop - scrollY > innerHeight / 2) place.scrollIntoView();
+});
 document.addEventListener("visibilitychange", tell);
 tell();

@@ -51,7 +51,7 @@ function told({ name, kind, rows, columns }) {
   return `${name}: ${kind}, ${number(rows)} rows; ${names}${columns.length > 8 ? ", …" : ""}`;
 }
 
-/** What is likely meant: n-grams of a text; else a small network, its target found by the server. */
+/** What is likely meant: n-grams of a text; else a small network. */
 async function jobFor({ id, name, kind, columns }) {
   const dataset = { id, validation: 0.2 };
   if (kind === "text") return { type: "ngram", name, spec: { dataset, order: 4, tokenizer: { kind: "word" } } };
@@ -66,10 +66,13 @@ async function jobFor({ id, name, kind, columns }) {
       optimizer: { kind: "adam", learning_rate: 0.01 }, training: { epochs: 30, batch_size: 32, seed: 1 },
     },
   });
-  const plan = await post("plans", job({ kind: "dense" })).catch(() => null);
-  if (!plan) return job({ kind: "dense" }); // the editor says why
+  const end = { kind: "dense" };
+  const planned = (more) => post("plans", job(end, more)).catch(() => null);
+  const last = { target: columns.findLast(({ type }) => /number|category/.test(type))?.name };
+  const plan = (await planned()) ?? (await planned(last));
+  if (!plan) return job(end, last); // will be told why
   const { target } = plan.spec.dataset;
   const { integer, classes } = columns.find((column) => column.name === target);
   const named = plan.spec.loss.kind === "cross_entropy" || (integer && classes?.length > 1 && classes.length <= FEW);
-  return job(named ? { kind: "dense", activation: "softmax" } : { kind: "dense" }, { target });
+  return job(named ? { ...end, activation: "softmax" } : end, { target });
 }

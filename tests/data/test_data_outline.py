@@ -91,7 +91,11 @@ def test_features_keep_the_order_in_which_they_are_named(load: Load) -> None:
                 ("/dataset/features/3", "text", None),
             ],
         ),
-        ("class", {"target": "note"}, [("/dataset/target", "not_a_target", None)]),
+        (
+            "class",
+            {"target": "note"},
+            [("/dataset/target", "not_a_target", 'name the column to learn: "target": "..." of the dataset')],
+        ),
         ("number", {"target": "city"}, [("/dataset/target", "not_numbers", "use the loss cross_entropy for classes")]),
         (
             "binary",

@@ -150,7 +150,7 @@ def test_what_cannot_be_learned_is_refused_at_its_place(traces: Dataset) -> None
         faults += [(fault.pointer, fault.code, fault.hint) for fault in caught.value.faults]
     assert faults == [
         ("/dataset/features/0", "not_a_sequence", "leave it out, or put it into every step"),
-        ("/dataset/target", "not_a_target", None),
+        ("/dataset/target", "not_a_target", 'name the column to learn: "target": "..." of the dataset'),
     ]
     assert prepare(traces, spec(features=None), "class").warnings == (
         "columns beside sequences are not learned from: 'load'",

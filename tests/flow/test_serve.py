@@ -43,6 +43,9 @@ def test_the_server_says_where_it_listens_answers_there_and_is_small(server: Any
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", server.url)
     assert httpx.get(f"{server.url}/health/live").status_code == 200
     assert httpx.get(f"{server.url}/health/ready").status_code == 200
+    with Client(f"{server.url}/v1/") as client:  # as OpenAI's client is told
+        assert client.url == server.url
+        assert client.runs() == []
     assert (server.data_dir / "netwright.db").exists()
     if Path("/proc/self/status").exists():
         status = Path(f"/proc/{server.process.pid}/status").read_text("ascii")

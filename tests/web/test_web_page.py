@@ -109,6 +109,20 @@ def test_a_table_of_ones_own_becomes_a_model_by_two_clicks(page: Any) -> None:
     page.wait_for_selector(".confusion td.right")
 
 
+def test_a_table_that_ends_in_free_text_is_begun_with_the_last_column_that_can_be_learned(page: Any) -> None:
+    rows = "".join(f"{at % 7},{'ab'[at % 2]},note {at} of {at * 7} things\n" for at in range(80))
+    job = chosen(page, "notes.csv", f"size,kind,note\n{rows}")
+    assert '"target": "kind"' in job
+    page.wait_for_selector("dialog button.main:enabled")
+
+
+def test_in_a_narrow_window_what_was_begun_comes_into_sight(page: Any) -> None:
+    page.set_viewport_size({"width": 380, "height": 700})
+    begin(page, "Name a flower")
+    ended(page, "iris")
+    assert page.locator("#run").bounding_box()["y"] < 350
+
+
 def test_long_numbers_and_dates_stay_inside_a_narrow_page(page: Any, url: str) -> None:
     page.set_viewport_size({"width": 380, "height": 800})
     rows = "".join(f"2024-0{at % 9 + 1}-11,{at * 123_456_789.5},{at * 2_500.25}\n" for at in range(60))
@@ -235,7 +249,7 @@ def _runs(url: str, job_id: str) -> list[Any]:
 
 def test_the_keyboard_reaches_every_job(page: Any) -> None:
     begin(page, "Name a flower")
-    page.wait_for_selector("#jobs a[aria-current]")
+    page.wait_for_url("**/#job_*")
     last = page.locator("#jobs a").last
     last.focus()
     page.keyboard.press("Enter")
