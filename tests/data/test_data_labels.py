@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from service.data import Dataset, DatasetSpec, LabelsTarget, Preprocessor, apply, prepare
-from service.errors import InvalidSpec
+from service.errors import InvalidData, InvalidSpec
 
 Load = Callable[..., Dataset]
 TABLE = "x,red,sex,owns\n" + "1,0,male,yes\n2,1,female,no\n3,1,male,no\n4,,male,yes\n"
@@ -85,3 +85,9 @@ def test_classes_of_several_columns_are_pointed_to_labels(load: Load) -> None:
 def test_labels_cannot_be_stratified(load: Load) -> None:
     with pytest.raises(InvalidSpec, match="one target of classes"):
         prepare(load(a__csv=TABLE), spec("red", "sex", split={"kind": "stratified"}, validation=0.3), "binary")
+
+
+def test_lists_of_words_are_told_how_labels_are_sent(load: Load) -> None:
+    with pytest.raises(InvalidData, match="expected a number, got 'red'") as caught:
+        load(a__jsonl='{"x": 1, "tags": ["red", "big"]}\n{"x": 2, "tags": []}\n')
+    assert {fault.hint for fault in caught.value.faults if "target" in (fault.hint or "")}

@@ -15,6 +15,9 @@ from service.tensors import Array
 
 Rows = Sequence[object]
 _HINT = "a row of numbers has no gaps: fill them, or leave the row out"
+_LABELS = (
+    "lists of words are no column: give each word one of its own, 1 where a row has it, and name them as the target"
+)
 
 
 def add_lists(table: Table, name: str, values: Rows) -> None:
@@ -38,10 +41,11 @@ def add_lists(table: Table, name: str, values: Rows) -> None:
 
 
 def _faults(values: Rows, name: str, step: tuple[int, ...], before: int) -> Iterator[Fault]:
+    words = any(isinstance(each, str) for value in values if isinstance(value, list) for each in value)
     for row, value in enumerate(values, before):
         for each in missteps(value, step):
             message = f"{row_words(row)}, column {name!r}{place_words(each.at)}: {each.message}"
-            yield Fault(pointer("rows", row, name, *each.at), each.code, message, _HINT)
+            yield Fault(pointer("rows", row, name, *each.at), each.code, message, _LABELS if words else _HINT)
 
 
 def _alike(values: Rows) -> Array | None:
