@@ -84,12 +84,14 @@ def _default_features(
     features = [column for column in rest if column.type != "text" and not is_empty(column)]
     if not features:
         faults.add("/dataset/features", "no_features", "no column is left to learn from beside the target",
-                   _lone_hint(list(columns.values())))  # fmt: skip
+                   _lone_hint(list(columns.values()), texts))  # fmt: skip
     return features
 
 
-def _lone_hint(columns: Columns) -> str | None:
-    """What to do about a data set that has one column alone."""
+def _lone_hint(columns: Columns, texts: list[str]) -> str | None:
+    """What to do about a data set that has one column alone, or nothing but texts beside it."""
+    if texts:
+        return f"{texts[0]!r} is free text; types={texts[0]}:date (or :category) at the upload makes more of it"
     if [column.type for column in columns] == ["image"]:
         return "a zip tells what a picture shows by the folder it lies in"
     return f"{columns[0].name!r} is the only column: what is to be told of it is another" if len(columns) == 1 else None

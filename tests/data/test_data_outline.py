@@ -35,6 +35,13 @@ def test_a_column_alone_is_told_that_it_is(load: Load) -> None:
     assert "'a' is the only column" in (caught.value.faults[0].hint or "")
 
 
+def test_texts_alone_are_told_what_they_may_be(load: Load) -> None:
+    months = "".join(f"{1900 + at // 12}-{at % 12 + 1:02},{at}\n" for at in range(1200))
+    with pytest.raises(InvalidSpec, match="no column is left") as caught:
+        outlined(load(a__csv="month,n\n" + months), "number")
+    assert "'month' is free text; types=month:date" in (caught.value.faults[0].hint or "")
+
+
 def test_one_class_is_told_alike_whatever_learns_it(load: Load) -> None:
     data = load(a__csv="a,b\n1,x\n2,x\n")
     kinds: tuple[TargetKind, ...] = ("class", "binary")
