@@ -158,6 +158,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _hint(body: bytes) -> str | None:
+    if (b"NaN" in body or b"Infinity" in body) and b'"step' in body:
+        return 'JSON has no NaN and no Infinity; a metric may be "NaN", or in columns null with `nonfinite`.'
     if b"NaN" in body or b"Infinity" in body:
         return "JSON has no NaN and no Infinity; use null where a value may be missing."
     return None

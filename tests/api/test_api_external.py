@@ -93,6 +93,10 @@ async def test_what_makes_no_sense_is_refused_with_every_fault(tmp_path: Path) -
         for body, places in wrong:
             answer = await api.http.post(f"/v1/runs/{run_id}/metrics", json=body)
             assert set(pointers(answer)) == places, body
+        json_type = {"content-type": "application/json"}
+        url, literal = f"/v1/runs/{run_id}/metrics", '{"step": 1, "metrics": {"loss": NaN}}'
+        told = problem(await api.http.post(url, content=literal, headers=json_type), 400)
+        assert '"NaN"' in told["hint"]
         assert (await api.http.get(f"/v1/runs/{run_id}/metrics")).json()["metrics"] == {}
         problem(await api.http.post("/v1/runs/run_none/metrics", json={"step": 1, "metrics": {"a": 1.0}}), 404)
         assert pointers(await api.http.post("/v1/runs", json={"type": "train"})) == ["/type"]
