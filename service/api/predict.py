@@ -41,6 +41,7 @@ READERS: Mapping[str, Callable[[RowModel, bytes], Array]] = {
     RAW_TYPE: from_raw, NPY_TYPE: from_npy, "image/png": from_file, "image/jpeg": from_file,
     "audio/wav": from_file, "audio/x-wav": from_file,
 }  # fmt: skip
+ONE_ROW = tuple(media for media, reader in READERS.items() if reader is from_file)
 WRITERS: Mapping[str, Callable[[RowModel, Array], bytes]] = {RAW_TYPE: to_raw, NPY_TYPE: to_npy}
 _BINARY: dict[str, Any] = {media: {"schema": {"type": "string", "format": "binary"}} for media in WRITERS}
 

@@ -183,13 +183,11 @@ class LabelsTarget:
 
     def answers(self, y: Array, top_k: int | None) -> list[Answer]:
         """The labels that are likelier than not, and how likely each is (the `top_k` likeliest), likeliest first."""
-        ranked = self._ranked(y)
-        found = zip(self.labels(y), ranked, strict=True)
-        return [{"labels": labels, "probabilities": dict(likely[:top_k])} for labels, likely in found]
+        return [{"labels": _told(likely), "probabilities": dict(likely[:top_k])} for likely in self._ranked(y)]
 
     def labels(self, y: Array) -> list[list[str]]:
         """Of each row those that are likelier than not, likeliest first."""
-        return [[name for name, p in likely if p is not None and p >= _HALF] for likely in self._ranked(y)]
+        return [_told(likely) for likely in self._ranked(y)]
 
     def _ranked(self, y: Array) -> list[list[tuple[str, float | None]]]:
         order = np.argsort(-y, axis=1, kind="stable").tolist()
@@ -206,3 +204,7 @@ def _classified(names: Sequence[str], p: Sequence[float | None]) -> Answer:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def _told(likely: Sequence[tuple[str, float | None]]) -> list[str]:
+    return [name for name, p in likely if p is not None and p >= _HALF]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from api_server import Api, problem, serving
 from test_api_models import trained
@@ -51,6 +53,25 @@ async def test_pictures_are_explained_pixel_by_pixel_or_as_a_heat_map(tmp_path: 
             f"/v1/models/{ref}/attributions", json={"rows": [picture]}, headers={"Accept": "image/png"}
         )
         assert drawn.content.startswith(b"\x89PNG")
+        beside = await api.http.post(f"/v1/models/{ref}/attributions?target=1", json={"rows": [picture]})
+        assert problem(beside, 422)["errors"][0]["pointer"] == "/query/target"
         wrong = problem(await asked(api, ref, rows=[picture], target="11"), 422)
         assert wrong["errors"][0]["pointer"] == "/target"
         assert problem(await asked(api, ref, rows=[picture] * 65), 422)["errors"][0]["pointer"] == "/rows"
+
+
+async def test_a_picture_as_the_body_is_explained_as_its_array_is(tmp_path: Path) -> None:
+    pillow, file = pytest.importorskip("PIL.Image"), io.BytesIO()
+    pixels = np.zeros((8, 8), np.uint8)
+    pixels[:, 2:4] = 255
+    pillow.fromarray(pixels).save(file, "PNG")
+    async with serving(tmp_path) as api:
+        layers = [{"kind": "flatten"}, {"kind": "dense", "units": 10, "activation": "softmax"}]
+        ref = await trained(api, dataset={"sample": "digits", "target": "label"}, network={"layers": layers})
+        path, png = f"/v1/models/{ref}/attributions", {"Content-Type": "image/png"}
+        sent = await api.http.post(path, params={"target": "3"}, content=file.getvalue(), headers=png)
+        array = await asked(api, ref, rows=[(pixels // 255 * 16).tolist()], target="3")  # white is the largest value
+        assert sent.json() == array.json()
+        drawn = await api.http.post(path, content=file.getvalue(), headers=png | {"Accept": "image/png"})
+        assert drawn.content.startswith(b"\x89PNG")
+        assert problem(await api.http.post(path, content=b"no picture", headers=png), 422)["code"] == "invalid_data"
