@@ -13,17 +13,18 @@ from pathlib import Path
 
 from service.errors import StorageFull
 
+PRIVATE = 0o700  # a data folder's: data sets, keys' hashes and webhooks' secrets lie in it
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def make_folder(path: Path) -> None:
+def make_folder(path: Path, mode: int = 0o777) -> None:
     """Makes the folder, and those above it, where they are missing; each name is durable when it returns.
 
     A folder that was there may be one that a killed process had not yet fsynced.
     """
     if not path.parent.is_dir():
         make_folder(path.parent)
-    path.mkdir(exist_ok=True)
+    path.mkdir(mode, exist_ok=True)
     with suppress(PermissionError):  # it is not ours, so its folders are older than we are
         sync_folder(path.parent)
 

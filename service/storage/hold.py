@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from service.errors import Conflict
+from service.storage.durable import PRIVATE
 
 LOCK = "server.lock"
 
@@ -19,7 +20,7 @@ def hold(data_dir: Path) -> Iterator[None]:
 
     Raises Conflict while another process holds it.
     """
-    data_dir.mkdir(parents=True, exist_ok=True)
+    data_dir.mkdir(PRIVATE, parents=True, exist_ok=True)
     with open(data_dir / LOCK, "a+", encoding="ascii") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

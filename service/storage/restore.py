@@ -17,7 +17,7 @@ from service.errors import Conflict, InvalidData, StorageFull
 from service.storage import archive, attempts, check, manifest, migrate, references, use
 from service.storage.blobs import Blobs
 from service.storage.database import Database
-from service.storage.durable import full_told, make_folder, sync_folder
+from service.storage.durable import PRIVATE, full_told, make_folder, sync_folder
 from service.storage.hold import LOCK as SERVER_LOCK
 from service.storage.manifest import Manifest
 from service.storage.reserve import Reserve
@@ -44,7 +44,7 @@ def restore(source: BinaryIO, data_dir: Path, *, replace: bool = False) -> Resto
 
     With `replace` what was there is kept, in a folder beside the new. Whatever is raised, nothing there has changed.
     """
-    make_folder(data_dir)
+    make_folder(data_dir, PRIVATE)
     with use.alone(data_dir):
         old = _found(data_dir)
         if old and not replace:

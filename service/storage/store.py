@@ -15,7 +15,7 @@ from service.storage.blobs import GRACE_S, Blobs
 from service.storage.check import Checkup
 from service.storage.database import Database
 from service.storage.datasets import Datasets
-from service.storage.durable import make_folder
+from service.storage.durable import PRIVATE, make_folder
 from service.storage.events import Events
 from service.storage.experiments import Experiments
 from service.storage.jobs import Jobs
@@ -94,7 +94,7 @@ def open(url: str, data_dir: Path) -> Store:
 
     Raises InvalidSpec where there can be no database, PermissionError where this user may not write.
     """
-    make_folder(data_dir)
+    make_folder(data_dir, PRIVATE)
     reserve = Reserve(data_dir / "reserve")
     database = Database(url, reserve)
     check_place(url)

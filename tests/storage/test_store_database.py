@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import math
+import os
 import sqlite3
 import threading
 import time
@@ -12,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import InvalidSpec, StorageBusy
+from service import storage
+from service.errors import InvalidData, InvalidSpec, StorageBusy
 from service.storage import Job, Store, database
 from service.storage.reserve import Reserve
 from service.storage.translate import translated
@@ -179,3 +182,28 @@ def test_a_database_that_may_not_be_written_is_told_by_name(tmp_path: Path) -> N
         assert refused.value.filename == "the database"
     with pytest.raises(PermissionError, match="unable to open"), translated():
         sqlite3.connect(tmp_path / "nowhere" / "theirs.db")
+
+
+@pytest.mark.parametrize("made", ["opened", "held", "restored"])
+def test_a_new_data_folder_is_its_users_alone_and_one_that_was_there_stays(made: str, tmp_path: Path) -> None:
+    kept, before = tmp_path / "above" / "kept", os.umask(0)
+    try:
+        make(made, kept)
+        (ours := tmp_path / "ours").mkdir(0o755)
+        make(made, ours)
+    finally:
+        os.umask(before)
+    modes = [path.stat().st_mode & 0o777 for path in (kept.parent, kept, ours)]
+    assert modes == [0o777, 0o700, 0o755]
+
+
+def make(how: str, folder: Path) -> None:
+    """What needs a data folder, and makes it where it is not there."""
+    if how == "opened":
+        storage.open(f"sqlite:///{folder / 'store.db'}", folder).close()
+    elif how == "held":
+        with storage.hold(folder):
+            pass
+    else:
+        with pytest.raises(InvalidData):
+            storage.restore(io.BytesIO(b"no backup"), folder)
