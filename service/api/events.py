@@ -74,7 +74,8 @@ async def _answer(request: Request, here: Context, topics: Topics, query: Events
     found: Standings = {**here.store.events.standings(topics.jobs, topics.runs)} if topics.every else {}
     for name in topics.every:
         if name not in found:
-            raise NotFound(f"no {'job' if name in topics.jobs else 'run'} {name}")
+            what = "job" if name in topics.jobs else "run"
+            raise NotFound(f"no {what} {name}", hint=f"GET /v1/{what}s lists what there is.")
     if "text/event-stream" in request.headers.get("accept", ""):
         return WatchStream(here.watch, topics, _last(last, query.after), found)
     ended = bool(found) and all(each is not None and each.status in FINAL for each in found.values())

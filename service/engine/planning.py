@@ -17,9 +17,9 @@ from service.engine.parallel import LANES
 from service.engine.program import slots_of
 from service.engine.recipe import Recipe, divisible, measured, resolve
 from service.engine.row import RowPlan, Unfits, fuse, plan_row
-from service.engine.scores import fitting
+from service.engine.scores import fitting, meant
 from service.engine.shards import shard_sizes
-from service.errors import Fault, InvalidSpec, TooLarge, did_you_mean
+from service.errors import Fault, InvalidSpec, TooLarge
 
 MOST_PARAMETERS = 2**40
 
@@ -109,7 +109,7 @@ def _other_faults(recipe: Recipe, shape: Shape, outputs: int) -> list[Fault]:
     for index, name in enumerate(recipe.metrics or ()):
         if name not in allowed:
             message = f"{name!r} is not a score for {recipe.loss.name}"
-            faults.append(Fault(f"/metrics/{index}", "unknown_metric", message, did_you_mean(name, allowed), allowed))
+            faults.append(Fault(f"/metrics/{index}", "unknown_metric", message, meant(name, allowed), allowed))
     faults += _monitor_faults(recipe)
     for index, fault in misfits(recipe.training.augmentation, shape, recipe.loss):
         pointer = f"/training/augmentation/{index}{fault.place}"

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.engine.contract import Array, Target
+from service.errors import did_you_mean
 
 Doubles: TypeAlias = NDArray[np.float64]
 Function: TypeAlias = Callable[[Array, Array], float]
@@ -147,6 +148,12 @@ SCORES: dict[str, Score] = {
     )
 }
 
+_CALLED = {
+    "acc": "accuracy", "categorical_accuracy": "accuracy", "sparse_categorical_accuracy": "accuracy",
+    "binary_accuracy": "accuracy", "roc_auc": "auc", "f1_score": "f1", "mean_absolute_error": "mae",
+    "root_mean_squared_error": "rmse", "r2_score": "r2",
+}  # fmt: skip
+"""What Keras and scikit-learn call it."""
 
 FROM_LOSS: dict[str, Callable[[float], float]] = {
     "perplexity": lambda loss: math.exp(min(loss, 700.0)),
@@ -159,6 +166,12 @@ def fitting(target: Target) -> tuple[str, ...]:
     """The names of the scores that fit this kind of target."""
     names = [score.name for score in SCORES.values() if target in score.targets]
     return tuple(names + (list(FROM_LOSS) if target == "class" else []))
+
+
+def meant(name: str, allowed: tuple[str, ...]) -> str | None:
+    """A hint: what Keras or scikit-learn call so, or what is spelled alike."""
+    ours = _CALLED.get(name.lower())
+    return f"Did you mean {ours!r}?" if ours in allowed else did_you_mean(name, allowed)
 
 
 def higher_is_better(name: str) -> bool:

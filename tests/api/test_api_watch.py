@@ -317,5 +317,6 @@ async def test_several_jobs_and_runs_are_one_page_or_one_stream(tmp_path: Path) 
         assert [frame[2]["job_id"] for frame in frames if frame[0]] == [first["id"], second["id"]] * 2
         ends = {first["id"]: "cancelled", second["run_id"]: "cancelled"}
         assert frames[-1] == (None, "end", {"kind": "end", "data": {"statuses": ends}})
-        assert "run_x" in problem(await api.http.get(f"{named}&run=run_x"), 404)["detail"]
+        missing = problem(await api.http.get(f"{named}&run=run_x"), 404)
+        assert (missing["detail"], missing["hint"]) == ("no run run_x", "GET /v1/runs lists what there is.")
         assert pointers(await api.http.get("/v1/events?" + "&".join(["job=a"] * 201))) == ["/query/job"]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from service.engine import SCORES, Examples, Finished, Network, Recipe, Signature, Training
-from service.engine.contract import Array
-from service.engine.scores import FROM_LOSS, fitting, higher_is_better
+from service.engine.contract import Array, Target
+from service.engine.scores import FROM_LOSS, fitting, higher_is_better, meant
 
 ROWS = 300
 
@@ -171,3 +171,17 @@ def test_every_fitting_score_comes_out_by_its_name(loss: str, units: int, output
     found = finished(Training(recipe, Signature((3,)), outputs, rows, rows, rows))
     assert set(found) == {"test_loss", *(f"test_{name}" for name in names)}
     assert all(map(math.isfinite, found.values()))
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "hint"),
+    [
+        ("acc", "class", "Did you mean 'accuracy'?"),  # not 'auc', which is spelled alike
+        ("roc_auc", "class", "Did you mean 'auc'?"),
+        ("acuracy", "class", "Did you mean 'accuracy'?"),
+        ("mean_absolute_error", "number", "Did you mean 'mae'?"),
+        ("mean_absolute_error", "class", None),
+    ],
+)
+def test_what_others_call_a_score_is_understood(name: str, target: Target, hint: str | None) -> None:
+    assert meant(name, fitting(target)) == hint
