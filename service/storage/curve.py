@@ -1,7 +1,8 @@
 """Reading series: a range of points, whole or reduced to as many as a chart can show.
 
-A chart is drawn from the outlines of the sealed blocks wherever they are fine enough, without opening the blocks. It
-depends on nothing but what is stored, so the same question gives the same answer twice.
+A chart is drawn from the outlines of the sealed blocks wherever they are fine enough, without opening the blocks but
+for the few stretches that stand out. It depends on nothing but what is stored, so the same question gives the same
+answer twice.
 """
 
 from __future__ import annotations
