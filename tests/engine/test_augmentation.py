@@ -264,8 +264,7 @@ def test_the_training_loss_of_mixtures_is_against_their_own_targets() -> None:
 def test_mixtures_are_learned_by_every_loss_that_has_them(loss: str, units: int, y: list[float]) -> None:
     targets = np.array(y * 8, np.float32).reshape(-1, 1)
     targets = np.concatenate([targets, 1 - targets], axis=1) if units == 2 else targets
-    outputs = 2 if loss == "binary_cross_entropy" else units
-    training = Training(images([{"kind": "mixup"}], loss, units), BYTES, outputs, Examples(pictures(16).x, targets))
+    training = Training(images([{"kind": "mixup"}], loss, units), BYTES, units, Examples(pictures(16).x, targets))
     assert np.isfinite(scores_of(training)["train_loss"])
 
 
@@ -282,12 +281,13 @@ def test_mixtures_are_learned_by_every_loss_that_has_them(loss: str, units: int,
     ],
 )
 def test_what_does_not_fit_is_refused_by_the_plan(given: Any, dims: tuple[int, ...], loss: str, place: str) -> None:
-    layers = [{"kind": "flatten"}, {"kind": "dense", "units": 1 if loss == "hinge" else 2}]
+    outputs = 1 if loss == "hinge" else 2
+    layers = [{"kind": "flatten"}, {"kind": "dense", "units": outputs}]
     recipe = Recipe.model_validate(
         {"network": {"layers": layers}, "loss": {"kind": loss}, "training": {"augmentation": [given]}}
     )
     with pytest.raises(InvalidSpec) as caught:
-        plan(recipe, Signature(dims), 2, 100)
+        plan(recipe, Signature(dims), outputs, 100)
     assert [fault.pointer for fault in caught.value.faults] == ["/training/augmentation/0" + place]
 
 
