@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from fastapi import APIRouter
 from fastapi.exceptions import RequestValidationError
@@ -41,7 +41,7 @@ def strict(routers: Iterable[APIRouter]) -> None:
     for router in routers:
         for route in router.routes:
             if isinstance(route, APIRoute) and not isinstance(route.app, _Bare | _Once) and not lenient(route.path):
-                route.app = _Once(route.app, _lists(route)) if names(route) else _Bare(route.app)
+                route.app = _Once(route.app, _lists(route)) if known(route) else _Bare(route.app)
 
 
 class _Bare:
@@ -74,11 +74,7 @@ class _Once:
 
 def _lists(route: object) -> frozenset[str]:
     """Those parameters of a route that may be given several times."""
-    found: dict[str, Any] = {}
-    for field in getattr(getattr(route, "dependant", None), "query_params", ()):
-        fields = getattr(field.field_info.annotation, "model_fields", None) or {field.alias: field.field_info}
-        found |= {name: each.annotation for name, each in fields.items()}
-    return frozenset(name for name, annotation in found.items() if get_origin(annotation) is list)
+    return frozenset(name for name, annotation in known(route).items() if get_origin(annotation) is list)
 
 
 def placed(fault: Fault) -> Fault:
@@ -87,27 +83,28 @@ def placed(fault: Fault) -> Fault:
     return fault if told else replace(fault, pointer=f"/query{fault.pointer}")
 
 
-def names(route: object) -> list[str]:
-    """The parameters that the query of a route may have."""
-    dependant = getattr(route, "dependant", None)
-    found: list[str] = []
-    for field in getattr(dependant, "query_params", ()):
-        fields = getattr(field.field_info.annotation, "model_fields", None)
-        found += list(fields) if fields else [field.alias]
+def known(route: object) -> dict[str, Any]:
+    """The parameters that the query of a route may have, and of which types."""
+    found: dict[str, Any] = {}
+    for field in getattr(getattr(route, "dependant", None), "query_params", ()):
+        fields = getattr(field.field_info.annotation, "model_fields", None) or {field.alias: field.field_info}
+        found |= {name: each.annotation for name, each in fields.items()}
     return found
 
 
-def fault(error: Mapping[str, Any], known: Sequence[str]) -> Fault:
+def fault(error: Mapping[str, Any], known: Mapping[str, Any]) -> Fault:
     """What FastAPI says of a query, path or header value, in our words; pointers start with where it stood."""
     pointer = "".join(f"/{part}" for part in error["loc"])
     name = str(error["loc"][-1])
     if error["type"] == "given_twice":
         return Fault(pointer, "twice", f"{name} is given more than once", "One value is taken here.")
     if error["type"] == "extra_forbidden":
-        return Fault(pointer, "unknown_field", f"no parameter {name!r} here", _hint(name, known), tuple(known))
+        return Fault(pointer, "unknown_field", f"no parameter {name!r} here", _hint(name, tuple(known)), tuple(known))
     code = code_of(str(error["type"]))
     if code == "missing":
-        return Fault(pointer, code, f"{name!r} is missing")
+        choices = known.get(name)
+        allowed = get_args(choices) if str(get_origin(choices)) == str(Literal) else ()
+        return Fault(pointer, code, f"{name!r} is missing", allowed=tuple(map(str, allowed)))
     if code != "unknown_word":
         return Fault(pointer, code, f"{name} {said(error['msg'])}")
     words, sent = tuple(re.findall(r"'([^']*)'", error["ctx"]["expected"])), str(error["input"])[:40]

@@ -132,7 +132,7 @@ async def _on_service_error(request: Request, error: Exception) -> Response:
 async def _on_invalid_parameters(request: Request, error: Exception) -> Response:
     """A query, path or header value that does not fit; pointers start with where it stood: /query/limit."""
     assert isinstance(error, RequestValidationError)
-    known = parameters.names(request.scope.get("route"))
+    known = parameters.known(request.scope.get("route"))
     faults = tuple(parameters.fault(each, known) for each in error.errors())
     words = faults[0].message if len(faults) == 1 else f"{len(faults)} parameters do not fit"
     problem = Problem(STATUS[InvalidSpec], InvalidSpec.code, words, None, faults)

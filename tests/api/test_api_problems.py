@@ -251,6 +251,8 @@ async def test_a_word_of_the_query_that_is_none_is_told_with_those_there_are(tmp
     async with serving(tmp_path) as api:
         job = (await api.submit()).json()
         export = f"/v1/runs/{job['run_id']}/export"
+        missing = problem(await api.http.get(export), 422)["errors"][0]
+        assert "onnx" in missing["allowed"]
         wrong = problem(await api.http.get(export, params={"format": "onx"}), 422)["errors"][0]
         assert (wrong["code"], wrong["hint"]) == ("unknown_word", "Did you mean 'onnx'?")
         assert wrong["allowed"][0] == "safetensors"
