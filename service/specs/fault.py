@@ -210,7 +210,9 @@ def _message(error: ErrorDetails, place: list[str | int]) -> str:
     if kind == "extra_forbidden":
         return f"unknown field {place[-1]!r}"
     if kind == "missing":
-        return f"{place[-1]!r} {'has too few items' if isinstance(error['loc'][-1], int) else 'is missing'}"
+        if isinstance(error["loc"][-1], int):
+            return f"{place[-1]!r} has {len(error['input'])} item{'s' * (len(error['input']) != 1)}, too few"
+        return f"{place[-1]!r} is missing"
     if kind == "union_tag_not_found":
         return f"{place[-1]!r} is missing: it says which kind of thing this is"
     if kind == "union_tag_invalid":

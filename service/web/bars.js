@@ -22,7 +22,7 @@ export function bars(target) {
       const names = shown.length > MOST ? shown.slice(0, MOST) : shown.sort(([a], [b]) => a.localeCompare(b, "en", { numeric: true }));
       list.replaceChildren(...names.map(([name, share]) => {
         if (!rows.has(name)) rows.set(name, bar(name));
-        rows.get(name).show(share, name === prediction.label);
+        rows.get(name).show(share, (prediction.labels ?? [prediction.label]).includes(name));
         return rows.get(name).element;
       }));
     },
@@ -31,6 +31,7 @@ export function bars(target) {
 
 function told(prediction) {
   if ("label" in prediction) return prediction.label;
+  if ("labels" in prediction) return prediction.labels.join(", ") || "none of them";
   if ("value" in prediction) return number(prediction.value, 6);
   return Object.entries(prediction.values).map(([name, value]) => `${name} ${number(value, 6)}`).join(", ");
 }

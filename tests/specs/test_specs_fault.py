@@ -204,3 +204,8 @@ def test_faults_inside_objects_with_any_keys_have_their_place(
         Logged.model_validate(document)
     (told,) = faults(caught.value, Logged, document)
     assert (told.pointer, told.message, told.hint) == (pointer, message, hint)
+
+
+def test_a_list_that_is_too_short_tells_how_long_it_is() -> None:
+    told = only(job(network={"layers": [CONV | {"kernel_size": [3]}]}))
+    assert (told.pointer, told.message) == ("/spec/network/layers/0/kernel_size", "'kernel_size' has 1 item, too few")
