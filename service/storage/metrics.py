@@ -27,8 +27,15 @@ from service.storage.summary import Summary
 from service.storage.tables import blocks, runs, series
 
 MAX_POINTS = 4_000_000  # of one answer
-_BIGGER = re.compile(r"accuracy|(^|_)(acc|f1|auc|r2|precision|recall|score|reward|bleu|iou|map)(_|$)")
-_SMALLER = re.compile(r"loss|error|perplexity|bits_per|(^|_)(mse|mae|rmse|mape|wer|cer|nll)(_|$)")
+_BIGGER, _SMALLER = (
+    re.compile(rf"{anywhere}|(?:^|[^a-z0-9])(?:{words})(?:@?\d*)(?:[^a-z0-9]|$)", re.IGNORECASE)
+    for anywhere, words in (
+        ("accuracy", "acc|f1|auc|auroc|auprc|r2|precision|recall|score|reward|bleu|rouge[ln]?|m?iou|dice|map|ndcg|mrr|"
+         "psnr|ssim|mcc|kappa|spearman|pearson|sensitivity|specificity|hit_rate|win_rate|exact_match|top"),
+        ("loss|error|perplexity|bits_per|cross.?entropy",
+         "mse|mae|rmse|mape|wer|cer|nll|ppl|bpc|err|kl|fid|ece|brier|regret|latency"),
+    )
+)  # fmt: skip
 # Statements made once: making one costs more than running it.
 _CHANGED = Prepared(
     update(runs)
@@ -206,7 +213,7 @@ def direction(name: str) -> Literal["min", "max"] | None:
     """Which end of a metric is its best, by its name; None when the name does not tell.
 
     Losses, errors and perplexities are best at their minimum; accuracies, F1, AUC, R2, precision, recall, scores,
-    rewards, BLEU and IoU at their maximum.
+    rewards, BLEU, IoU and others that the field knows at their maximum.
     """
     if _SMALLER.search(name):
         return "min"

@@ -299,6 +299,9 @@ def test_a_chart_from_outlines_is_one_from_the_points(store: Store) -> None:
         ("val_loss", "min"), ("loss", "min"), ("test_perplexity_excluding_oov", "min"), ("error_rate", "min"),
         ("rmse", "min"), ("val_accuracy", "max"), ("f1", "max"), ("macro_f1", "max"), ("auc", "max"), ("r2", "max"),
         ("learning_rate", None), ("epoch", None), ("rows_per_s", None), ("grad_norm", None), ("macro", None),
+        ("val/f1", "max"), ("eval.Dice", "max"), ("NDCG@10", "max"), ("rougeL", "max"), ("mAP50", "max"),
+        ("top5", "max"), ("Val Acc", "max"), ("ppl", "min"), ("train-ppl", "min"), ("KL", "min"), ("fid_score", "min"),
+        ("cross_entropy", "min"), ("stderr", None), ("topology", None), ("accumulate", None), ("policy_entropy", None),
     ],
 )  # fmt: skip
 def test_the_name_of_a_metric_tells_its_best_end(name: str, end: str | None) -> None:
