@@ -5,12 +5,14 @@ It also counts, where a caller may ask only so often.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.ahead import Headers
 from service.api.door import request_id
@@ -21,6 +23,7 @@ from service.errors import Forbidden, ServiceError, Unauthorized
 from service.storage import Held, Keys, KeyScope, digest
 
 FRESH_S = 1.0  # so long a revoked key may still open
+STREAM_S = 5.0  # so long a stream goes on that it had opened
 COOKIE = "netwright_key"
 OPEN = ("/", "/docs", "/openapi.json", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")
 PAGE = "/web/"
@@ -117,7 +120,38 @@ class Gate:
             except ServiceError as error:
                 await _refuse(error, scope, receive, send)
                 return
+            if b"text/event-stream" in dict(scope["headers"]).get(b"accept", b""):
+                await self._stream(scope, receive, send)
+                return
         await self._app(scope, receive, send)
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """An answer that may go on for days: to the app, whose key opens nothing any more is a reader who has gone."""
+        shut, version = False, self._keeper.version()
+
+        async def received() -> Message:
+            nonlocal shut, version
+            waiting = asyncio.ensure_future(receive())
+            try:
+                while not (await asyncio.wait({waiting}, timeout=STREAM_S))[0]:
+                    if version != (version := self._keeper.version()) and not self._may(scope):
+                        shut = True
+                        return {"type": "http.disconnect"}
+                return waiting.result()
+            finally:
+                waiting.cancel()
+
+        await self._app(scope, received, send)
+        if shut:
+            with suppress(RuntimeError):  # it had come to its end by itself
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _may(self, scope: Scope) -> bool:
+        try:
+            self._keeper.check(scope)
+        except ServiceError:
+            return False
+        return True
 
 
 async def _refuse(error: ServiceError, scope: Scope, receive: Receive, send: Send) -> None:

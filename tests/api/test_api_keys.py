@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from api_server import Api, problem, serving
@@ -155,3 +156,27 @@ async def test_who_asks_too_often_is_told_when_to_come_again(tmp_path: Path, mon
         assert (await api.http.get("/health/live")).status_code == 200
         now_s[0] = 0.5
         assert [(await api.http.get("/v1/jobs", headers=first)).status_code for _ in range(2)] == [200, 429]
+
+
+async def test_a_stream_ends_when_the_key_that_opened_it_is_revoked(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "STREAM_S", 0.01)
+    streams = {"accept": "text/event-stream"}
+    mine, words = api.store.keys.create("mine", "read")
+    theirs = key(api, "read")
+    async with anyio.create_task_group() as group:
+        heard = list[httpx.Response]()
+
+        async def listen(shown: dict[str, str]) -> None:
+            heard.append(await api.http.get("/v1/events", headers=streams | shown))
+
+        group.start_soon(listen, bearer(words))
+        group.start_soon(listen, theirs)
+        with anyio.fail_after(30):
+            while len(api.app.state.context.watch) < 2:
+                await anyio.sleep(0.01)
+            api.store.keys.revoke(mine.id)
+            while not heard:
+                await anyio.sleep(0.01)
+            assert (heard[0].status_code, len(heard), len(api.app.state.context.watch)) == (200, 1, 1)
+        group.cancel_scope.cancel()
+    problem(await api.http.get("/v1/events", headers=streams | bearer(words)), 401)
