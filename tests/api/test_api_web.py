@@ -13,7 +13,7 @@ from service.api.web import FOLDER, INDEX, POLICY, REFERENCE
 pytestmark = pytest.mark.anyio
 FILES = sorted(path for path in FOLDER.iterdir() if path.is_file())
 SCRIPTS = [path for path in FILES if path.suffix == ".js"]
-MOST_BYTES = 86_000
+MOST_BYTES = 87_000
 MOST_LINES = 300
 
 
