@@ -54,6 +54,12 @@ bench-engine bench-engine-cnn bench-engine-recurrent bench-engine-two: $(ORACLE)
 power-cut: $(DEV) ## cut the power 10,000 times at a store that works, open what is left (needs Linux and a C compiler)
 	$(BIN)/python tests/storage/power_drill.py --images 10000
 
+.PHONY: postgresql
+postgresql: $(DEV) ## the store's tests on a PostgreSQL server: NETWRIGHT_TEST_POSTGRESQL=postgresql+psycopg://user@host/postgres
+	@$(PIP) -e ".[dev,postgresql]"
+	@test -n "$$NETWRIGHT_TEST_POSTGRESQL" || { echo "Name the server: make postgresql NETWRIGHT_TEST_POSTGRESQL=postgresql+psycopg://user@host/postgres"; exit 1; }
+	$(BIN)/python -m pytest tests/storage
+
 oracle: $(ORACLE) ## compare with torch, kenlm and others (a large installation)
 	$(BIN)/python -m pytest -m oracle
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Row, Update, and_, bindparam, func, insert, select, update
+from sqlalchemy import BigInteger, Connection, Row, Update, and_, bindparam, func, insert, select, update
 
 from service import clock
 from service.storage import checkpoints, events, moment, series, status, trials
@@ -39,7 +39,9 @@ _RENEWED = _OWNED.values(lease_until=bindparam("now_s") + attempts.c.lease_s)
 _FIRST = (
     select(runs.c.key)
     .where(
-        runs.c.status == "queued", runs.c.cpus <= bindparam("free_cpus"), runs.c.memory_bytes <= bindparam("free_bytes")
+        runs.c.status == "queued",
+        runs.c.cpus <= bindparam("free_cpus", type_=BigInteger),  # of any number there may be enough
+        runs.c.memory_bytes <= bindparam("free_bytes"),
     )
     .order_by(runs.c.urgency, runs.c.place)
     .limit(1)

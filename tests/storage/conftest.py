@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import create_engine, make_url
 
 from service import clock, storage
 from service.storage import Attempt, Checkpoint, Job, Owner, Store
 
 LEASE_S = 10.0
+_SERVER = os.environ.get("NETWRIGHT_TEST_POSTGRESQL")  # a URL: `make postgresql`
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if _SERVER is not None and item.get_closest_marker("sqlite"):
+        pytest.skip("looks into the file of a SQLite store")
+
+
+@cache
+def store_url(folder: Path) -> str:
+    """Of the folder's database: a file in it, or one of its own on the server that NETWRIGHT_TEST_POSTGRESQL names."""
+    if _SERVER is None:
+        return f"sqlite:///{folder / 'store.db'}"
+    name = f"netwright_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
+    engine = create_engine(_SERVER, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    engine.dispose()
+    return make_url(_SERVER).set(database=name).render_as_string(hide_password=False)
 
 
 def open_store(folder: Path) -> Store:
     """The store of a folder, as every process opens it."""
-    return storage.open(f"sqlite:///{folder / 'store.db'}", folder)
+    return storage.open(store_url(folder), folder)
 
 
 @pytest.fixture

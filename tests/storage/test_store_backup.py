@@ -20,6 +20,7 @@ from service import clock, storage
 from service.errors import Conflict, InvalidData, ServiceError, StorageFull
 from service.storage import Attempt, Checkpoint, Job, Report, Store
 
+pytestmark = pytest.mark.sqlite
 MOMENT = clock.now()
 
 

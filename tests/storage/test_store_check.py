@@ -11,6 +11,8 @@ import pytest
 
 from service.storage import Attempt, Checkpoint, Job, Report, Store
 
+pytestmark = pytest.mark.sqlite
+
 
 @pytest.fixture
 def run(

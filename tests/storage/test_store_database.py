@@ -35,6 +35,7 @@ def holding(folder: Path) -> sqlite3.Connection:
 
 
 @pytest.mark.usefixtures("impatient")
+@pytest.mark.sqlite
 def test_a_store_held_too_long_says_so_can_be_read_and_goes_on_afterwards(
     store: Store, folder: Path, submit: Callable[..., Job]
 ) -> None:
@@ -50,6 +51,7 @@ def test_a_store_held_too_long_says_so_can_be_read_and_goes_on_afterwards(
     other.close()
 
 
+@pytest.mark.sqlite
 def test_a_writer_waits_for_another_one(store: Store, folder: Path, submit: Callable[..., Job]) -> None:
     other = holding(folder)
     done = threading.Event()
@@ -67,6 +69,7 @@ def test_a_writer_waits_for_another_one(store: Store, folder: Path, submit: Call
     other.close()
 
 
+@pytest.mark.sqlite
 def test_who_does_not_wait_hears_at_once_that_another_writes_and_the_next_one_waits(store: Store, folder: Path) -> None:
     run = store.runs.create_external().id
     given = [(run, {"loss": ([1], [0.5])})]
@@ -99,6 +102,7 @@ def test_what_fails_in_the_middle_leaves_nothing_and_the_next_goes_on(store: Sto
     assert store.jobs.submit(type="train", spec={}).status == "queued"
 
 
+@pytest.mark.sqlite
 def test_a_commit_that_fails_leaves_nothing_and_the_next_goes_on(store: Store) -> None:
     def dangling() -> None:
         with store._database.write() as connection:
@@ -135,6 +139,7 @@ def test_many_threads_use_one_store(store: Store) -> None:
     assert len(store.runs.list(limit=1000).data) == 80
 
 
+@pytest.mark.sqlite
 def test_readers_are_not_held_up_by_a_writer(store: Store, folder: Path, submit: Callable[..., Job]) -> None:
     job = submit()
     other = holding(folder)
@@ -146,6 +151,7 @@ def test_readers_are_not_held_up_by_a_writer(store: Store, folder: Path, submit:
     other.close()
 
 
+@pytest.mark.sqlite
 def test_the_store_is_durable_and_keeps_its_references(store: Store) -> None:
     for transaction in (store._database.read, store._database.write):
         with transaction() as connection:

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from service.storage import Attempt, Job, Report, Store
 
 
@@ -88,6 +90,7 @@ with sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None) as other:
 """
 
 
+@pytest.mark.sqlite
 def test_a_store_that_looked_for_commits_takes_nobodys_lock_with_it_when_it_closes(
     store: Store, another: Callable[[], Store], folder: Path
 ) -> None:

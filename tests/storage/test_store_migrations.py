@@ -60,6 +60,7 @@ def test_the_migrations_lead_to_the_tables_of_the_code(tmp_path: Path) -> None:
     engine.dispose()
 
 
+@pytest.mark.sqlite
 def test_a_store_made_at_once_is_the_one_made_by_the_migrations(store: Store, tmp_path: Path) -> None:
     migrated(tmp_path / "m.db")
     assert schema(store.data_dir / "store.db") == schema(tmp_path / "m.db")
@@ -76,6 +77,7 @@ def test_a_store_without_a_revision_row_is_brought_to_the_newest(tmp_path: Path)
     store.close()
 
 
+@pytest.mark.sqlite
 def test_a_store_of_a_newer_version_is_refused_and_not_touched(store: Store, folder: Path) -> None:
     store.close()
     connection = sqlite3.connect(folder / "store.db", isolation_level=None)
@@ -86,6 +88,7 @@ def test_a_store_of_a_newer_version_is_refused_and_not_touched(store: Store, fol
     connection.close()
 
 
+@pytest.mark.sqlite
 def test_a_migration_that_ends_half_way_leaves_the_store_as_it_was(store: Store, folder: Path) -> None:
     store.jobs.submit(type="train", spec={})
     before = schema(folder / "store.db")
@@ -104,6 +107,7 @@ def test_a_migration_that_ends_half_way_leaves_the_store_as_it_was(store: Store,
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar_one() == 1
 
 
+@pytest.mark.sqlite
 def test_opening_a_store_again_changes_nothing(store: Store, folder: Path) -> None:
     store.jobs.submit(type="train", spec={})
     before = schema(folder / "store.db")
