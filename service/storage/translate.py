@@ -20,8 +20,10 @@ _CLOSED = ("SQLITE_CANTOPEN", "SQLITE_READONLY")
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Around every use of a driver. Raises StorageBusy, StorageDamaged, StorageFull, PermissionError, and InvalidSpec for
-    a text that it does not hold."""
+    """Around every use of a driver.
+
+    Raises StorageBusy, StorageDamaged, StorageFull, PermissionError, and InvalidSpec for a text that it does not hold.
+    """
     try:
         yield
     except (DatabaseError, sqlite3.DatabaseError) as error:
