@@ -13,7 +13,7 @@ from service.data.packed import unpack
 from service.data.place import MOST_FAULTS, refusal
 from service.data.prepare import PIECE_NUMBERS
 from service.data.split import Ids
-from service.data.whole_rows import fits
+from service.data.whole_rows import expected, takes
 from service.errors import InvalidData
 from service.tensors import Array
 
@@ -47,8 +47,8 @@ class WholeRows:
             found = unpack(str(value), self.encoder)
         except InvalidData as error:
             raise refusal([fault(row, self.encoder.name, "not_readable", error.message, error.hint)]) from error
-        if not fits(found, self.encoder.dtype):
-            raise refusal([fault(row, self.encoder.name, "out_of_range", "expected finite numbers")])
+        if not takes(found, self.encoder):
+            raise refusal([fault(row, self.encoder.name, "out_of_range", expected(self.encoder))])
         return found
 
 
@@ -88,9 +88,7 @@ def _columns_of(dataset: Dataset, encoder: Whole) -> list[Column]:
 
 
 def _check_values(values: Array, start: int, encoder: Whole) -> None:
-    if fits(values, encoder.dtype):
+    if takes(values, encoder):
         return
-    wrong = [at for at, row in enumerate(values) if not fits(np.asarray(row), encoder.dtype)][:MOST_FAULTS]
-    whole = {"uint8": "whole numbers from 0 to 255", "int32": "whole numbers below 2^31"}
-    expected = f"expected {whole.get(encoder.dtype, 'finite numbers')}"
-    raise refusal([fault(start + at, encoder.name, "out_of_range", expected) for at in wrong])
+    wrong = [at for at, row in enumerate(values) if not takes(np.asarray(row), encoder)][:MOST_FAULTS]
+    raise refusal([fault(start + at, encoder.name, "out_of_range", expected(encoder)) for at in wrong])

@@ -25,7 +25,7 @@ from service.data.targets import (
     NumberTarget,
     Target,
 )
-from service.data.whole_rows import finite, fits, read_whole
+from service.data.whole_rows import expected, finite, read_whole, takes
 from service.errors import Fault, InvalidData
 from service.tensors import Array
 
@@ -186,15 +186,14 @@ class Preprocessor:
         found = self.encoder.assemble(numbers, np.zeros((len(x), 0), np.intp))
         wrong = np.logical_not(np.isfinite(found).all(axis=1) & np.isfinite(numbers).all(axis=1))
         if wrong.any():
-            raise _not_finite(wrong, place)
+            raise _not_taken(wrong, place)
         return found
 
     def _whole_array(self, x: Array, whole: Whole, place: str) -> Array:
         if x.shape[1:] not in whole.accepted or x.dtype.kind not in "iuf":
             raise _wrong_array(x, f"(rows, {', '.join(map(str, whole.raw))})", place)
-        if not fits(x, whole.dtype):
-            wrong = np.array([not fits(row, whole.dtype) for row in x])
-            raise _not_finite(wrong, place)
+        if not takes(x, whole):
+            raise _not_taken(np.array([not takes(row, whole) for row in x]), place, expected(whole))
         return whole.cast(x)
 
     def _of_one_length(self, x: Array, encoder: Sequences, place: str) -> Array:
@@ -202,7 +201,7 @@ class Preprocessor:
             raise _wrong_array(x, f"(rows, {', '.join(['steps', *map(str, encoder.plain[0])])})", place)
         steps = x.reshape(-1, *x.shape[2:])
         if not encoder.takes(steps):
-            raise _not_finite(np.array([not encoder.takes(row) for row in x]), place)
+            raise _not_taken(np.array([not encoder.takes(row) for row in x]), place, f"expected {encoder.expected}")
         return cut(encoder.cast(steps), np.full(len(x), x.shape[1]))
 
     @property
@@ -240,9 +239,9 @@ def _wrong_array(x: Array, expected: str, place: str) -> InvalidData:
     return InvalidData(message, faults=[Fault(place, "wrong_shape", message)])
 
 
-def _not_finite(wrong: Array, place: str) -> InvalidData:
+def _not_taken(wrong: Array, place: str, hint: str | None = None) -> InvalidData:
     faults = [
-        Fault(place + pointer(row), "out_of_range", f"{sent_row(row)} holds numbers out of range")
+        Fault(place + pointer(row), "out_of_range", f"{sent_row(row)} holds numbers out of range", hint)
         for row in np.flatnonzero(wrong)[:20].tolist()
     ]
     return InvalidData(faults[0].message, faults=faults)

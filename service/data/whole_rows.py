@@ -17,6 +17,7 @@ from service.errors import InvalidData
 from service.tensors import Array
 
 Values = Sequence[Any]
+_RANGES = {"uint8": "whole numbers from 0 to 255", "int32": "whole numbers below 2^31"}
 
 
 def read_whole(rows: Values, whole: Whole, known: frozenset[str], place: str) -> Array:
@@ -47,7 +48,7 @@ def _stacked(rows: Values, whole: Whole) -> Array | None:
         return None
     if found.shape[1:] not in whole.accepted or not _all_numbers(rows, found.ndim):
         return None
-    return found if fits(found, whole.dtype) else None
+    return found if takes(found, whole) else None
 
 
 def _flattened(rows: Values, raw: tuple[int, ...]) -> Values:
@@ -94,6 +95,20 @@ def fits(values: Array, dtype: str) -> bool:
         return bool(np.isfinite(values.astype(dtype, copy=False)).all())
 
 
+def takes(values: Array, whole: Whole) -> bool:
+    """Whether numbers are what the network takes: ids of its vocabulary, or what survives in its type."""
+    if not fits(values, whole.dtype):
+        return False
+    return whole.vocabulary is None or not values.size or bool(values.min() >= 0 and values.max() < whole.vocabulary)
+
+
+def expected(whole: Whole) -> str:
+    """What `takes` asks for, in words."""
+    if whole.vocabulary is not None:
+        return f"expected whole numbers from 0 to {whole.vocabulary - 1:,}, as in training"
+    return f"expected {_RANGES.get(whole.dtype, 'finite numbers')}"
+
+
 def finite(values: Array) -> bool:
     """Whether all numbers are."""
     return bool(np.logical_and.reduce(np.isfinite(values), None))  # `all` goes through Python once more
@@ -107,13 +122,21 @@ def _row_array(at: int, row: Any, whole: Whole, known: frozenset[str], faults: R
             return None
         if isinstance(row[whole.name], str | bytes):
             return _unpacked(at, row[whole.name], whole.name, whole, faults)
-        return row_array(at, row[whole.name], whole.name, whole.accepted, faults, whole.dtype)
+        return _taken(at, row[whole.name], whole.name, whole, faults)
     if isinstance(row, str | bytes):
         return _unpacked(at, row, None, whole, faults)
     if isinstance(row, list):
-        return row_array(at, row, None, whole.accepted, faults, whole.dtype)
+        return _taken(at, row, None, whole, faults)
     hint = f"an array of shape {whole.raw}, or an object with {whole.name!r}"
     faults.add(at, None, "not_a_row", f"expected an object or an array, got {shown(row)}", hint)
+    return None
+
+
+def _taken(at: int, value: Any, name: str | None, whole: Whole, faults: RowFaults) -> Array | None:
+    found = row_array(at, value, name, whole.accepted, faults, whole.dtype)
+    if found is None or takes(found, whole):
+        return found
+    faults.add(at, name, "out_of_range", expected(whole))
     return None
 
 
@@ -123,9 +146,9 @@ def _unpacked(at: int, value: str | bytes, name: str | None, whole: Whole, fault
     except InvalidData as error:
         faults.add(at, name, "not_readable", error.message, error.hint)
         return None
-    if fits(found, whole.dtype):
+    if takes(found, whole):
         return found
-    faults.add(at, name, "out_of_range", "expected finite numbers")
+    faults.add(at, name, "out_of_range", expected(whole))
     return None
 
 
@@ -145,12 +168,8 @@ def row_array(
         faults.add(at, name, "not_a_number", "expected numbers only", "words, null, true and false are none")
         return None
     if not fits(found, dtype):
-        expected = {"uint8": "whole numbers from 0 to 255", "int32": "whole numbers below 2^31"}.get(
-            dtype, "finite numbers"
-        )
-        faults.add(
-            at, name, "out_of_range", f"expected {expected}", "send values as in the data set; scaling is done here"
-        )
+        words = f"expected {_RANGES.get(dtype, 'finite numbers')}"
+        faults.add(at, name, "out_of_range", words, "send values as in the data set; scaling is done here")
         return None
     return found
 

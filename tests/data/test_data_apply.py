@@ -47,6 +47,13 @@ def test_rows_without_names_are_the_features_in_order(load: Load) -> None:
     np.testing.assert_array_equal(apply(lines, preprocessor).x(np.arange(2)), preprocessor.rows(sent))
 
 
+def test_an_id_that_training_had_not_is_named_by_its_row(load: Load) -> None:
+    preprocessor = model(load(a__npz=npz(ids=np.array([[1, 3], [0, 4]]), label=np.array([0, 1]))), preprocess="none")
+    other = load(b__npz=npz(ids=np.array([[4, 4], [0, 5], [1, 1], [-1, 0]]), label=np.array([0, 1, 0, 1])))
+    assert [pointer for pointer, _ in faults(other, preprocessor)] == ["/rows/1/ids", "/rows/3/ids"]
+    assert "expected whole numbers from 0 to 4" in faults(other, preprocessor)[0][1]
+
+
 def test_a_word_among_numbers_is_named_by_row_and_column(load: Load) -> None:
     preprocessor = model(load(a__csv=TABLE))
     other = load(b__csv="age,city\n30,Rome\nold,Rome\n20,Oslo\nyoung,Oslo\n")

@@ -98,6 +98,22 @@ def test_a_number_beyond_the_type_is_refused(load: Load) -> None:
     assert faults(preprocessor, [[None]]) == [("/rows/0/a", "not_a_number")]
 
 
+def test_an_id_beyond_the_vocabulary_is_refused_however_it_is_sent(load: Load) -> None:
+    preprocessor = model(
+        load(a__json=json.dumps([{"t": [1, 3, 0], "label": 0}, {"t": [2, 4, 1], "label": 1}])), preprocess="none"
+    )
+    for bad in (5, 1_000_000, -1):
+        assert faults(preprocessor, [[4, 0, 1], [bad, 0, 1]]) == [("/rows/1", "out_of_range")]
+        assert faults(preprocessor, [{"t": [0, bad, 1]}]) == [("/rows/0/t", "out_of_range")]
+        for kind in ("<i4", "<i8", "<f4"):
+            with pytest.raises(InvalidData, match="out of range") as caught:
+                preprocessor.array(np.array([[4, 0, 1], [4, bad, 1]], kind))
+            assert [(each.pointer, each.hint) for each in caught.value.faults] == [
+                ("/rows/1", "expected whole numbers from 0 to 4, as in training")
+            ]
+    assert preprocessor.array(np.array([[4, 0, 1]])).tolist() == preprocessor.rows([[4, 0, 1]]).tolist() == [[4, 0, 1]]
+
+
 IMAGES = json.dumps([{"image": [[0] * 8] * 8, "label": 0}, {"image": [[16] * 8] * 8, "label": 1}])
 
 
