@@ -9,9 +9,9 @@ from service.errors import NotFound
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: nothing that reads as something else
 _OTHERS = {
-    ("run", "job_"): "That is a job: its run_id names the run.",
-    ("model", "job_"): "That is a job: its run_id names its model.",
-    ("job", "run_"): "That is a run: its job_id names the job.",
+    ("run", "job_"): "That is the id of a job: its run_id names the run.",
+    ("model", "job_"): "That is the id of a job: its run_id names its model.",
+    ("job", "run_"): "That is the id of a run: its job_id names the job.",
 }
 _TIME_DIGITS, _RANDOM_DIGITS = 10, 12
 
