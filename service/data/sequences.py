@@ -16,7 +16,7 @@ from service.data.place import shown
 from service.data.sound import heard
 from service.data.statistics import Floats
 from service.data.steps import Lengths, Step, missteps, together
-from service.data.whole_rows import finite, fits
+from service.data.whole_rows import are_ids, finite, id_words
 from service.errors import InvalidData
 from service.tensors import Array
 
@@ -81,14 +81,14 @@ class Sequences:
     def takes(self, steps: Array) -> bool:
         """Whether steps side by side survive scaling, and are what the network takes."""
         if self.vocabulary is not None:
-            return fits(steps, self.dtype) and steps.min(initial=0) >= 0 and steps.max(initial=0) < self.vocabulary
+            return are_ids(steps, self.dtype, self.vocabulary)
         return finite(steps) and finite(self.cast(steps))
 
     @property
     def expected(self) -> str:
         """What `takes` asks for, in words."""
         if self.vocabulary is not None:
-            return f"whole numbers from 0 to {self.vocabulary - 1:,}, as in training"
+            return id_words(self.vocabulary)
         return "finite numbers that scaling leaves finite"
 
     def length(self, row: object) -> int:

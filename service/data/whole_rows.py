@@ -95,17 +95,27 @@ def fits(values: Array, dtype: str) -> bool:
         return bool(np.isfinite(values.astype(dtype, copy=False)).all())
 
 
+def are_ids(values: Array, dtype: str, vocabulary: int) -> bool:
+    """Whether numbers are ids of a vocabulary."""
+    return fits(values, dtype) and bool(values.min(initial=0) >= 0 and values.max(initial=0) < vocabulary)
+
+
+def id_words(vocabulary: int) -> str:
+    """What `are_ids` asks for."""
+    return f"whole numbers from 0 to {vocabulary - 1:,}, as in training"
+
+
 def takes(values: Array, whole: Whole) -> bool:
     """Whether numbers are what the network takes: ids of its vocabulary, or what survives in its type."""
-    if not fits(values, whole.dtype):
-        return False
-    return whole.vocabulary is None or not values.size or bool(values.min() >= 0 and values.max() < whole.vocabulary)
+    if whole.vocabulary is not None:
+        return are_ids(values, whole.dtype, whole.vocabulary)
+    return fits(values, whole.dtype)
 
 
 def expected(whole: Whole) -> str:
     """What `takes` asks for, in words."""
     if whole.vocabulary is not None:
-        return f"expected whole numbers from 0 to {whole.vocabulary - 1:,}, as in training"
+        return f"expected {id_words(whole.vocabulary)}"
     return f"expected {_RANGES.get(whole.dtype, 'finite numbers')}"
 
 
