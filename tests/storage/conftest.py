@@ -18,11 +18,27 @@ from service.storage import Attempt, Checkpoint, Job, Owner, Store
 
 LEASE_S = 10.0
 _SERVER = os.environ.get("NETWRIGHT_TEST_POSTGRESQL")  # a URL: `make postgresql`
+_MADE = list[str]()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if _SERVER is not None and item.get_closest_marker("sqlite"):
         pytest.skip("looks into the file of a SQLite store")
+
+
+def pytest_sessionfinish() -> None:
+    """Nobody's server keeps what the tests made on it."""
+    for name in _MADE:
+        _administer(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def _administer(*statements: str) -> None:
+    assert _SERVER is not None
+    engine = create_engine(_SERVER, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for each in statements:
+            connection.exec_driver_sql(each)
+    engine.dispose()
 
 
 @cache
@@ -31,11 +47,8 @@ def store_url(folder: Path) -> str:
     if _SERVER is None:
         return f"sqlite:///{folder / 'store.db'}"
     name = f"netwright_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
-    engine = create_engine(_SERVER, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    engine.dispose()
+    _administer(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name}")
+    _MADE.append(name)
     return make_url(_SERVER).set(database=name).render_as_string(hide_password=False)
 
 
